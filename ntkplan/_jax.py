@@ -1,0 +1,152 @@
+"""The only file that knows JAX's internals and the differences between its versions.
+
+Everything here is checked against the lowest and the newest JAX that ntkplan supports.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+from jax._src import source_info_util
+from jax._src.ad_checkpoint import remat_p
+from jax.extend import core
+from jax.extend.core import (
+    ClosedJaxpr,
+    Jaxpr,
+    JaxprEqn,
+    Literal,
+    Primitive,
+    Var,
+    primitives,
+)
+
+__all__ = [
+    "CALL_JAXPR_PARAMETER",
+    "ClosedJaxpr",
+    "Jaxpr",
+    "JaxprEqn",
+    "Literal",
+    "Primitive",
+    "SourceLocation",
+    "Var",
+    "call_primitives",
+    "equation_function",
+    "evaluate",
+    "new_variable",
+    "primitives",
+    "remat_p",
+    "source_location",
+    "sub_jaxprs",
+]
+
+# Calls whose body may be written in place of the call without changing a derivative.
+# Custom derivatives are not among them.
+CALL_JAXPR_PARAMETER: dict[Primitive, str] = {
+    primitives.jit_p: "jaxpr",
+    primitives.closed_call_p: "call_jaxpr",
+    primitives.call_p: "call_jaxpr",
+    remat_p: "jaxpr",
+}
+
+
+def call_primitives() -> frozenset[Primitive]:
+    """Returns the primitives that `ntkplan.trace.jaxpr.flatten` writes out in place."""
+    return frozenset(CALL_JAXPR_PARAMETER)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SourceLocation:
+    """Where in the user's source an equation comes from."""
+
+    file: str
+    line: int
+    function: str
+
+    def __str__(self) -> str:
+        """Returns `model.py:41`, with only the last part of the path."""
+        return f"{self.file.rsplit('/', 1)[-1]}:{self.line}"
+
+
+def source_location(equation: JaxprEqn) -> SourceLocation | None:
+    """Returns the user's line an equation comes from, or None where JAX kept none."""
+    frame = source_info_util.user_frame(equation.source_info.traceback)
+    if frame is None:
+        return None
+    return SourceLocation(
+        file=frame.file_name, line=frame.start_line, function=frame.function_name
+    )
+
+
+def new_variable(aval: Any) -> Var:
+    """Returns a fresh variable of the given abstract value."""
+    return Var(aval)
+
+
+def evaluate(jaxpr: ClosedJaxpr, *arguments: Any) -> list[Any]:
+    """Evaluates a jaxpr, traceable, custom derivatives kept."""
+    return list(core.jaxpr_as_fun(jaxpr)(*arguments))
+
+
+def equation_function(
+    primitive: Primitive,
+    inputs: Sequence[Var | Literal],
+    outputs: Sequence[Var],
+    parameters: dict[str, Any],
+    template: JaxprEqn,
+) -> Callable[..., list[Any]]:
+    """Returns one equation as a function of its non-literal inputs, in their order."""
+    free = list(dict.fromkeys(atom for atom in inputs if isinstance(atom, Var)))
+    equation = template.replace(
+        primitive=primitive,
+        invars=list(inputs),
+        outvars=list(outputs),
+        params=parameters,
+    )
+    closed = one_equation_jaxpr(equation, free)
+
+    def apply(*operands: Any) -> list[Any]:
+        by_variable = dict(
+            zip(
+                [atom for atom in inputs if isinstance(atom, Var)], operands, strict=True
+            )
+        )
+        return evaluate(closed, *(by_variable[variable] for variable in free))
+
+    return apply
+
+
+def one_equation_jaxpr(equation: JaxprEqn, free: Sequence[Var]) -> ClosedJaxpr:
+    """Returns the closed jaxpr that holds just one equation."""
+    debug_info = jax.make_jaxpr(lambda: ())().jaxpr.debug_info
+    jaxpr = Jaxpr(
+        constvars=[],
+        invars=list(free),
+        outvars=list(equation.outvars),
+        eqns=[equation],
+        effects=equation.effects,
+        debug_info=debug_info._replace(
+            arg_names=("",) * len(free), result_paths=("",) * len(equation.outvars)
+        ),
+    )
+    return ClosedJaxpr(jaxpr, [])
+
+
+def sub_jaxprs(parameters: dict[str, Any]) -> list[tuple[str, ClosedJaxpr]]:
+    """Returns the jaxprs among an equation's parameters, with their names.
+
+    A tuple of jaxprs (`branches` of `cond`) gives one entry for each, `branches[0]`
+    and so on. Open jaxprs are closed over no constants.
+    """
+    found: list[tuple[str, ClosedJaxpr]] = []
+    for name, value in parameters.items():
+        many = isinstance(value, tuple | list)
+        for index, item in enumerate(value if many else (value,)):
+            label = f"{name}[{index}]" if many else name
+            if isinstance(item, ClosedJaxpr):
+                found.append((label, item))
+            elif isinstance(item, Jaxpr):
+                found.append((label, ClosedJaxpr(item, [])))
+    return found

@@ -1,0 +1,106 @@
+"""Work: what a computation does, in counts; never how long it takes."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from collections.abc import Iterable
+
+import sympy
+
+from ntkplan.cost.symbols import Size
+
+
+class OperationKind(enum.StrEnum):
+    """Classes of operations that a device runs at rates of their own."""
+
+    DOT = "dot"
+    BATCHED_DOT = "batched_dot"
+    CONVOLUTION = "convolution"
+    CONVOLUTION_KERNEL_GRADIENT = "convolution_kernel_gradient"
+    ELEMENTWISE = "elementwise"
+    REDUCTION_MINOR = "reduction_minor"
+    REDUCTION_MAJOR = "reduction_major"
+    TRANSPOSE = "transpose"
+    GATHER = "gather"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Operation:
+    """One operation as a device sees it.
+
+    Attributes:
+        kind: Its class.
+        batch: How many independent products (1 where the kind is no product).
+        m: Rows of one product.
+        n: Columns of one product.
+        k: Length of the contracted axis.
+        flops: Floating-point additions and multiplications, of all products.
+        transcendentals: Evaluations of exp, tanh and the like.
+        bytes_read: Bytes read from memory.
+        bytes_written_fresh: Bytes written to memory that was just allocated.
+        bytes_written_reused: Bytes written to memory that was in use before.
+        repeats: How often the operation is launched; the counts above are totals.
+    """
+
+    kind: OperationKind
+    batch: Size = 1
+    m: Size = 1
+    n: Size = 1
+    k: Size = 1
+    flops: Size = 0
+    transcendentals: Size = 0
+    bytes_read: Size = 0
+    bytes_written_fresh: Size = 0
+    bytes_written_reused: Size = 0
+    repeats: Size = 1
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Work:
+    """Operations, and the bytes that are alive while they run.
+
+    Attributes:
+        operations: In the order in which they run.
+        peak_bytes: Most bytes alive at once, inputs left out, results included.
+    """
+
+    operations: tuple[Operation, ...] = ()
+    peak_bytes: Size = 0
+
+    @property
+    def flops(self) -> Size:
+        """Floating-point operations, summed."""
+        return _total(op.flops for op in self.operations)
+
+    @property
+    def transcendentals(self) -> Size:
+        """Transcendental evaluations, summed."""
+        return _total(op.transcendentals for op in self.operations)
+
+    @property
+    def bytes_read(self) -> Size:
+        """Bytes read, summed."""
+        return _total(op.bytes_read for op in self.operations)
+
+    @property
+    def bytes_written(self) -> Size:
+        """Bytes written, fresh and reused, summed."""
+        return _total(
+            part
+            for op in self.operations
+            for part in (op.bytes_written_fresh, op.bytes_written_reused)
+        )
+
+    @property
+    def launches(self) -> Size:
+        """How many operations are launched."""
+        return _total(op.repeats for op in self.operations)
+
+
+def _total(parts: Iterable[Size]) -> Size:
+    """Sums sizes without building a sympy sum term by term."""
+    collected = list(parts)
+    if all(isinstance(part, int) for part in collected):
+        return sum(collected)
+    return sympy.Add(*collected)

@@ -1,0 +1,111 @@
+"""From a closed jaxpr to a flat body: calls written out, custom derivatives kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ntkplan._jax import (
+    CALL_JAXPR_PARAMETER,
+    ClosedJaxpr,
+    Jaxpr,
+    JaxprEqn,
+    Literal,
+    Var,
+    new_variable,
+    source_location,
+)
+from ntkplan.ir.equation import Atom, Body, Equation
+
+
+def flatten(closed: ClosedJaxpr) -> Body:
+    """Writes out every call whose body has the same derivative as the call.
+
+    `jit`, `remat` and plain calls are written out. `custom_jvp_call`,
+    `custom_vjp_call` and control flow stay single equations. Every variable of the
+    result is fresh, so that a function called twice does not define one twice, and
+    equations that no output needs are left out.
+
+    Args:
+        closed: A jaxpr, as `jax.make_jaxpr` gives it.
+
+    Returns:
+        The same function as straight-line code.
+    """
+    flattener = _Flattener()
+    inputs = [new_variable(variable.aval) for variable in closed.jaxpr.invars]
+    outputs = flattener.run(closed, inputs, calls=())
+    equations, needed = _drop_dead(flattener.equations, outputs)
+    constants = tuple(item for item in flattener.constants if item[0] in needed)
+    return Body(
+        inputs=tuple(inputs),
+        constants=constants,
+        equations=equations,
+        outputs=tuple(outputs),
+    )
+
+
+class _Flattener:
+    """Collects equations and constants while the calls are written out."""
+
+    def __init__(self) -> None:
+        self.equations: list[Equation] = []
+        self.constants: list[tuple[Var, Any]] = []
+
+    def run(
+        self, closed: ClosedJaxpr, inputs: Sequence[Atom], calls: tuple[str, ...]
+    ) -> list[Atom]:
+        environment: dict[Var, Atom] = dict(
+            zip(closed.jaxpr.invars, inputs, strict=True)
+        )
+        for variable, value in zip(closed.jaxpr.constvars, closed.consts, strict=True):
+            fresh = new_variable(variable.aval)
+            self.constants.append((fresh, value))
+            environment[variable] = fresh
+
+        def read(atom: Atom) -> Atom:
+            return atom if isinstance(atom, Literal) else environment[atom]
+
+        for equation in closed.jaxpr.eqns:
+            operands = [read(atom) for atom in equation.invars]
+            results = self.equation(equation, operands, calls)
+            environment.update(zip(equation.outvars, results, strict=True))
+        return [read(atom) for atom in closed.jaxpr.outvars]
+
+    def equation(
+        self, equation: JaxprEqn, operands: list[Atom], calls: tuple[str, ...]
+    ) -> Sequence[Atom]:
+        parameter = CALL_JAXPR_PARAMETER.get(equation.primitive)
+        if parameter is not None:
+            inner = equation.params[parameter]
+            if isinstance(inner, Jaxpr):
+                inner = ClosedJaxpr(inner, [])
+            name = str(equation.params.get("name", equation.primitive.name))
+            return self.run(inner, operands, (*calls, name))
+        outputs = tuple(new_variable(variable.aval) for variable in equation.outvars)
+        self.equations.append(
+            Equation(
+                primitive=equation.primitive,
+                inputs=tuple(operands),
+                outputs=outputs,
+                parameters=dict(equation.params),
+                source=source_location(equation),
+                calls=calls,
+                origin=equation,
+            )
+        )
+        return outputs
+
+
+def _drop_dead(
+    equations: Sequence[Equation], outputs: Sequence[Atom]
+) -> tuple[tuple[Equation, ...], set[Var]]:
+    """Keeps the equations that some output needs, and says which variables it is."""
+    needed = {atom for atom in outputs if isinstance(atom, Var)}
+    kept: list[Equation] = []
+    for equation in reversed(equations):
+        if needed.isdisjoint(equation.outputs):
+            continue
+        kept.append(equation)
+        needed.update(atom for atom in equation.inputs if isinstance(atom, Var))
+    return tuple(reversed(kept)), needed
