@@ -1,0 +1,134 @@
+"""The model of one example as a graph of variables and equations."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from typing import Any
+
+import networkx
+
+from ntkplan._jax import Var
+from ntkplan.ir.equation import Body, Equation
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Leaf:
+    """One array of `params`.
+
+    Attributes:
+        path: Its place in the tree, as `blocks/0/w_q`.
+        access: Python text that reads it from `params`, as `["blocks"][0]["w_q"]`, or
+            None where no such text is known.
+        shape: Its shape.
+        dtype: Its dtype's name.
+        variable: The body's input that holds it.
+        differentiated: Whether the kernel differentiates with respect to it.
+    """
+
+    path: str
+    access: str | None
+    shape: tuple[int, ...]
+    dtype: str
+    variable: Var
+    differentiated: bool
+
+    @property
+    def size(self) -> int:
+        """Number of entries."""
+        size = 1
+        for length in self.shape:
+            size *= length
+        return size
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Output:
+    """One output array of one example.
+
+    Attributes:
+        variable: The body's output that holds it, with its leading unit axis.
+        shape: Shape without the example axis.
+        dtype: Its dtype's name.
+    """
+
+    variable: Any
+    shape: tuple[int, ...]
+    dtype: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class KernelGraph:
+    """A model of one example, its leaves, and who reads what.
+
+    Attributes:
+        body: The model's equations.
+        leaves: Every leaf of `params`, in the order of the body's inputs.
+        data: The body's inputs that hold the example.
+        output: What the model returns.
+        graph: A directed graph from variables to equation numbers to variables.
+    """
+
+    body: Body
+    leaves: tuple[Leaf, ...]
+    data: tuple[Var, ...]
+    output: Output
+    graph: networkx.DiGraph
+
+    def consumers(self, variable: Var) -> list[tuple[int, int]]:
+        """Returns (equation number, operand number) for every read of a variable."""
+        if variable not in self.graph:
+            return []
+        found = []
+        for number in sorted(self.graph.successors(variable)):
+            inputs = self.body.equations[number].inputs
+            found += [
+                (number, operand)
+                for operand, atom in enumerate(inputs)
+                if atom is variable
+            ]
+        return found
+
+    def is_output(self, variable: Var) -> bool:
+        """Says whether the model returns a variable as it is."""
+        return any(atom is variable for atom in self.body.outputs)
+
+    def downstream(self, variables: Iterable[Var]) -> frozenset[Var]:
+        """Returns the variables that depend on any of the given ones, these included."""
+        found: set[Any] = set()
+        pending = [variable for variable in variables if variable in self.graph]
+        while pending:
+            node = pending.pop()
+            if node not in found:
+                found.add(node)
+                pending.extend(self.graph.successors(node))
+        return frozenset(node for node in found if isinstance(node, Var))
+
+    def upstream(self, variables: Iterable[Var]) -> frozenset[Var]:
+        """Returns the variables that any of the given ones depends on, these included."""
+        found: set[Any] = set()
+        pending = [variable for variable in variables if variable in self.graph]
+        while pending:
+            node = pending.pop()
+            if node not in found:
+                found.add(node)
+                pending.extend(self.graph.predecessors(node))
+        return frozenset(node for node in found if isinstance(node, Var))
+
+    def definition(self, variable: Var) -> int | None:
+        """Returns the number of the equation that defines a variable, if one does."""
+        if variable not in self.graph:
+            return None
+        return next(iter(self.graph.predecessors(variable)), None)
+
+
+def build_graph(equations: Iterable[Equation]) -> networkx.DiGraph:
+    """Connects variables through the equations that read and define them."""
+    graph = networkx.DiGraph()
+    for number, equation in enumerate(equations):
+        for atom in equation.inputs:
+            if isinstance(atom, Var):
+                graph.add_edge(atom, number)
+        for variable in equation.outputs:
+            graph.add_edge(number, variable)
+    return graph

@@ -1,0 +1,32 @@
+"""Rules for sums with data: `add`, `add_any` and `sub`."""
+
+from __future__ import annotations
+
+from ntkplan.ir.equation import Equation
+from ntkplan.rules.labelling import Labelling
+
+
+def add(equation: Equation, operand: int) -> Labelling:
+    """Labels an entrywise sum: the parameter is multiplied by one."""
+    return _entrywise(equation, operand, rule="add", factor=1.0)
+
+
+def subtract(equation: Equation, operand: int) -> Labelling:
+    """Labels an entrywise difference: the right operand is multiplied by minus one."""
+    return _entrywise(equation, operand, rule="sub", factor=-1.0 if operand else 1.0)
+
+
+def _entrywise(
+    equation: Equation, operand: int, *, rule: str, factor: float
+) -> Labelling:
+    (value,) = equation.outputs
+    shape = value.aval.shape
+    axes = tuple((f"axis{number}",) for number in range(len(shape)))
+    same = equation.inputs[operand].aval.shape == shape
+    return Labelling(
+        rule=rule,
+        value=axes,
+        parameter=axes if same else (),
+        sizes={f"axis{number}": length for number, length in enumerate(shape)},
+        factor=factor,
+    )

@@ -1,0 +1,32 @@
+"""The table of rules for uses, keyed by the primitive."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from ntkplan._jax import Primitive, primitives
+from ntkplan.errors import InternalError
+from ntkplan.rules import convolution, products, sums
+from ntkplan.rules.labelling import UseRule
+
+
+def assemble(entries: Iterable[tuple[Primitive, UseRule]]) -> Mapping[Primitive, UseRule]:
+    """Makes a table; a primitive that is given twice is a bug."""
+    table: dict[Primitive, UseRule] = {}
+    for primitive, rule in entries:
+        if primitive in table:
+            raise InternalError(f"two rules for the primitive `{primitive}`")
+        table[primitive] = rule
+    return table
+
+
+USE_RULES: Mapping[Primitive, UseRule] = assemble(
+    (
+        (primitives.dot_general_p, products.dot_general),
+        (primitives.mul_p, products.multiply),
+        (primitives.add_p, sums.add),
+        (primitives.add_jaxvals_p, sums.add),
+        (primitives.sub_p, sums.subtract),
+        (primitives.conv_general_dilated_p, convolution.convolution),
+    )
+)
