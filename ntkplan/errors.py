@@ -26,3 +26,230 @@ class InternalError(Exception):
             ir: Whatever part of the intermediate representation shows it.
         """
         super().__init__(f"bug in ntkplan: {what}\n{ir}".rstrip())
+
+
+class InvalidTilesError(NtkPlanError):
+    """A kernel cannot be put together from tiles as it was asked."""
+
+    def __init__(self, *, what: str, remedy: str) -> None:
+        """Builds the message.
+
+        Args:
+            what: What does not fit, with the sizes or shapes that show it.
+            remedy: What to do about it.
+        """
+        super().__init__(f"{what}\n{remedy}")
+
+
+class SingularKernelError(NtkPlanError):
+    """Kernel regression has no stable solution."""
+
+    def __init__(self, *, n_train: int, ridge: float, reason: str) -> None:
+        """Builds the message.
+
+        Args:
+            n_train: Training examples.
+            ridge: The ridge, as a fraction of the kernel's mean diagonal.
+            reason: What was seen.
+        """
+        super().__init__(
+            f"kernel regression on {n_train} examples with ridge {ridge:g}: {reason}.\n"
+            "Use a larger ridge, and look for examples that occur twice."
+        )
+
+
+class UnwritableFileError(NtkPlanError):
+    """A file that is to be written cannot be, or belongs to somebody else."""
+
+    def __init__(self, *, path: str, reason: str, remedy: str) -> None:
+        """Builds the message.
+
+        Args:
+            path: The file.
+            reason: Why it cannot be written.
+            remedy: What to do about it.
+        """
+        super().__init__(f"cannot write {path}: {reason}.\n{remedy}")
+
+
+class ProblemReferenceError(NtkPlanError):
+    """`module:function` on the command line does not give a problem to plan."""
+
+    def __init__(self, *, reference: str, reason: str) -> None:
+        """Builds the message.
+
+        Args:
+            reference: What was given.
+            reason: What is wrong with it.
+        """
+        super().__init__(
+            f"{reference!r} gives no problem: {reason}.\n"
+            "Give module:function or path/to/file.py:function, where function() "
+            "returns (f, params, x1) or (f, params, x1, x2)."
+        )
+
+
+class UnsupportedPrimitiveError(NtkPlanError):
+    """A parameter reaches the output through a primitive that has no derivative."""
+
+    def __init__(self, *, primitive: str, source: object | None, path: str) -> None:
+        """Builds the message from the primitive, its line and the parameter."""
+        where = f" at {source}" if source is not None else ""
+        hint = (
+            "Use lax.scan or lax.fori_loop with a static trip count, or leave the leaf "
+            "out with wrt=."
+            if primitive == "while"
+            else "Use a differentiable form, give it a derivative with jax.custom_vjp, "
+            "or leave the leaf out with wrt=."
+        )
+        super().__init__(
+            f"no reverse-mode derivative for `{primitive}`{where}.\n"
+            f"Parameter {path or '(the whole of params)'} reaches the output through "
+            f"it.\n{hint}"
+        )
+        self.primitive, self.source, self.path = primitive, source, path
+
+
+class NonFloatLeafError(NtkPlanError):
+    """A leaf that should be differentiated holds no floating-point numbers."""
+
+    def __init__(self, *, path: str, dtype: str) -> None:
+        """Builds the message from the leaf."""
+        super().__init__(
+            f"parameter {path or '(the whole of params)'} is {dtype}, which has no "
+            "derivative.\nLeave it out with wrt=, for example "
+            f"wrt=lambda path, leaf: path != {path!r}."
+        )
+
+
+class ComplexLeafError(NtkPlanError):
+    """A leaf that should be differentiated is complex."""
+
+    def __init__(self, *, path: str, dtype: str) -> None:
+        """Builds the message from the leaf."""
+        super().__init__(
+            f"parameter {path} is {dtype}; a kernel of complex parameters is not "
+            "defined here.\nKeep real and imaginary parts as two real leaves, or leave "
+            "it out with wrt=."
+        )
+
+
+class NoLeavesError(NtkPlanError):
+    """No leaf is left to differentiate."""
+
+    def __init__(self) -> None:
+        """Builds the message."""
+        super().__init__(
+            "there is no parameter to differentiate: `params` has no leaves, or wrt= "
+            "leaves all of them out.\nPass the parameters as the first argument of f, "
+            "or let wrt= return True for at least one leaf."
+        )
+
+
+class OutputError(NtkPlanError):
+    """The model's output is not one array with an example axis."""
+
+    def __init__(self, *, why: str, hint: str) -> None:
+        """Builds the message."""
+        super().__init__(f"the output of f cannot have a kernel: {why}.\nPlease {hint}.")
+
+
+class NoExampleAxisError(NtkPlanError):
+    """An input array has no axis that `batch_axis` could mean."""
+
+    def __init__(self, *, shape: tuple[int, ...], batch_axis: int) -> None:
+        """Builds the message from the array's shape."""
+        super().__init__(
+            f"an array of x has the shape {list(shape)}, without an axis {batch_axis} "
+            "that counts examples.\nGive every array of x an example axis, name it with "
+            "batch_axis=, and close over arrays that all examples share."
+        )
+
+
+class UnknownOptionError(NtkPlanError):
+    """An option's value is none of the known ones."""
+
+    def __init__(self, *, option: str, value: object, known: tuple[str, ...]) -> None:
+        """Builds the message, with the values there are."""
+        super().__init__(f"unknown {option} {value!r}.\nKnown: {', '.join(known)}.")
+
+
+class ConflictingOptionsError(NtkPlanError):
+    """Two options say different things."""
+
+    def __init__(self, *, what: str, hint: str) -> None:
+        """Builds the message."""
+        super().__init__(f"{what}.\n{hint}.")
+
+
+class MismatchedInputsError(NtkPlanError):
+    """Inputs do not fit each other, or not what was planned for."""
+
+    def __init__(self, *, what: str, got: object, wanted: object, hint: str) -> None:
+        """Builds the message from what was given and what was wanted."""
+        super().__init__(f"{what}: got {got}, wanted {wanted}.\n{hint}.")
+
+
+class MemoryLimitError(NtkPlanError):
+    """No choice of methods fits the memory limit."""
+
+    def __init__(self, *, limit_bytes: int, least_bytes: int) -> None:
+        """Builds the message from the limit and the least that would do."""
+        super().__init__(
+            f"the kernel needs at least {readable_bytes(least_bytes)} "
+            f"({least_bytes} bytes) at once, and memory_limit is "
+            f"{readable_bytes(limit_bytes)}.\nRaise memory_limit to at least "
+            f'"{readable_bytes(least_bytes)}", or plan for fewer examples at a time and '
+            "put the kernel together with ntkplan.kernel_in_tiles."
+        )
+        self.limit_bytes, self.least_bytes = limit_bytes, least_bytes
+
+
+class MethodNotApplicableError(NtkPlanError):
+    """A method that was forced on a leaf cannot be used for it."""
+
+    def __init__(self, *, method: str, path: str, why: str, hint: str) -> None:
+        """Builds the message from the method, the leaf and the reason."""
+        super().__init__(
+            f"{method} cannot be used for parameter {path}: {why}.\n{hint}."
+        )
+
+
+class UnprintableError(NtkPlanError):
+    """The kernel holds parts that no Python source can stand for."""
+
+    def __init__(self, *, parts: tuple[str, ...]) -> None:
+        """Builds the message from the list of such parts."""
+        listed = "\n".join(f"  {part}" for part in parts)
+        super().__init__(
+            "the kernel runs in this process, but it cannot be saved as a file of its "
+            f"own, since these parts have no source:\n{listed}\nReplace them in the "
+            "model, or keep using plan.compile()."
+        )
+
+
+class InaccurateKernelError(NtkPlanError):
+    """A kernel differs from the dense Jacobian's."""
+
+    def __init__(self, *, error: float, limit: float) -> None:
+        """Builds the message from the error found."""
+        super().__init__(
+            f"the kernel differs from the dense float64 Jacobian's by {error:.3g} "
+            f"relative to its largest entry, more than {limit:.3g}.\nPlease report the "
+            "model: every method of ntkplan is exact."
+        )
+
+
+def readable_bytes(count: float) -> str:
+    """Returns a byte count as people write it.
+
+    Example:
+        >>> readable_bytes(1536)
+        '1.5KiB'
+    """
+    value = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if value < 1024:
+            return f"{value:.0f}B" if unit == "B" else f"{value:.3g}{unit}"
+        value /= 1024
+    return f"{value:.3g}TiB"

@@ -1,1 +1,1 @@
-"""run"""
+"""Runs what outgrows one call: kernels in tiles."""
