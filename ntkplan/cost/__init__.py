@@ -1,1 +1,1 @@
-"""cost"""
+"""What a computation does, and how long a device takes for it."""

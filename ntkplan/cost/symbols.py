@@ -1,8 +1,16 @@
-"""The symbols that cost formulas are written in."""
+"""The symbols that cost formulas are written in, and numbers in their place."""
 
 from __future__ import annotations
 
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
 import sympy
+
+if TYPE_CHECKING:
+    from ntkplan.cost.work import Work
 
 n1 = sympy.Symbol("n1", positive=True, integer=True)
 """Examples in `x1`."""
@@ -15,3 +23,163 @@ n_outputs = sympy.Symbol("n_outputs", positive=True, integer=True)
 
 Size = int | sympy.Expr
 """A number of things: known, or a formula in the symbols above."""
+
+SYMBOLS: tuple[sympy.Symbol, ...] = (n1, n2, n_outputs)
+
+
+def evaluate(works: Sequence[Work], *, n1: int, n2: int, n_outputs: int) -> list[Work]:
+    """Puts numbers in place of the symbols, in all works at once.
+
+    Args:
+        works: Works whose sizes are numbers or formulas in the symbols of this module.
+        n1: Examples in `x1`.
+        n2: Examples in `x2`.
+        n_outputs: Vectors in the output basis.
+
+    Returns:
+        The same works, in the same order, with numbers only.
+
+    Example:
+        >>> from ntkplan.cost import symbols
+        >>> from ntkplan.cost.work import Work
+        >>> evaluate([Work(peak_bytes=4 * symbols.n1)], n1=3, n2=1, n_outputs=1)
+        [Work(operations=(), peak_bytes=12)]
+    """
+    return compile_works(works)(n1, n2, n_outputs)
+
+
+def compile_works(works: Sequence[Work]) -> Callable[[int, int, int], list[Work]]:
+    """Compiles all formulas of the works into one function.
+
+    Equal formulas are computed once. The caller keeps the function for as long as it
+    may ask again.
+
+    Args:
+        works: Works whose sizes are numbers or formulas.
+
+    Returns:
+        A function of `n1`, `n2` and `n_outputs` that gives the works with numbers.
+    """
+    formulas: dict[sympy.Expr, int] = {}
+    plans = [_WorkPlan(work, formulas) for work in works]
+    compute = _compile(list(formulas))
+
+    def at(n1: int, n2: int, n_outputs: int) -> list[Work]:
+        values = compute(n1, n2, n_outputs)
+        return [plan.fill(values) for plan in plans]
+
+    return at
+
+
+class _Slots:
+    """Which fields of one record wait for which formula."""
+
+    def __init__(self, record: Any, formulas: dict[sympy.Expr, int]) -> None:
+        self.record = record
+        self.fields = record.__dict__
+        self.slots = [
+            (name, formulas.setdefault(value, len(formulas)))
+            for name, value in self.fields.items()
+            if isinstance(value, sympy.Expr)
+        ]
+
+    def fill(self, values: Sequence[float]) -> Any:
+        if not self.slots:
+            return self.record
+        filled = {name: values[slot] for name, slot in self.slots}
+        return type(self.record)(**{**self.fields, **filled})
+
+
+class _WorkPlan:
+    """One work, its operations and its own fields apart."""
+
+    def __init__(self, work: Work, formulas: dict[sympy.Expr, int]) -> None:
+        self.operations = [_Slots(item, formulas) for item in work.operations]
+        self.own = _Slots(work, formulas)
+
+    def fill(self, values: Sequence[float]) -> Work:
+        work = self.own.fill(values)
+        if any(operation.slots for operation in self.operations):
+            operations = tuple(item.fill(values) for item in self.operations)
+            work = dataclasses.replace(work, operations=operations)
+        return work
+
+
+def _compile(formulas: list[sympy.Expr]) -> Callable[..., Sequence[float]]:
+    """Returns one function of the symbols that computes all formulas.
+
+    The usual formulas are sums of monomials, and for these printing the source here
+    takes a tenth of what `sympy.lambdify` takes; it is still asked for all others.
+    """
+    texts: dict[sympy.Basic, str] = {}
+    lines: list[str] = []
+    foreign: list[int] = []
+    for index, formula in enumerate(formulas):
+        text = _source(formula, texts)
+        if text is None:
+            foreign.append(index)
+        lines.append(f"{text},")
+    names = ", ".join(symbol.name for symbol in SYMBOLS)
+    body = "\n".join(lines)
+    scope = {"ceiling": math.ceil, "floor": math.floor}
+    # The text holds nothing but numbers, the three symbols and the operators that
+    # `_source` prints.
+    function: Callable[..., Sequence[float]] = eval(
+        f"lambda {names}: (\n{body}\n)", scope
+    )
+    if not foreign:
+        return function
+    other = sympy.lambdify(SYMBOLS, [formulas[index] for index in foreign], "math")
+
+    def both(*sizes: int) -> Sequence[float]:
+        values = list(function(*sizes))
+        for index, value in zip(foreign, other(*sizes), strict=True):
+            values[index] = value
+        return values
+
+    return both
+
+
+def _source(formula: sympy.Basic, texts: dict[sympy.Basic, str]) -> str | None:
+    """Returns Python source for a formula, or None for a function unknown here."""
+    known = texts.get(formula)
+    if known is not None:
+        return known
+    if isinstance(formula, sympy.Integer):
+        text: str | None = f"({int(formula)})"
+    elif isinstance(formula, sympy.Rational):
+        text = f"({formula.p}/{formula.q})"
+    elif isinstance(formula, sympy.Float):
+        text = repr(float(formula))
+    elif isinstance(formula, sympy.Symbol):
+        text = formula.name if formula in SYMBOLS else None
+    else:
+        parts = [_source(part, texts) for part in formula.args]
+        text = None if None in parts else _join(formula, [str(part) for part in parts])
+    if text is not None:
+        texts[formula] = text
+    return text
+
+
+def _join(formula: sympy.Basic, parts: list[str]) -> str | None:
+    """Joins the source of a formula's arguments."""
+    if isinstance(formula, sympy.Add):
+        return f"({' + '.join(parts)})"
+    if isinstance(formula, sympy.Mul):
+        return f"({_product(formula, parts)})"
+    if isinstance(formula, sympy.Pow):
+        return f"({parts[0]} ** {parts[1]})"
+    if isinstance(formula, sympy.Max | sympy.Min):
+        name = "max" if isinstance(formula, sympy.Max) else "min"
+        return f"{name}({', '.join(parts)})"
+    if isinstance(formula, sympy.ceiling | sympy.floor):
+        return f"{type(formula).__name__}({parts[0]})"
+    return None
+
+
+def _product(formula: sympy.Mul, parts: list[str]) -> str:
+    """Joins factors; a fraction divides at the end, so that whole results are exact."""
+    first = formula.args[0]
+    if isinstance(first, sympy.Rational) and not isinstance(first, sympy.Integer):
+        return f"({' * '.join([str(first.p), *parts[1:]])}) / {first.q}"
+    return " * ".join(parts)

@@ -23,6 +23,8 @@ class OperationKind(enum.StrEnum):
     REDUCTION_MAJOR = "reduction_major"
     TRANSPOSE = "transpose"
     GATHER = "gather"
+    LOOP = "loop"
+    """The iterations of a loop, counted in `repeats`; what they compute is apart."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -31,10 +33,12 @@ class Operation:
 
     Attributes:
         kind: Its class.
-        batch: How many independent products (1 where the kind is no product).
-        m: Rows of one product.
-        n: Columns of one product.
-        k: Length of the contracted axis.
+        batch: How many independent products of one launch (1 where there are none).
+        m: Rows of one product; of a reduction, what is kept of the axes before the
+            first reduced one.
+        n: Columns of one product; of a reduction, what is kept of the axes after it,
+            which is how far apart in memory two terms of a sum lie.
+        k: Length of the contracted or reduced axis.
         flops: Floating-point additions and multiplications, of all products.
         transcendentals: Evaluations of exp, tanh and the like.
         bytes_read: Bytes read from memory.
@@ -100,7 +104,11 @@ class Work:
 
 def _total(parts: Iterable[Size]) -> Size:
     """Sums sizes without building a sympy sum term by term."""
-    collected = list(parts)
-    if all(isinstance(part, int) for part in collected):
-        return sum(collected)
-    return sympy.Add(*collected)
+    numbers: int = 0
+    formulas: list[sympy.Expr] = []
+    for part in parts:
+        if isinstance(part, sympy.Expr):
+            formulas.append(part)
+        else:
+            numbers += part
+    return sympy.Add(numbers, *formulas) if formulas else numbers

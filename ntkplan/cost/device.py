@@ -1,0 +1,200 @@
+"""Which device profiles there are, and which one to use."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import platformdirs
+
+from ntkplan.cost.profile import DeviceProfile, Platform
+from ntkplan.cost.schema import profile_from_fields, profile_to_toml
+from ntkplan.errors import (
+    InvalidDeviceProfileError,
+    NtkPlanWarning,
+    UnknownDeviceError,
+)
+
+_PLATFORM_NAMES = {
+    "cpu": Platform.CPU,
+    "gpu": Platform.GPU,
+    "cuda": Platform.GPU,
+    "rocm": Platform.GPU,
+    "tpu": Platform.TPU,
+}
+
+
+def shipped_folder() -> Path:
+    """Returns the folder of the profiles that come with the package.
+
+    In a wheel it lies inside the package, in a checkout beside it.
+    """
+    package = Path(__file__).resolve().parent.parent
+    inside = package / "cost_models"
+    return inside if inside.is_dir() else package.parent / "cost_models"
+
+
+def user_folder() -> Path:
+    """Returns the folder in the user's cache where calibrated profiles lie."""
+    return platformdirs.user_cache_path("ntkplan") / "cost_models"
+
+
+def available_profiles() -> tuple[DeviceProfile, ...]:
+    """Returns every profile there is, the user's calibrated ones first.
+
+    A calibrated profile takes the place of a shipped one of the same name.
+
+    Raises:
+        InvalidDeviceProfileError: A shipped profile is not valid. An invalid one in
+            the user's cache is left out with a warning.
+    """
+    found: dict[str, DeviceProfile] = {}
+    for profile in (*_calibrated(), *_shipped()):
+        found.setdefault(profile.name, profile)
+    return tuple(found.values())
+
+
+def _shipped() -> Iterator[DeviceProfile]:
+    for path in sorted(shipped_folder().glob("*.toml")):
+        yield read_profile(path)
+
+
+def _calibrated() -> Iterator[DeviceProfile]:
+    for path in sorted(user_folder().glob("*.toml")):
+        try:
+            yield read_profile(path)
+        except InvalidDeviceProfileError as error:
+            message = (
+                f"the calibrated profile is ignored. {error}\n"
+                "Run `ntkplan calibrate` again, or delete the file."
+            )
+            warnings.warn(message, NtkPlanWarning, stacklevel=4)
+
+
+def read_profile(path: str | os.PathLike[str]) -> DeviceProfile:
+    """Reads one file.
+
+    Args:
+        path: A TOML file, as `cost_models/README.md` describes it.
+
+    Returns:
+        The profile.
+
+    Raises:
+        UnknownDeviceError: There is no such file.
+        InvalidDeviceProfileError: The file is not a valid profile.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UnknownDeviceError(device=str(path), known=_names()) from error
+    try:
+        fields = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidDeviceProfileError(
+            profile=str(path), field="(whole file)", reason=f"is not TOML: {error}"
+        ) from error
+    return profile_from_fields(fields, where=str(path))
+
+
+def save_profile(profile: DeviceProfile, path: str | os.PathLike[str]) -> None:
+    """Writes a profile's file, and the folders above it."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(profile_to_toml(profile), encoding="utf-8")
+
+
+def load_profile(
+    device: str | os.PathLike[str] | DeviceProfile,
+) -> DeviceProfile:
+    """Returns a profile by its name, its file, its platform, or as it is.
+
+    Args:
+        device: A name as `nvidia_h200`; a path to a `.toml` file; a platform, where it
+            has one profile or a calibrated one; or a profile.
+
+    Returns:
+        The profile.
+
+    Raises:
+        UnknownDeviceError: Nothing is called that; the message lists what there is.
+        InvalidDeviceProfileError: The file is not a valid profile.
+
+    Example:
+        >>> load_profile("tpu_v5e").platform
+        <Platform.TPU: 'tpu'>
+    """
+    if isinstance(device, DeviceProfile):
+        return device
+    text = os.fspath(device)
+    if not isinstance(device, str) or text.endswith(".toml"):
+        return read_profile(text)
+    profiles = available_profiles()
+    for profile in profiles:
+        if profile.name == text:
+            return profile
+    platform = _PLATFORM_NAMES.get(text)
+    alike = [profile for profile in profiles if profile.platform == platform]
+    calibrated = {profile.name for profile in _calibrated()}
+    preferred = [profile for profile in alike if profile.name in calibrated] or alike
+    if len(preferred) == 1:
+        return preferred[0]
+    raise UnknownDeviceError(
+        device=text, known=tuple(profile.name for profile in profiles)
+    )
+
+
+def _names() -> tuple[str, ...]:
+    return tuple(profile.name for profile in available_profiles())
+
+
+def profile_for(
+    platform: str,
+    device_kind: str,
+    profiles: tuple[DeviceProfile, ...] | None = None,
+) -> DeviceProfile:
+    """Returns the profile of a device that JAX runs on.
+
+    Args:
+        platform: JAX's `device.platform`.
+        device_kind: JAX's `device.device_kind`.
+        profiles: Where to look, the preferred ones first; None is
+            `available_profiles()`.
+
+    Returns:
+        The first profile of the same kind of device; where there is none, the one of
+        the platform whose kind is spelt most alike, with a warning.
+
+    Raises:
+        UnknownDeviceError: No profile has that platform.
+    """
+    profiles = available_profiles() if profiles is None else profiles
+    wanted = _PLATFORM_NAMES.get(platform)
+    alike = [profile for profile in profiles if profile.platform == wanted]
+    if not alike:
+        raise UnknownDeviceError(
+            device=f"{platform}: {device_kind}",
+            known=tuple(profile.name for profile in profiles),
+        )
+    for profile in alike:
+        if profile.device_kind == device_kind:
+            return profile
+    nearest = max(
+        alike,
+        key=lambda profile: difflib.SequenceMatcher(
+            None, profile.device_kind.lower(), device_kind.lower()
+        ).ratio(),
+    )
+    warnings.warn(
+        f"no device profile for {device_kind!r}: costs are estimated as for "
+        f"{nearest.name} ({nearest.device_kind}). Run `ntkplan calibrate` on this "
+        "machine, or choose with device=.",
+        NtkPlanWarning,
+        stacklevel=2,
+    )
+    return nearest

@@ -1,0 +1,293 @@
+"""Records of a device profile: what a device is and how fast it runs what."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import functools
+
+from ntkplan.cost.work import OperationKind
+
+
+class Origin(enum.StrEnum):
+    """Where the figures of a profile come from."""
+
+    MEASURED = "measured"
+    COMPILER_ESTIMATE = "compiler_estimate"
+    DATASHEET = "datasheet"
+
+
+class Platform(enum.StrEnum):
+    """JAX's names for the families of devices."""
+
+    CPU = "cpu"
+    GPU = "gpu"
+    TPU = "tpu"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """Where, when and how well the figures were come by.
+
+    Attributes:
+        origin: Measured, a compiler's estimate, or a datasheet.
+        date: ISO date.
+        sources: Titles and addresses of datasheets, or the program that measured.
+        jax_version: Version of jax, empty where none was involved.
+        jaxlib_version: Version of jaxlib, empty where none was involved.
+        plugin_versions: Versions of plugins, as `name==version`.
+        flags: XLA_FLAGS and the like, as they were set.
+        threads: Threads that the device's compiler ran, 0 where that has no meaning.
+        noise_median_fraction: Median, over programs, of (median - minimum) / minimum
+            of the rounds; 0 where nothing was measured.
+        noise_p90_fraction: The same, 90th percentile.
+        notes: What a reader should know about the figures.
+    """
+
+    origin: Origin
+    date: str
+    sources: tuple[str, ...]
+    jax_version: str = ""
+    jaxlib_version: str = ""
+    plugin_versions: tuple[str, ...] = ()
+    flags: str = ""
+    threads: int = 0
+    noise_median_fraction: float = 0.0
+    noise_p90_fraction: float = 0.0
+    notes: str = ""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Memory:
+    """How much memory there is.
+
+    Attributes:
+        capacity_bytes: All of it.
+        usable_bytes: What a program can have of it.
+        scratch_margin_fraction: Part of what is usable that is kept free for what a
+            compiler allocates beyond what can be foreseen.
+        fresh_buffer_bytes: Allocations of at least this size get pages that nobody
+            has touched, and writing to them costs a page fault each; smaller ones are
+            reused. 0 where fresh memory is as fast as any.
+    """
+
+    capacity_bytes: int
+    usable_bytes: int
+    scratch_margin_fraction: float
+    fresh_buffer_bytes: int = 0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Launch:
+    """What it costs to start things.
+
+    Attributes:
+        call_overhead_s: One call of a compiled program.
+        loop_overhead_s: One iteration of `lax.scan` or `lax.map`, its body apart.
+        parallel_overhead_s: Splitting one operation among the cores.
+        parallel_min_s: Operations that take less than this on all cores run on one.
+    """
+
+    call_overhead_s: float
+    loop_overhead_s: float
+    parallel_overhead_s: float = 0.0
+    parallel_min_s: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Fit:
+    """How well the rates of one class explain the samples they were fitted to.
+
+    Attributes:
+        median_error_fraction: Median of |predicted - measured| / measured.
+        held_out_median_error_fraction: The same, on samples left out of the fit.
+        held_out_p90_error_fraction: 90th percentile of these.
+        samples: One row per program, in the order of `SAMPLE_COLUMNS`.
+    """
+
+    median_error_fraction: float
+    held_out_median_error_fraction: float
+    held_out_p90_error_fraction: float
+    samples: tuple[tuple[float, ...], ...]
+
+
+SAMPLE_COLUMNS: tuple[str, ...] = (
+    "batch",
+    "m",
+    "n",
+    "k",
+    "flops",
+    "transcendentals",
+    "bytes_read",
+    "bytes_written_fresh",
+    "bytes_written_reused",
+    "repeats",
+    "seconds",
+)
+"""What the columns of `Fit.samples` hold; `seconds` is the least over the rounds."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Rate:
+    """How fast one class of operations runs in one data type at one precision.
+
+    Attributes:
+        kind: The class.
+        dtype: NumPy's name of the data type.
+        precision: `default`, `high` or `highest`, as `jax.lax.Precision`.
+        peak_flops_per_s: Additions and multiplications in a large operation.
+        half_efficiency_m: The `m` at which half the peak is reached, the other sizes
+            being large; 0 where `m` does not matter.
+        half_efficiency_n: The same for `n`.
+        half_efficiency_k: The same for `k`.
+        read_bytes_per_s: Reading memory.
+        write_bytes_per_s: Writing memory that was in use before.
+        fresh_write_bytes_per_s: Writing memory that was never touched.
+        transcendentals_per_s: Evaluations of exp, tanh and the like.
+        overhead_s: One launch.
+        far_stride_bytes: Reductions whose terms lie this far apart, or farther, read
+            at `far_read_bytes_per_s`; 0 where distance does not matter.
+        far_read_bytes_per_s: Reading with such strides.
+        fit: How the rates were fitted, where they were.
+    """
+
+    kind: OperationKind
+    dtype: str
+    precision: str
+    peak_flops_per_s: float
+    read_bytes_per_s: float
+    write_bytes_per_s: float
+    fresh_write_bytes_per_s: float
+    transcendentals_per_s: float
+    overhead_s: float
+    half_efficiency_m: float = 0.0
+    half_efficiency_n: float = 0.0
+    half_efficiency_k: float = 0.0
+    far_stride_bytes: int = 0
+    far_read_bytes_per_s: float = 0.0
+    fit: Fit | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DeviceProfile:
+    """One device, as the cost model sees it.
+
+    Attributes:
+        name: What a user calls it.
+        platform: JAX's platform.
+        device_kind: JAX's `device_kind`.
+        cores: Cores of a CPU, multiprocessors of a GPU, tensor cores of a TPU chip.
+        provenance: Where the figures come from.
+        memory: How much there is.
+        launch: What starting costs.
+        rates: One entry per class, data type and precision.
+    """
+
+    name: str
+    platform: Platform
+    device_kind: str
+    cores: int
+    provenance: Provenance
+    memory: Memory
+    launch: Launch
+    rates: tuple[Rate, ...]
+
+    def rate(self, kind: OperationKind, dtype: str, precision: str | None) -> Rate:
+        """Returns the rates of a class, by rule where the profile has none.
+
+        A class that is missing runs as the class it is most like (a batched dot as a
+        dot, a kernel gradient as a convolution, movement as elementwise work). A
+        precision that is missing runs as the next more exact one, or else the most
+        exact there is. A data type that is missing runs as float32 does: its
+        arithmetic slower in proportion where it is wider, never faster where it is
+        narrower, and its bytes at the same speed.
+
+        Args:
+            kind: The class.
+            dtype: NumPy's name of the data type.
+            precision: As `jax.lax.Precision`, in lower case; None is `default`.
+
+        Returns:
+            Rates, none of them zero.
+        """
+        wanted = (precision or "default").lower()
+        found = self._table.get((kind, dtype, wanted))
+        if found is None:
+            found = self._by_rule(kind, dtype, wanted)
+            # A cache of what the frozen fields determine, no state of its own.
+            self._table[kind, dtype, wanted] = found
+        return found
+
+    @functools.cached_property
+    def _table(self) -> dict[tuple[OperationKind, str, str], Rate]:
+        return {(rate.kind, rate.dtype, rate.precision): rate for rate in self.rates}
+
+    def _by_rule(self, kind: OperationKind, dtype: str, precision: str) -> Rate:
+        for like in (kind, *_LIKE.get(kind, ())):
+            for exactness in _as_exact(precision):
+                found = self._table.get((like, dtype, exactness))
+                if found is not None:
+                    return found
+        if dtype == "float32":
+            raise KeyError(kind)
+        slower = max(1.0, _ITEM_BYTES.get(dtype, 8) / 4)
+        alike = self.rate(kind, "float32", precision)
+        return dataclasses.replace(
+            alike,
+            dtype=dtype,
+            peak_flops_per_s=alike.peak_flops_per_s / slower,
+            transcendentals_per_s=alike.transcendentals_per_s / slower,
+            fit=None,
+        )
+
+
+PRECISIONS: tuple[str, ...] = ("default", "high", "highest")
+"""From the fastest to the most exact."""
+
+REQUIRED_KINDS: tuple[OperationKind, ...] = (
+    OperationKind.DOT,
+    OperationKind.ELEMENTWISE,
+)
+"""Classes that every profile has in float32: the fallbacks of all others."""
+
+_LIKE: dict[OperationKind, tuple[OperationKind, ...]] = {
+    OperationKind.BATCHED_DOT: (OperationKind.DOT,),
+    OperationKind.CONVOLUTION: (OperationKind.DOT,),
+    OperationKind.CONVOLUTION_KERNEL_GRADIENT: (
+        OperationKind.CONVOLUTION,
+        OperationKind.DOT,
+    ),
+    OperationKind.REDUCTION_MINOR: (OperationKind.ELEMENTWISE,),
+    OperationKind.REDUCTION_MAJOR: (
+        OperationKind.REDUCTION_MINOR,
+        OperationKind.ELEMENTWISE,
+    ),
+    OperationKind.TRANSPOSE: (OperationKind.ELEMENTWISE,),
+    OperationKind.GATHER: (OperationKind.TRANSPOSE, OperationKind.ELEMENTWISE),
+    OperationKind.LOOP: (OperationKind.ELEMENTWISE,),
+}
+
+_ITEM_BYTES = {
+    "bool": 1,
+    "int8": 1,
+    "uint8": 1,
+    "bfloat16": 2,
+    "float16": 2,
+    "int16": 2,
+    "uint16": 2,
+    "float32": 4,
+    "int32": 4,
+    "uint32": 4,
+    "float64": 8,
+    "int64": 8,
+    "uint64": 8,
+    "complex64": 8,
+    "complex128": 16,
+}
+
+
+def _as_exact(precision: str) -> tuple[str, ...]:
+    """Returns the precisions to look for, in order; an unknown one is `highest`."""
+    known = precision if precision in PRECISIONS else "highest"
+    start = PRECISIONS.index(known)
+    return (*PRECISIONS[start:], *reversed(PRECISIONS[:start]))
