@@ -293,3 +293,22 @@ class UnknownDeviceError(NtkPlanError):
         )
         self.device = device
         self.known = known
+
+
+class NotPrintableError(NtkPlanError):
+    """An equation that no Python source stands for; it is called by reference."""
+
+    def __init__(self, *, primitive: str, reason: str) -> None:
+        """Builds the message.
+
+        Args:
+            primitive: The name of what is applied.
+            reason: Why it cannot be printed.
+        """
+        super().__init__(
+            f"`{primitive}` cannot be printed as source: {reason}.\n"
+            "It runs by reference in this process; to save the kernel as a file of "
+            "its own, write this part of the model with jax.numpy or jax.lax."
+        )
+        self.primitive = primitive
+        self.reason = reason
