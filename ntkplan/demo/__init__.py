@@ -1,0 +1,1 @@
+"""The main job on real input: digits classified by a network's tangent kernel."""

@@ -1,0 +1,57 @@
+"""The file that the demo writes: may it be written, and what does it hold."""
+
+from __future__ import annotations
+
+import importlib.util
+import pathlib
+import tempfile
+from collections.abc import Callable
+
+import jax
+
+from ntkplan.errors import UnwritableFileError
+
+FIRST_WORDS = '"""Empirical neural tangent kernel'
+
+
+def check_writable(path: pathlib.Path) -> None:
+    """Makes sure that a generated file may be written to `path`.
+
+    Args:
+        path: The file; one that is there is overwritten only if ntkplan wrote it.
+
+    Raises:
+        UnwritableFileError: With the reason.
+    """
+    try:
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+        first_line = read_first_line(path) if path.exists() else FIRST_WORDS
+    except OSError as error:
+        raise UnwritableFileError(
+            path=str(path),
+            reason=error.strerror or str(error),
+            remedy="Change to a folder that can be written to, and run this there.",
+        ) from error
+    if not first_line.startswith(FIRST_WORDS):
+        raise UnwritableFileError(
+            path=str(path),
+            reason="a file of that name is there, and ntkplan did not write it",
+            remedy="Move it away, or run this in another folder.",
+        )
+
+
+def read_first_line(path: pathlib.Path) -> str:
+    """Reads the first line of a file that is opened for writing too, unchanged."""
+    with path.open("r+", encoding="utf-8", errors="replace") as file:
+        return file.readline()
+
+
+def import_kernel(path: pathlib.Path) -> Callable[..., jax.Array]:
+    """Imports a generated file from where it lies, and returns its kernel."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.kernel
