@@ -1,0 +1,190 @@
+"""The command line, in process."""
+
+import json
+import re
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+import ntkplan
+from ntkplan import cli
+from ntkplan.demo import job
+
+PROBLEM = """
+    import jax
+    import jax.numpy as jnp
+
+    def apply(params, x):
+        return jnp.tanh(x @ params["hidden"]) @ params["readout"]
+
+    def problem():
+        params = {"hidden": jnp.ones((6, 16)), "readout": jnp.ones((16, 3))}
+        return apply, params, jax.ShapeDtypeStruct((8, 6), jnp.float32)
+
+    def two_sets():
+        return *problem(), jax.ShapeDtypeStruct((5, 6), jnp.float32)
+
+    def mistaken():
+        f, params, x = problem()
+        return f, {**params, "hidden": jnp.ones((6, 16), int)}, x
+
+    def nothing():
+        return None
+
+    def a_pair():
+        return 1, 2
+
+    def broken():
+        raise ZeroDivisionError("the user's own")
+
+    number = 3
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "small_net.py").write_text(textwrap.dedent(PROBLEM))
+    (tmp_path / "needs_more.py").write_text("import a_module_that_nobody_has\n")
+    monkeypatch.chdir(tmp_path)
+    # A module of one test is not that of the next, which lies in another folder.
+    for name in ("models", "models.small_net", "needs_more"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "reference", ["models.small_net:problem", "models/small_net.py:problem"]
+)
+def test_plan_prints_what_the_library_plans(folder, capsys, reference):
+    assert cli.main(["plan", reference]) == 0
+    printed = capsys.readouterr().out
+    expected = ntkplan.plan(*cli.load_problem(reference))
+    assert printed.strip() == str(expected).strip()
+    assert "hidden" in printed
+    assert "readout" in printed
+
+
+def test_options_reach_the_plan(folder, capsys):
+    forced = ["--methods", "hidden=jacobian_contraction,readout=ntk_vector_products"]
+    command = ["plan", "models.small_net:two_sets", "--json", "--kernel", "trace"]
+    assert cli.main([*command, *forced, "--memory-limit", "1GiB"]) == 0
+    text = capsys.readouterr().out
+    json.loads(text)
+    expected = ntkplan.plan(
+        *cli.load_problem("models.small_net:two_sets"),
+        kernel="trace",
+        memory_limit="1GiB",
+        methods={"hidden": "jacobian_contraction", "readout": "ntk_vector_products"},
+    )
+    assert text.strip() == expected.to_json().strip()
+
+
+def test_emit_writes_the_source_that_the_plan_has(folder, capsys):
+    command = ["emit", "models.small_net:problem"]
+    assert cli.main(command) == 0
+    source = capsys.readouterr().out
+    assert source.strip() == (
+        ntkplan.plan(*cli.load_problem("models.small_net:problem")).source().strip()
+    )
+    for _ in range(2):
+        assert cli.main([*command, "-o", "kernel.py"]) == 0
+        assert (folder / "kernel.py").read_text().strip() == source.strip()
+
+
+def test_emit_leaves_the_file_of_somebody_else_alone(folder, capsys):
+    path = folder / "models" / "small_net.py"
+    before = path.read_text()
+    assert cli.main(["emit", "models.small_net:problem", "-o", str(path)]) == 2
+    assert "ntkplan did not write it" in capsys.readouterr().err
+    assert path.read_text() == before
+
+
+def test_devices_lists_every_profile_with_its_origin(capsys):
+    assert cli.main(["devices"]) == 0
+    printed = capsys.readouterr().out
+    profiles = ntkplan.devices()
+    assert profiles
+    for profile in profiles:
+        row = (
+            rf"(?m)^ *{profile.name} +{profile.platform} .*{profile.provenance.origin}"
+        )
+        assert re.search(row, printed)
+
+
+@pytest.mark.parametrize(
+    ("reference", "message"),
+    [
+        ("models.small_net", "a colon with a name on both sides is missing"),
+        ("models.small_net:", "a colon with a name on both sides is missing"),
+        ("models.other:problem", "there is no module models.other"),
+        ("elsewhere:problem", "there is no module elsewhere"),
+        ("models/other.py:problem", "there is no file models/other.py"),
+        ("models.small_net:absent", "models.small_net has no function absent"),
+        ("models.small_net:number", "models.small_net has no function number"),
+        ("models.small_net:nothing", "nothing() returned a NoneType"),
+        ("models.small_net:a_pair", "a_pair() returned a tuple of 2"),
+    ],
+)
+def test_what_names_no_problem_is_said_so(folder, capsys, reference, message):
+    assert cli.main(["plan", reference]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith(
+        f"ntkplan: '{reference}' gives no problem: {message}"
+    )
+    assert "Give module:function" in captured.err
+
+
+def test_mistakes_are_said_without_a_traceback(folder, capsys):
+    assert cli.main(["plan", "models.small_net:mistaken"]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith("ntkplan: ")
+    assert "hidden" in captured.err
+    assert "Traceback" not in captured.err
+
+
+def test_errors_of_the_users_own_code_pass_through(folder):
+    with pytest.raises(ZeroDivisionError, match="the user's own"):
+        cli.main(["plan", "models.small_net:broken"])
+    with pytest.raises(ModuleNotFoundError, match="a_module_that_nobody_has"):
+        cli.main(["plan", "needs_more:problem"])
+
+
+def test_the_import_path_is_left_as_it_was(folder):
+    before = list(sys.path)
+    cli.load_problem("models.small_net:problem")
+    cli.load_problem("models/small_net.py:problem")
+    assert sys.path == before
+
+
+def test_methods_are_names_or_globs_but_not_both(folder, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["plan", "models.small_net:problem", "--methods", "a,b=c"])
+    assert stopped.value.code == 2
+    assert "mixes names and GLOB=NAME" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("text", "axis"), [("none", None), ("0", 0), ("-1", -1)])
+def test_batch_axis(text, axis):
+    parsed = cli.build_parser().parse_args(["plan", "m:f", f"--batch-axis={text}"])
+    assert parsed.batch_axis == axis
+
+
+def test_demo_refuses_a_folder_with_a_file_of_somebody_else(folder, capsys):
+    (folder / job.FILE_NAME).write_text("print('mine')\n")
+    assert cli.main(["demo", "--quick"]) == 2
+    assert f"cannot write {job.FILE_NAME}" in capsys.readouterr().err
+
+
+def test_the_installed_command_answers():
+    code = "import sys; from ntkplan.cli import main; sys.exit(main())"
+    result = subprocess.run(
+        [sys.executable, "-c", code, "--version"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert re.fullmatch(r"ntkplan \d+\.\d+\.\d+\n", result.stdout)
