@@ -45,18 +45,18 @@ PROBLEM = """
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    (tmp_path / "models").mkdir()
-    (tmp_path / "models" / "small_net.py").write_text(textwrap.dedent(PROBLEM))
+    (tmp_path / "my_models").mkdir()
+    (tmp_path / "my_models" / "small_net.py").write_text(textwrap.dedent(PROBLEM))
     (tmp_path / "needs_more.py").write_text("import a_module_that_nobody_has\n")
     monkeypatch.chdir(tmp_path)
     # A module of one test is not that of the next, which lies in another folder.
-    for name in ("models", "models.small_net", "needs_more"):
+    for name in ("my_models", "my_models.small_net", "needs_more"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     return tmp_path
 
 
 @pytest.mark.parametrize(
-    "reference", ["models.small_net:problem", "models/small_net.py:problem"]
+    "reference", ["my_models.small_net:problem", "my_models/small_net.py:problem"]
 )
 def test_plan_prints_what_the_library_plans(folder, capsys, reference):
     assert cli.main(["plan", reference]) == 0
@@ -69,12 +69,12 @@ def test_plan_prints_what_the_library_plans(folder, capsys, reference):
 
 def test_options_reach_the_plan(folder, capsys):
     forced = ["--methods", "hidden=jacobian_contraction,readout=ntk_vector_products"]
-    command = ["plan", "models.small_net:two_sets", "--json", "--kernel", "trace"]
+    command = ["plan", "my_models.small_net:two_sets", "--json", "--kernel", "trace"]
     assert cli.main([*command, *forced, "--memory-limit", "1GiB"]) == 0
     text = capsys.readouterr().out
     json.loads(text)
     expected = ntkplan.plan(
-        *cli.load_problem("models.small_net:two_sets"),
+        *cli.load_problem("my_models.small_net:two_sets"),
         kernel="trace",
         memory_limit="1GiB",
         methods={"hidden": "jacobian_contraction", "readout": "ntk_vector_products"},
@@ -83,11 +83,11 @@ def test_options_reach_the_plan(folder, capsys):
 
 
 def test_emit_writes_the_source_that_the_plan_has(folder, capsys):
-    command = ["emit", "models.small_net:problem"]
+    command = ["emit", "my_models.small_net:problem"]
     assert cli.main(command) == 0
     source = capsys.readouterr().out
     assert source.strip() == (
-        ntkplan.plan(*cli.load_problem("models.small_net:problem")).source().strip()
+        ntkplan.plan(*cli.load_problem("my_models.small_net:problem")).source().strip()
     )
     for _ in range(2):
         assert cli.main([*command, "-o", "kernel.py"]) == 0
@@ -95,9 +95,9 @@ def test_emit_writes_the_source_that_the_plan_has(folder, capsys):
 
 
 def test_emit_leaves_the_file_of_somebody_else_alone(folder, capsys):
-    path = folder / "models" / "small_net.py"
+    path = folder / "my_models" / "small_net.py"
     before = path.read_text()
-    assert cli.main(["emit", "models.small_net:problem", "-o", str(path)]) == 2
+    assert cli.main(["emit", "my_models.small_net:problem", "-o", str(path)]) == 2
     assert "ntkplan did not write it" in capsys.readouterr().err
     assert path.read_text() == before
 
@@ -117,15 +117,15 @@ def test_devices_lists_every_profile_with_its_origin(capsys):
 @pytest.mark.parametrize(
     ("reference", "message"),
     [
-        ("models.small_net", "a colon with a name on both sides is missing"),
-        ("models.small_net:", "a colon with a name on both sides is missing"),
-        ("models.other:problem", "there is no module models.other"),
+        ("my_models.small_net", "a colon with a name on both sides is missing"),
+        ("my_models.small_net:", "a colon with a name on both sides is missing"),
+        ("my_models.other:problem", "there is no module my_models.other"),
         ("elsewhere:problem", "there is no module elsewhere"),
-        ("models/other.py:problem", "there is no file models/other.py"),
-        ("models.small_net:absent", "models.small_net has no function absent"),
-        ("models.small_net:number", "models.small_net has no function number"),
-        ("models.small_net:nothing", "nothing() returned a NoneType"),
-        ("models.small_net:a_pair", "a_pair() returned a tuple of 2"),
+        ("my_models/other.py:problem", "there is no file my_models/other.py"),
+        ("my_models.small_net:absent", "my_models.small_net has no function absent"),
+        ("my_models.small_net:number", "my_models.small_net has no function number"),
+        ("my_models.small_net:nothing", "nothing() returned a NoneType"),
+        ("my_models.small_net:a_pair", "a_pair() returned a tuple of 2"),
     ],
 )
 def test_what_names_no_problem_is_said_so(folder, capsys, reference, message):
@@ -139,7 +139,7 @@ def test_what_names_no_problem_is_said_so(folder, capsys, reference, message):
 
 
 def test_mistakes_are_said_without_a_traceback(folder, capsys):
-    assert cli.main(["plan", "models.small_net:mistaken"]) == 2
+    assert cli.main(["plan", "my_models.small_net:mistaken"]) == 2
     captured = capsys.readouterr()
     assert captured.err.startswith("ntkplan: ")
     assert "hidden" in captured.err
@@ -148,21 +148,21 @@ def test_mistakes_are_said_without_a_traceback(folder, capsys):
 
 def test_errors_of_the_users_own_code_pass_through(folder):
     with pytest.raises(ZeroDivisionError, match="the user's own"):
-        cli.main(["plan", "models.small_net:broken"])
+        cli.main(["plan", "my_models.small_net:broken"])
     with pytest.raises(ModuleNotFoundError, match="a_module_that_nobody_has"):
         cli.main(["plan", "needs_more:problem"])
 
 
 def test_the_import_path_is_left_as_it_was(folder):
     before = list(sys.path)
-    cli.load_problem("models.small_net:problem")
-    cli.load_problem("models/small_net.py:problem")
+    cli.load_problem("my_models.small_net:problem")
+    cli.load_problem("my_models/small_net.py:problem")
     assert sys.path == before
 
 
 def test_methods_are_names_or_globs_but_not_both(folder, capsys):
     with pytest.raises(SystemExit) as stopped:
-        cli.main(["plan", "models.small_net:problem", "--methods", "a,b=c"])
+        cli.main(["plan", "my_models.small_net:problem", "--methods", "a,b=c"])
     assert stopped.value.code == 2
     assert "mixes names and GLOB=NAME" in capsys.readouterr().err
 
