@@ -1,0 +1,225 @@
+"""What equations compute: one alone, or a list of them for many examples at once."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Collection, Sequence
+
+from ntkplan._jax import ClosedJaxpr, Primitive, Var, sub_jaxprs
+from ntkplan.cost.symbols import Size
+from ntkplan.cost.work import Operation, Work
+from ntkplan.ir.equation import Equation
+from ntkplan.rules.work import passes
+from ntkplan.rules.work.amount import Level, Scale, Tally
+from ntkplan.rules.work.flat import CALLS, Flat, flat_equations, levels_of
+from ntkplan.rules.work.fusion import Fused
+from ntkplan.rules.work.loops import LOOPS, OF_UNKNOWN_LENGTH
+from ntkplan.rules.work.table import work_rules
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EquationWork:
+    """What one equation computes at its own shapes.
+
+    Attributes:
+        forward: Its operations, with whole numbers.
+        is_estimate: Whether a primitive in it has no rule, or a loop no known length;
+            the operations are then an upper estimate.
+    """
+
+    forward: tuple[Operation, ...]
+    is_estimate: bool
+
+
+def equation_work(equation: Equation) -> EquationWork:
+    """Counts one evaluation of an equation.
+
+    Args:
+        equation: Any equation; control flow is counted by trip count.
+
+    Returns:
+        Its operations, and whether they are an estimate.
+    """
+    flat = flat_equations([equation])
+    fused = passes.forward(flat, _alone(flat))
+    return EquationWork(
+        forward=_operations(fused.tallies, Scale(n=1, columns=1)),
+        is_estimate=is_estimate(equation),
+    )
+
+
+def pullback_work(
+    equation: Equation, operands: Collection[int]
+) -> tuple[Operation, ...]:
+    """Counts pulling one cotangent of the results back to some operands.
+
+    Args:
+        equation: Any equation.
+        operands: Indices of the operands.
+
+    Returns:
+        The operations, with whole numbers.
+    """
+    flat = flat_equations([equation], active=_active(equation, operands))
+    fused = passes.sweep(flat, _alone(flat))
+    return _operations(fused.tallies, Scale(n=1, columns=1))
+
+
+def pushforward_work(
+    equation: Equation, operands: Collection[int]
+) -> tuple[Operation, ...]:
+    """Counts pushing one tangent of some operands forward to the results.
+
+    Args:
+        equation: Any equation.
+        operands: Indices of the operands.
+
+    Returns:
+        The operations, with whole numbers.
+    """
+    flat = flat_equations([equation], active=_active(equation, operands))
+    fused = passes.push(flat, _alone(flat))
+    return _operations(fused.tallies, Scale(n=1, columns=1))
+
+
+def is_estimate(equation: Equation) -> bool:
+    """Says whether what an equation computes can only be estimated."""
+    return not _is_counted(equation.primitive) or any(
+        _has_estimate(closed) for _, closed in sub_jaxprs(equation.parameters)
+    )
+
+
+def unruled(equations: Sequence[Equation]) -> frozenset[Primitive]:
+    """Returns the primitives, at the top, whose work can only be estimated."""
+    return frozenset(item.primitive for item in equations if is_estimate(item))
+
+
+def _is_counted(primitive: Primitive) -> bool:
+    known = primitive in work_rules() or primitive in LOOPS or primitive in CALLS
+    return known and primitive not in OF_UNKNOWN_LENGTH
+
+
+def _has_estimate(closed: ClosedJaxpr) -> bool:
+    return any(
+        not _is_counted(equation.primitive)
+        or any(_has_estimate(inner) for _, inner in sub_jaxprs(equation.params))
+        for equation in closed.jaxpr.eqns
+    )
+
+
+def forward_work(
+    equations: Sequence[Equation],
+    *,
+    n: Size,
+    itemsize: int | None = None,
+    shared: Collection[Var] | None = None,
+) -> Work:
+    """Counts evaluating the equations for `n` examples at once.
+
+    Elementwise passes are joined as a compiler joins them; what is computed from
+    shared values alone is counted once.
+
+    Args:
+        equations: Straight-line code of one example, in order.
+        n: Examples, a number or a formula.
+        itemsize: Bytes of a floating-point number; None is as traced.
+        shared: Variables defined elsewhere that are the same for every example, the
+            parameters above all. None guesses: a variable defined elsewhere is a
+            parameter where it meets data in a product, the left operand of a product
+            of two such is data, and all else is counted for every example.
+
+    Returns:
+        Work in the symbols of `n`.
+    """
+    flat = flat_equations(equations, itemsize=itemsize)
+    floor = Level.EXAMPLE if shared is None else Level.SHARED
+    fused = passes.forward(flat, _levels(flat, shared), floor=floor)
+    return _work(fused, Scale(n=n, columns=1))
+
+
+def sweep_work(
+    equations: Sequence[Equation],
+    active: Collection[Var],
+    *,
+    n: Size,
+    n_outputs: Size,
+    itemsize: int | None = None,
+    shared: Collection[Var] | None = None,
+) -> Work:
+    """Counts one backward sweep: all cotangents at once, for `n` examples.
+
+    Args:
+        equations: Straight-line code of one example, in order.
+        active: Variables to which cotangents are taken.
+        n: Examples.
+        n_outputs: Cotangents of one example.
+        itemsize: Bytes of a floating-point number; None is as traced.
+        shared: As for `forward_work`.
+
+    Returns:
+        Work in the symbols of `n` and `n_outputs`, the forward pass not included.
+    """
+    flat = flat_equations(equations, active=active, itemsize=itemsize)
+    fused = passes.sweep(flat, _levels(flat, shared))
+    return _work(fused, Scale(n=n, columns=n_outputs))
+
+
+def push_work(
+    equations: Sequence[Equation],
+    active: Collection[Var],
+    *,
+    n: Size,
+    columns: Size,
+    itemsize: int | None = None,
+    shared: Collection[Var] | None = None,
+) -> Work:
+    """Counts pushing tangents forward at `n` examples.
+
+    Args:
+        equations: Straight-line code of one example, in order.
+        active: Variables that have a tangent.
+        n: Examples.
+        columns: Tangents pushed at each example.
+        itemsize: Bytes of a floating-point number; None is as traced.
+        shared: As for `forward_work`.
+
+    Returns:
+        Work in the symbols of `n` and `columns`, the forward pass not included.
+    """
+    flat = flat_equations(equations, active=active, itemsize=itemsize)
+    fused = passes.push(flat, _levels(flat, shared))
+    return _work(fused, Scale(n=n, columns=columns))
+
+
+def _levels(flat: Flat, shared: Collection[Var] | None) -> dict[int | None, Level]:
+    if shared is None:
+        return levels_of(flat, None)
+    numbers = {
+        flat.number_of[variable] for variable in shared if variable in flat.number_of
+    }
+    return levels_of(flat, numbers)
+
+
+def _alone(flat: Flat) -> dict[int | None, Level]:
+    """Returns the levels when there is but one example: all values are shared."""
+    return levels_of(flat, frozenset(flat.free))
+
+
+def _active(equation: Equation, operands: Collection[int]) -> list[Var]:
+    chosen = [equation.inputs[index] for index in operands]
+    return [*(atom for atom in chosen if isinstance(atom, Var)), *equation.outputs]
+
+
+def _work(fused: Fused, scale: Scale) -> Work:
+    return Work(
+        operations=_operations(fused.tallies, scale),
+        peak_bytes=scale.size(fused.peak),
+    )
+
+
+def _operations(tallies: Sequence[Tally], scale: Scale) -> tuple[Operation, ...]:
+    """Merges equal tallies and makes operations of them."""
+    return tuple(
+        scale.operation(tally.times(count)) for tally, count in Counter(tallies).items()
+    )

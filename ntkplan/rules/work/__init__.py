@@ -1,0 +1,1 @@
+"""What one equation computes, and what a list of them computes once fused."""

@@ -1,0 +1,346 @@
+"""From written-out equations to what runs: forward, backward, and along tangents."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+from ntkplan.rules.work import loops
+from ntkplan.rules.work.amount import NOTHING, Amount, Level, Tally, amount
+from ntkplan.rules.work.flat import Flat, FlatEquation, is_product
+from ntkplan.rules.work.fusion import Fused, Key, Node, fuse
+from ntkplan.rules.work.step import TANGENT, Fuses, Pass, Step, WorkRule
+from ntkplan.rules.work.table import rule_of
+
+Levels = dict[int | None, Level]
+
+
+def forward(flat: Flat, levels: Levels, *, floor: Level = Level.SHARED) -> Fused:
+    """Returns what the equations do.
+
+    Args:
+        flat: The equations.
+        levels: The level of every value.
+        floor: A level that every pass over memory has at least.
+    """
+    nodes: list[Node] = []
+    for equation in flat.equations:
+        operands = _operand_levels(equation, levels, floor)
+        nested = loops.LOOPS.get(equation.call.primitive)
+        if nested is not None:
+            tallies = nested.forward(equation.call, operands, _ENGINE)
+            nodes.append(_node(equation, levels, tallies=tallies, flat=flat))
+            continue
+        steps = rule_of(equation.call.primitive).forward(equation.call)
+        nodes.append(_forward_node(equation, steps, operands, levels, flat))
+    return fuse(nodes, kept=flat.results)
+
+
+def sweep(flat: Flat, levels: Levels) -> Fused:
+    """Returns what one pull-back of all cotangents does, to the active values.
+
+    Values that nothing here reads have a cotangent from elsewhere.
+    """
+    nodes: list[Node] = []
+    parts: dict[int, list[Key]] = defaultdict(list)
+    readers = {number for item in flat.equations for number in item.inputs}
+    for equation in reversed(flat.equations):
+        results = [
+            number
+            for number in equation.outputs
+            if number in parts
+            or number in flat.results
+            or (number not in readers and flat.arrays[number].inexact)
+        ]
+        wanted = [
+            index
+            for index, number in enumerate(equation.inputs)
+            if number is not None and number in flat.active
+        ]
+        if not wanted or not results:
+            continue
+        for number in results:
+            nodes.extend(_accumulate(flat, number, parts[number]))
+        nodes.extend(_pull_nodes(flat, equation, wanted, results, parts, levels))
+    for number in flat.free:
+        nodes.extend(_accumulate(flat, number, parts.get(number, [])))
+    return fuse(nodes)
+
+
+def push(flat: Flat, levels: Levels) -> Fused:
+    """Returns what pushing a tangent of the active values through does."""
+    nodes: list[Node] = []
+    for equation in flat.equations:
+        wanted = [
+            index
+            for index, number in enumerate(equation.inputs)
+            if number is not None and number in flat.active
+        ]
+        if wanted:
+            nodes.extend(_push_nodes(flat, equation, wanted, levels))
+    return fuse(nodes)
+
+
+class Engine:
+    """What the rules of control flow ask for the bodies they hold."""
+
+    def forward(self, flat: Flat, levels: Levels) -> Sequence[Tally]:
+        """Returns the operations of one evaluation."""
+        return forward(flat, levels).tallies
+
+    def sweep(self, flat: Flat, levels: Levels) -> Sequence[Tally]:
+        """Returns the operations of one pull-back."""
+        return sweep(flat, levels).tallies
+
+    def push(self, flat: Flat, levels: Levels) -> Sequence[Tally]:
+        """Returns the operations of pushing a tangent."""
+        return push(flat, levels).tallies
+
+
+_ENGINE = Engine()
+
+
+def _operand_levels(
+    equation: FlatEquation, levels: Levels, floor: Level
+) -> dict[int, Level]:
+    """Returns the levels of the operands, by index, and of a tangent."""
+    found = {
+        index: levels.get(number, Level.SHARED)
+        for index, number in enumerate(equation.inputs)
+    }
+    if is_product(equation.call.primitive):
+        made = levels[equation.outputs[0]]
+        if max(found.values()) < made:
+            found[0] = made
+    else:
+        found = {
+            index: max(level, floor) if equation.inputs[index] is not None else level
+            for index, level in found.items()
+        }
+    found[TANGENT] = Level.COLUMN
+    return found
+
+
+def _forward_node(
+    equation: FlatEquation,
+    steps: Sequence[Step],
+    operands: dict[int, Level],
+    levels: Levels,
+    flat: Flat,
+) -> Node:
+    fused = _fused(steps)
+    tallies = () if fused else tuple(step.tally(operands) for step in steps)
+    node = _node(equation, levels, tallies=tallies, flat=flat)
+    if fused is not None:
+        level = max((operands[index] for index, _ in fused.reads), default=Level.SHARED)
+        node.fused = fused
+        node.levels = operands
+        node.reads = {
+            number: amount(nbytes, operands[index])
+            for index, nbytes in fused.reads
+            if (number := equation.inputs[index]) is not None
+        }
+        node.writes = {
+            number: amount(flat.arrays[number].nbytes, level)
+            for number in equation.outputs
+        }
+    return node
+
+
+def _fused(steps: Sequence[Step]) -> Pass | None:
+    """Returns the one pass of the steps, where it can be joined with others."""
+    if len(steps) == 1 and isinstance(steps[0], Pass):
+        step = steps[0]
+        return None if step.fuses is Fuses.NO else step
+    return None
+
+
+def _node(
+    equation: FlatEquation, levels: Levels, *, tallies: Sequence[Tally], flat: Flat
+) -> Node:
+    return Node(
+        tallies=tuple(tallies),
+        reads={
+            number: amount(flat.arrays[number].nbytes, levels[number])
+            for number in equation.inputs
+            if number is not None
+        },
+        writes={
+            number: amount(flat.arrays[number].nbytes, levels[number])
+            for number in equation.outputs
+        },
+    )
+
+
+def _cotangent(number: int) -> Key:
+    return ("cotangent", number)
+
+
+def _accumulate(flat: Flat, number: int, parts: Sequence[Key]) -> list[Node]:
+    """Returns the node that adds the parts of a cotangent, or names its only one."""
+    if not parts:
+        return []
+    array = flat.arrays[number]
+    count = amount(array.nbytes, Level.COLUMN)
+    several = len(parts) > 1
+    fused = Pass(
+        reads=((TANGENT, array.nbytes * len(parts)),),
+        written_bytes=array.nbytes,
+        flops=(len(parts) - 1) * array.elements,
+        fuses=Fuses.LOOP if several else Fuses.ALIAS,
+    )
+    return [
+        Node(
+            fused=fused,
+            levels={TANGENT: Level.COLUMN},
+            reads=dict.fromkeys(parts, count),
+            writes={_cotangent(number): count},
+        )
+    ]
+
+
+def _pull_nodes(
+    flat: Flat,
+    equation: FlatEquation,
+    wanted: Sequence[int],
+    results: Sequence[int],
+    parts: dict[int, list[Key]],
+    levels: Levels,
+) -> list[Node]:
+    operands = _operand_levels(equation, levels, Level.SHARED)
+    nested = loops.LOOPS.get(equation.call.primitive)
+    sources = [_cotangent(number) for number in results]
+    names: dict[int, Key] = {}
+    for index in wanted:
+        number = equation.inputs[index]
+        assert number is not None
+        names[index] = ("part", number, len(parts[number]))
+        parts[number].append(names[index])
+    if nested is not None:
+        tallies = nested.pull(equation.call, operands, wanted, _ENGINE)
+        node = Node(
+            tallies=tuple(tallies),
+            reads=_column_bytes(flat, zip(results, sources, strict=True)),
+            writes=_column_bytes(
+                flat, [(_number(equation, index), names[index]) for index in wanted]
+            ),
+        )
+        return [node]
+    rule = rule_of(equation.call.primitive)
+    return [
+        _derivative_node(
+            flat,
+            equation,
+            rule.pull(equation.call, index),
+            operands,
+            sources=sources,
+            result=(names[index], flat.arrays[_number(equation, index)].nbytes),
+        )
+        for index in wanted
+    ]
+
+
+def _number(equation: FlatEquation, index: int) -> int:
+    number = equation.inputs[index]
+    assert number is not None, "a literal has no tangent"
+    return number
+
+
+def _column_bytes(flat: Flat, names: Iterable[tuple[int, Key]]) -> dict[Key, Amount]:
+    return {
+        key: amount(flat.arrays[number].nbytes, Level.COLUMN) for number, key in names
+    }
+
+
+def _derivative_node(
+    flat: Flat,
+    equation: FlatEquation,
+    steps: Sequence[Step],
+    operands: dict[int, Level],
+    *,
+    sources: Sequence[Key],
+    result: tuple[Key, int],
+) -> Node:
+    """Returns the node of one tangent or cotangent through one equation."""
+    fused = _fused(steps)
+    reads: dict[Key, Amount] = {}
+    for step in steps:
+        for index, nbytes in _reads_of(step):
+            if index == TANGENT:
+                share = nbytes // max(1, len(sources))
+                reads.update(dict.fromkeys(sources, amount(share, Level.COLUMN)))
+            elif equation.inputs[index] is not None:
+                reads[equation.inputs[index]] = amount(nbytes, operands[index])
+    return Node(
+        tallies=() if fused else tuple(step.tally(operands) for step in steps),
+        fused=fused,
+        levels=operands,
+        reads=reads,
+        writes={result[0]: amount(result[1], Level.COLUMN)},
+    )
+
+
+def _reads_of(step: Step) -> tuple[tuple[int, int], ...]:
+    if isinstance(step, Pass):
+        return step.reads
+    return ((step.left, step.left_bytes), (step.right, step.right_bytes))
+
+
+def _push_nodes(
+    flat: Flat, equation: FlatEquation, wanted: Sequence[int], levels: Levels
+) -> list[Node]:
+    operands = _operand_levels(equation, levels, Level.SHARED)
+    tangents = [number for number in equation.outputs if flat.arrays[number].inexact]
+    sources = {index: ("tangent", _number(equation, index)) for index in wanted}
+    nested = loops.LOOPS.get(equation.call.primitive)
+    if nested is not None:
+        tallies = nested.push(equation.call, operands, wanted, _ENGINE)
+        return [
+            Node(
+                tallies=tuple(tallies),
+                reads=_column_bytes(
+                    flat,
+                    [(_number(equation, index), sources[index]) for index in wanted],
+                ),
+                writes=_column_bytes(
+                    flat, [(number, ("tangent", number)) for number in tangents]
+                ),
+            )
+        ]
+    rule: WorkRule = rule_of(equation.call.primitive)
+    result = tangents[0] if tangents else equation.outputs[0]
+    nbytes = sum(flat.arrays[number].nbytes for number in equation.outputs)
+    single = len(wanted) == 1
+    nodes = [
+        _derivative_node(
+            flat,
+            equation,
+            rule.push(equation.call, index),
+            operands,
+            sources=[sources[index]],
+            result=(
+                ("tangent", result) if single else ("part", result, index),
+                nbytes,
+            ),
+        )
+        for index in wanted
+    ]
+    if single:
+        for number in tangents[1:]:
+            nodes[0].writes["tangent", number] = NOTHING
+        return nodes
+    count = amount(nbytes, Level.COLUMN)
+    elements = sum(array.elements for array in equation.call.outputs)
+    nodes.append(
+        Node(
+            fused=Pass(
+                reads=((TANGENT, nbytes * len(wanted)),),
+                written_bytes=nbytes,
+                flops=(len(wanted) - 1) * elements,
+            ),
+            levels={TANGENT: Level.COLUMN},
+            reads={("part", result, index): count for index in wanted},
+            writes={("tangent", number): count for number in tangents},
+        )
+    )
+    return nodes
