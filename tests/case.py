@@ -27,11 +27,15 @@ class Case:
             and float32 leaves.
         idle: Globs of the leaves that the outputs do not depend on (the bias of the
             keys of an attention, for one).
+        forward_mode: Whether JAX can push tangents forward through the model.
+        heavy: Whether it takes seconds to compile.
     """
 
     name: str
     build: Callable[[jax.Array], Problem]
     idle: tuple[str, ...] = ()
+    forward_mode: bool = True
+    heavy: bool = False
 
 
 def generator(key: jax.Array) -> np.random.Generator:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests import oracles
-from tests.cases import CASES, N1, jacobians, leaf_jacobians, problem
+from tests.cases import CASES, N1, leaf_jacobians, problem
 from tests.models.reference import MODELS
 
 DATA = pathlib.Path(__file__).parent / "data" / "neural_tangents"
@@ -148,15 +148,14 @@ def test_every_leaf_but_the_idle_ones_matters(case):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_examples_of_a_model_are_independent(name):
+    """Each of the examples moved to the front, the others replaced by it."""
     f, params, x1, _ = problem(name)
     f = jax.jit(f)
     together = np.asarray(f(params, x1))
     assert together.shape[0] == N1
     assert together.dtype == np.float32
     for row in range(N1):
-        alone = f(params, jax.tree.map(lambda leaf, row=row: leaf[row : row + 1], x1))
+        rows = np.full(N1, row)
+        alone = f(params, jax.tree.map(lambda leaf, rows=rows: leaf[rows], x1))
         error = np.abs(np.asarray(alone)[0] - together[row]).max()
         assert error < 1e-5 * np.abs(together).max()
-    jacobian1, jacobian2 = jacobians(name)
-    assert jacobian1.shape[0] == N1
-    assert np.abs(jacobian1[0] - jacobian2[0]).max() > 0

@@ -80,9 +80,10 @@ def build(key: jax.Array, norm) -> Problem:
     return functools.partial(resnet18, norm=norm), resnet18_params(key, 3, 2), x1, x2
 
 
-CASES = (
-    Case(
-        name="plain_resnet18_frozen", build=functools.partial(build, norm=frozen_norm)
-    ),
-    Case(name="plain_resnet18_group", build=functools.partial(build, norm=group_norm)),
+CASES = tuple(
+    Case(name=name, build=functools.partial(build, norm=norm), heavy=True)
+    for name, norm in (
+        ("plain_resnet18_frozen", frozen_norm),
+        ("plain_resnet18_group", group_norm),
+    )
 )
