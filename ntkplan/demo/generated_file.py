@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import pathlib
+import re
 import tempfile
 from collections.abc import Callable
 
@@ -11,7 +12,8 @@ import jax
 
 from ntkplan.errors import UnwritableFileError
 
-FIRST_WORDS = '"""Empirical neural tangent kernel'
+FIRST_LINE = re.compile(r'"""The .*neural tangent kernel of ')
+"""What the first line of every generated file matches."""
 
 
 def check_writable(path: pathlib.Path) -> None:
@@ -26,14 +28,14 @@ def check_writable(path: pathlib.Path) -> None:
     try:
         with tempfile.TemporaryFile(dir=path.parent):
             pass
-        first_line = read_first_line(path) if path.exists() else FIRST_WORDS
+        foreign = path.exists() and not FIRST_LINE.match(read_first_line(path))
     except OSError as error:
         raise UnwritableFileError(
             path=str(path),
             reason=error.strerror or str(error),
             remedy="Change to a folder that can be written to, and run this there.",
         ) from error
-    if not first_line.startswith(FIRST_WORDS):
+    if foreign:
         raise UnwritableFileError(
             path=str(path),
             reason="a file of that name is there, and ntkplan did not write it",

@@ -57,7 +57,7 @@ def kernel_in_tiles(
             seen from `x1` and from `x2`: `[(2, 3)]` for a kernel `[n1, n2, o, o]`,
             `[]` for `[n1, n2]` and for a diagonal `[n1, n2, o]`. They change places
             when a tile is mirrored. Needed without `x2` where the result has more
-            axes than two.
+            axes than two, unless the kernel has an attribute of that name.
         out: The array to write into (a memory map, for instance); a new one of the
             kernel's type where it is not given.
         progress: Called with the tiles done and the tiles in all.
@@ -94,6 +94,8 @@ def kernel_in_tiles(
         return np.asarray(kernel(params, tile_of_x1, tile_of_x2))
 
     first = compute(*blocks[0])
+    if output_pairs is None:
+        output_pairs = getattr(kernel, "output_pairs", None)
     swap = _mirror_axes(first, output_pairs, tile1, tile2, symmetric)
     result = _result_array(out, (n1, n2, *first.shape[2:]), first.dtype)
     for done, (start1, start2) in enumerate(blocks, start=1):

@@ -103,6 +103,16 @@ def test_every_tile_is_counted_and_of_one_shape(n1, n2, tile1):
     assert len(shapes) == 1
 
 
+def test_a_kernel_may_say_itself_how_its_outputs_pair_up():
+    class Kernel:
+        output_pairs = ((2, 3), (4, 5))
+        __call__ = staticmethod(full_kernel)
+
+    x = examples(5)
+    tiled = kernel_in_tiles(Kernel(), WEIGHTS, x, tile1=2)
+    np.testing.assert_allclose(tiled, full_kernel(WEIGHTS, x, x), atol=1e-9)
+
+
 def test_symmetric_tiles_compute_the_lower_triangle_only():
     starts = []
 
