@@ -11,7 +11,9 @@ from typing import Any
 
 import jax
 from jax._src import source_info_util
+from jax._src.ad_util import stop_gradient_p
 from jax._src.ad_checkpoint import remat_p
+from jax._src.interpreters import ad
 from jax.extend import core
 from jax.extend.core import (
     ClosedJaxpr,
@@ -35,10 +37,12 @@ __all__ = [
     "call_primitives",
     "equation_function",
     "evaluate",
+    "has_derivative",
     "new_variable",
     "primitives",
     "remat_p",
     "source_location",
+    "stop_gradient_p",
     "sub_jaxprs",
 ]
 
@@ -150,3 +154,8 @@ def sub_jaxprs(parameters: dict[str, Any]) -> list[tuple[str, ClosedJaxpr]]:
             elif isinstance(item, Jaxpr):
                 found.append((label, ClosedJaxpr(item, [])))
     return found
+
+
+def has_derivative(primitive: Primitive) -> bool:
+    """Says whether JAX has a forward-mode rule for a primitive."""
+    return primitive in ad.primitive_jvps

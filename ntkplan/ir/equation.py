@@ -32,6 +32,11 @@ class Equation:
     calls: tuple[str, ...] = ()
     origin: JaxprEqn
 
+    @property
+    def reads(self) -> tuple[Var, ...]:
+        """The variables among the inputs."""
+        return tuple(atom for atom in self.inputs if isinstance(atom, Var))
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Body:

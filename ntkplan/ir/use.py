@@ -48,6 +48,7 @@ class Use:
     Attributes:
         rule: Name of the rule that gave the labels.
         equation: Number of the equation in the graph's body, -1 for the leaf itself.
+        operand: Which operand of the equation the leaf is, -1 for the leaf itself.
         tap: The variable to whose value the tap is added.
         value: Labels of the tap's axes.
         recorded: The variable that holds the data side, or None where it is constant.
@@ -60,6 +61,7 @@ class Use:
 
     rule: str
     equation: int
+    operand: int
     tap: Var
     value: tuple[str, ...]
     recorded: Var | None
@@ -88,9 +90,11 @@ class Stack:
     """Uses of one form; with more than one, they share a further position axis.
 
     Attributes:
+        number: Which stack of the model it is.
         uses: The uses, in the order of their equations.
     """
 
+    number: int
     uses: tuple[Use, ...]
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from ntkplan.ir.equation import Equation
 from ntkplan.ir.use import Patches
@@ -37,6 +37,28 @@ class Labelling:
     patches: Patches | None = None
     sizes: Mapping[str, int]
     factor: float = 1.0
+
+
+
+
+def entrywise_axes(
+    operand: Sequence[int], value: Sequence[int]
+) -> tuple[AxisLabels, ...]:
+    """Returns the labels of an operand of an entrywise equation.
+
+    Such an equation stretches an operand's axes of length one, and scalars.
+
+    Args:
+        operand: Shape of the operand.
+        value: Shape of the result.
+
+    Returns:
+        For each of the operand's axes, the label of the result's axis, or none.
+    """
+    return tuple(
+        (f"axis{number}",) if size == value[number] else ()
+        for number, size in enumerate(operand)
+    )
 
 
 UseRule = Callable[[Equation, int], Labelling | None]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ntkplan._jax import Literal
 from ntkplan.ir.equation import Equation
-from ntkplan.rules.labelling import Labelling
+from ntkplan.rules.labelling import Labelling, entrywise_axes
 
 
 def dot_general(equation: Equation, operand: int) -> Labelling:
@@ -46,27 +46,17 @@ def dot_general(equation: Equation, operand: int) -> Labelling:
     )
 
 
-def multiply(equation: Equation, operand: int) -> Labelling | None:
-    """Labels an entrywise product; a scalar operand has no axes to label."""
-    (value,) = equation.outputs
-    shape = value.aval.shape
-    axes = tuple((f"axis{number}",) for number in range(len(shape)))
+def multiply(equation: Equation, operand: int) -> Labelling:
+    """Labels an entrywise product."""
+    shape = equation.outputs[0].aval.shape
     other = equation.inputs[1 - operand]
-    sizes = {f"axis{number}": length for number, length in enumerate(shape)}
-    parameter = axes if equation.inputs[operand].aval.shape == shape else ()
-    if isinstance(other, Literal):
-        return Labelling(
-            rule="mul",
-            value=axes,
-            parameter=parameter,
-            sizes=sizes,
-            factor=float(other.val),
-        )
+    constant = isinstance(other, Literal)
     return Labelling(
         rule="mul",
-        value=axes,
-        parameter=parameter,
-        data_operand=1 - operand,
-        activations=axes if other.aval.shape == shape else (),
-        sizes=sizes,
+        value=entrywise_axes(shape, shape),
+        parameter=entrywise_axes(equation.inputs[operand].aval.shape, shape),
+        data_operand=None if constant else 1 - operand,
+        activations=() if constant else entrywise_axes(other.aval.shape, shape),
+        sizes={f"axis{number}": length for number, length in enumerate(shape)},
+        factor=float(other.val) if constant else 1.0,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ntkplan.ir.equation import Equation
-from ntkplan.rules.labelling import Labelling
+from ntkplan.rules.labelling import Labelling, entrywise_axes
 
 
 def add(equation: Equation, operand: int) -> Labelling:
@@ -19,14 +19,11 @@ def subtract(equation: Equation, operand: int) -> Labelling:
 def _entrywise(
     equation: Equation, operand: int, *, rule: str, factor: float
 ) -> Labelling:
-    (value,) = equation.outputs
-    shape = value.aval.shape
-    axes = tuple((f"axis{number}",) for number in range(len(shape)))
-    same = equation.inputs[operand].aval.shape == shape
+    shape = equation.outputs[0].aval.shape
     return Labelling(
         rule=rule,
-        value=axes,
-        parameter=axes if same else (),
+        value=entrywise_axes(shape, shape),
+        parameter=entrywise_axes(equation.inputs[operand].aval.shape, shape),
         sizes={f"axis{number}": length for number, length in enumerate(shape)},
         factor=factor,
     )

@@ -1,0 +1,249 @@
+"""The emitted kernel function, and the NTK-vector products of pushed leaves."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from ntkplan.emit.expression import INDENT, atom, call, method, statement
+from ntkplan.emit.statements import BlockPrinter
+from ntkplan.emit.taps import WIDTH, zeros
+from ntkplan.ir.kernel import KernelSpec
+from ntkplan.ir.program import Program
+from ntkplan.methods.network import DIAGONAL, EXAMPLES, FULL
+
+
+def kernel_lines(program: Program) -> list[str]:
+    """Prints `kernel(params, x1, x2=None)`."""
+    lines = ["@jax.jit", "def kernel(params, x1, x2=None):"]
+    lines.append(f'{INDENT}"""Returns the kernel, {program.spec.describe()}."""')
+    body: list[str] = []
+    if program.spec.whole_batch:
+        body += [
+            "x1 = jax.tree.map(lambda array: array[None], x1)",
+            "x2 = None if x2 is None else jax.tree.map(lambda array: array[None], x2)",
+        ]
+    if program.blocks:
+        body += _sides(program)
+    first = True
+    for block in program.blocks:
+        body += ["", *(f"# {comment}" for comment in block.comments)]
+        printer = BlockPrinter(
+            block, program.kernel_labels, program.input_names, program.precision
+        )
+        body += printer.lines(first=first)
+        first = False
+    if program.shifts:
+        body += ["", *(f"# {comment}" for comment in program.pushed_comments)]
+        target = "theta = " if first else "theta += "
+        body.append(f"{target}pushed(params, x1, x1 if x2 is None else x2)")
+    body += ["", *_result(program)]
+    return [*lines, *((INDENT + line) if line else "" for line in body)]
+
+
+def _example_axes(program: Program) -> str:
+    axis = 0 if program.spec.whole_batch else program.batch_axis
+    return f"(None, {axis})"
+
+
+def _sides(program: Program) -> list[str]:
+    mapped = f"jax.vmap(derivatives, {_example_axes(program)})"
+    return [
+        f"activations1, cotangents1 = {mapped}(params, x1)",
+        "if x2 is None:",
+        f"{INDENT}activations2, cotangents2 = activations1, cotangents1",
+        "else:",
+        f"{INDENT}activations2, cotangents2 = {mapped}(params, x2)",
+    ]
+
+
+def _result(program: Program) -> list[str]:
+    """Brings `theta` from its summing order into the order that users know."""
+    spec = program.spec
+    labels = program.kernel_labels
+    scale = 1.0 if spec.sums_logits else 1.0 / spec.n_trace
+    lines: list[str] = []
+    if scale != 1.0:
+        lines.append(f"theta = theta / {spec.n_trace}")
+    examples = ["n1", "n2"][: 1 if spec.matched else 2]
+    shape, order = _expanded(spec, labels)
+    value = atom("theta")
+    if spec.whole_batch:
+        sizes = [str(size) for size in shape if size != "n"]
+        order = _without_examples(shape, order)
+        shaped = method(value, "reshape", *sizes) if sizes else value
+        value = shaped if order == sorted(order) else method(
+            shaped, "transpose", *map(str, order)
+        )
+        return [*lines, *statement("return ", value, WIDTH)]
+    if len(shape) != len(labels):
+        counts = iter(_example_counts(labels, examples))
+        sizes = [next(counts) if size == "n" else str(size) for size in shape]
+        value = method(value, "reshape", *sizes)
+    if order != sorted(order):
+        value = method(value, "transpose", *map(str, order))
+    return [*lines, *statement("return ", value, WIDTH)]
+
+
+def _example_counts(labels: Sequence[str], examples: Sequence[str]) -> list[str]:
+    """Returns text for the number of examples, read from `theta` itself."""
+    positions = [i for i, label in enumerate(labels) if label in EXAMPLES]
+    return [f"theta.shape[{position}]" for position in positions[: len(examples)]]
+
+
+def _expanded(
+    spec: KernelSpec, labels: Sequence[str]
+) -> tuple[list[int | str], list[int]]:
+    """Splits the basis axes of `theta` into output axes, and says how to order them.
+
+    Returns:
+        The shape of `theta` with one axis for every output axis (`"n"` for examples), and
+        the permutation that leads to the kernel's own order.
+    """
+    shape: list[int | str] = []
+    axes: list[tuple[str, int]] = []
+
+    def add(kind: str, output_axes: Sequence[int]) -> None:
+        for axis in output_axes:
+            shape.append(spec.output_shape[axis])
+            axes.append((kind, axis))
+
+    def examples(label: str) -> None:
+        shape.append("n")
+        axes.append((label, -1))
+
+    full = () if spec.sums_logits else spec.full_axes
+    diagonal = () if spec.sums_logits else spec.diagonal_axes
+    if spec.n_diagonal > 1 or DIAGONAL in labels:
+        add(DIAGONAL, diagonal)
+    examples(EXAMPLES[0])
+    add(FULL[0], full)
+    if not spec.matched:
+        examples(EXAMPLES[1])
+    add(FULL[1], full)
+    if DIAGONAL not in labels and spec.n_diagonal == 1:
+        add(DIAGONAL, diagonal)
+    wanted: list[tuple[str, int]] = [(EXAMPLES[0], -1)]
+    if not spec.matched:
+        wanted.append((EXAMPLES[1], -1))
+    for axis in range(len(spec.output_shape)):
+        if axis in full:
+            wanted += [(FULL[0], axis), (FULL[1], axis)]
+        elif axis in diagonal:
+            wanted.append((DIAGONAL, axis))
+    return shape, [axes.index(item) for item in wanted]
+
+
+def _without_examples(shape: Sequence[int | str], order: Sequence[int]) -> list[int]:
+    """Drops the unit example axes from a permutation."""
+    kept = [axis for axis, size in enumerate(shape) if size != "n"]
+    return [kept.index(axis) for axis in order if axis in kept]
+
+
+def pushed_lines(program: Program) -> list[str]:
+    """Prints the NTK-vector products of all pushed leaves together.
+
+    For one example of x2 the rows of the basis are pulled back to tangents of the leaves,
+    and each tangent is pushed forward at every example of x1.
+    """
+    spec = program.spec
+    dtype = f"jnp.{program.graph.output.dtype}"
+    taps = "taps, " if program.taps else ""
+    first = "[0]" if program.records else ""
+    lines = [
+        "def pushed(params, x1, x2):",
+        f'{INDENT}"""NTK-vector products: pull back at x2, push forward at x1."""',
+    ]
+    body: list[str] = []
+    if program.taps:
+        body += zeros("taps", program.taps)
+    body += zeros("shifts", program.shifts)
+    body += _basis_lines(spec, dtype)
+    body += [
+        "",
+        "def output(x):",
+        f"{INDENT}return lambda shifts: forward(params, x, {taps}shifts){first}",
+        "",
+        "def at_example(x, x1):",
+        f"{INDENT}_, pull_back = jax.vjp(output(x), shifts)",
+        "",
+        f"{INDENT}def column(row):",
+        f"{INDENT * 2}tangents = pull_back(row)",
+        f"{INDENT * 2}push = lambda x: jax.jvp(output(x), (shifts,), tangents)[1]",
+        f"{INDENT * 2}return {_push(program)}",
+        "",
+        f"{INDENT}def rows_that_meet(rows):",
+        f"{INDENT * 2}return jax.lax.map(lambda row: column(row) @ rows.T, rows)",
+        "",
+        f"{INDENT}return jax.lax.map(rows_that_meet, basis)",
+        "",
+    ]
+    body += _pushed_result(program)
+    return [*lines, *((INDENT + line) if line else "" for line in body)]
+
+
+def _push(program: Program) -> str:
+    if program.spec.matched:
+        return "push(x1)"
+    axis = 0 if program.spec.whole_batch else program.batch_axis
+    return "jax.vmap(push)(x1)" if axis == 0 else f"jax.vmap(push, {axis})(x1)"
+
+
+def _basis_lines(spec: KernelSpec, dtype: str) -> list[str]:
+    """Prints the basis as [rows that meet only themselves, rows that meet, outputs]."""
+    n_outputs = math.prod(spec.output_shape)
+    if spec.sums_logits:
+        value = call(
+            "jnp.full",
+            atom(f"(1, 1, {n_outputs})"),
+            atom(repr(n_outputs**-0.5)),
+            atom(dtype),
+        )
+        return statement("basis = ", value, WIDTH)
+    order = (*spec.diagonal_axes, *spec.trace_axes, *spec.full_axes)
+    value = call("jnp.eye", atom(str(n_outputs)), dtype=dtype)
+    if list(order) != sorted(order):
+        value = method(value, "reshape", *map(str, (*spec.output_shape, n_outputs)))
+        value = method(value, "transpose", *map(str, (*order, len(order))))
+    alone = spec.n_diagonal * spec.n_trace
+    value = method(value, "reshape", str(alone), str(spec.n_full), str(n_outputs))
+    return statement("basis = ", value, WIDTH)
+
+
+def _pushed_result(program: Program) -> list[str]:
+    """Sums over the trace group and drops groups of one vector."""
+    spec = program.spec
+    axis = 0 if spec.whole_batch else program.batch_axis
+    if spec.matched:
+        moved = "pair" if axis == 0 else None
+        lines = [
+            "pairs = (x1, x2)"
+            if moved
+            else f"pairs = jax.tree.map(lambda a: jnp.moveaxis(a, {axis}, 0), (x1, x2))",
+            "columns = jax.lax.map(lambda pair: at_example(pair[1], pair[0]), pairs)",
+        ]
+        sizes = ["-1", str(spec.n_diagonal), str(spec.n_trace), *(str(spec.n_full),) * 2]
+        spec_text = "mdrpo->"
+        wanted = {DIAGONAL: "d", EXAMPLES[0]: "m", FULL[0]: "o", FULL[1]: "p"}
+    else:
+        source = (
+            "x2"
+            if axis == 0
+            else f"jax.tree.map(lambda a: jnp.moveaxis(a, {axis}, 0), x2)"
+        )
+        lines = [f"columns = jax.lax.map(lambda x: at_example(x, x1), {source})"]
+        n_full = str(spec.n_full)
+        sizes = ["columns.shape[0]", str(spec.n_diagonal), str(spec.n_trace), n_full]
+        sizes += ["-1", n_full]
+        spec_text = "mdrpno->"
+        wanted = {
+            DIAGONAL: "d",
+            EXAMPLES[0]: "n",
+            FULL[0]: "o",
+            EXAMPLES[1]: "m",
+            FULL[1]: "p",
+        }
+    value = method(atom("columns"), "reshape", *sizes)
+    lines += statement("columns = ", value, WIDTH)
+    letters = "".join(wanted[label] for label in program.kernel_labels)
+    return [*lines, f'return jnp.einsum("{spec_text}{letters}", columns)']

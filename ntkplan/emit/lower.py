@@ -1,0 +1,213 @@
+"""From chosen candidates to a program: taps, records, cotangents and blocks."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from ntkplan._jax import Var
+from ntkplan.emit import names
+from ntkplan.ir.graph import KernelGraph
+from ntkplan.ir.program import (
+    Block,
+    Cotangent,
+    Program,
+    Record,
+    Tap,
+)
+from ntkplan.ir.use import Layer, Stack
+from ntkplan.methods.candidate import Candidate, Method, sources
+from ntkplan.methods.network import Frame, input_name
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Choice:
+    """A layer, the candidate that was chosen for it, and what the source says of it."""
+
+    layer: Layer
+    candidate: Candidate
+    comments: tuple[str, ...]
+
+
+def lower(
+    graph: KernelGraph,
+    choices: Sequence[Choice],
+    frame: Frame,
+    *,
+    batch_axis: int | None,
+    data_access: tuple[str | None, ...],
+    precision: str | None,
+    title: str,
+    notes: tuple[str, ...],
+) -> Program:
+    """Lowers a plan to the program that the emitter prints.
+
+    Args:
+        graph: The model of one example.
+        choices: One for every leaf that reaches the output.
+        frame: The kernel's shared labels.
+        batch_axis: The example axis of every array of `x`, or None.
+        data_access: For every array of `x`, Python text after `x`, or None.
+        precision: Name of the precision of every contraction, or None.
+        title: First line of the module's docstring.
+        notes: Its further lines.
+    """
+    leaf_names = names.leaf_names([leaf.path for leaf in graph.leaves])
+    by_leaf = dict(zip([leaf.path for leaf in graph.leaves], leaf_names, strict=True))
+    pushed = [c for c in choices if c.candidate.method is Method.NTK_VECTOR_PRODUCTS]
+    tapped = [c for c in choices if c.candidate.method is not Method.NTK_VECTOR_PRODUCTS]
+    tracker = _Tracker(by_leaf)
+    for choice in tapped:
+        for stack in choice.layer.stacks:
+            tracker.cotangents_of(choice.layer, stack)
+    read = {
+        array.name
+        for choice in tapped
+        for statement in choice.candidate.statements
+        for array in sources(statement)
+    }
+    for choice in tapped:
+        for stack in choice.layer.stacks:
+            if input_name("activations", stack, 0) in read:
+                tracker.activations_of(graph, stack)
+    return Program(
+        title=title,
+        notes=notes,
+        graph=graph,
+        leaf_names=leaf_names,
+        spec=frame.spec,
+        batch_axis=batch_axis,
+        data_access=data_access,
+        taps=tuple(tracker.taps.values()),
+        shifts=tuple(_shift(by_leaf, choice.layer) for choice in pushed),
+        records=tuple(tracker.records.values()),
+        cotangents=tuple(tracker.cotangents.values()),
+        blocks=tuple(_block(choice) for choice in tapped),
+        pushed_comments=tuple(line for choice in pushed for line in choice.comments),
+        kernel_labels=frame.kernel_labels,
+        input_names=tracker.input_names,
+        precision=precision,
+    )
+
+
+def _shift(by_leaf: dict[str, str], layer: Layer) -> Tap:
+    leaf = layer.leaf
+    return Tap(
+        key=by_leaf[leaf.path],
+        variable=leaf.variable,
+        shape=_squeezed(leaf.shape),
+        dtype=leaf.dtype,
+    )
+
+
+def _block(choice: Choice) -> Block:
+    return Block(
+        comments=choice.comments,
+        statements=choice.candidate.statements,
+        results=choice.candidate.results,
+    )
+
+
+def _squeezed(shape: Sequence[int]) -> tuple[int, ...]:
+    return tuple(size for size in shape if size != 1)
+
+
+class _Tracker:
+    """Gives keys to taps, records and cotangents, each distinct thing once."""
+
+    def __init__(self, by_leaf: dict[str, str]) -> None:
+        self._by_leaf = by_leaf
+        self.taps: dict[Var, Tap] = {}
+        self.records: dict[tuple[Any, ...], Record] = {}
+        self.cotangents: dict[tuple[Any, ...], Cotangent] = {}
+        self.input_names: dict[str, str] = {}
+
+    def cotangents_of(self, layer: Layer, stack: Stack) -> None:
+        """Registers the taps of a stack and the array of its cotangents."""
+        keys = tuple(self._tap(layer, use.tap) for use in stack.uses)
+        use = stack.first
+        shape = tuple(use.sizes[label] for label in use.value)
+        identity = (keys, shape)
+        if identity not in self.cotangents:
+            taken = [item.key for item in self.cotangents.values()]
+            wanted = keys[0] if len(keys) == 1 else names.layer_name(layer.leaf.path)
+            self.cotangents[identity] = Cotangent(
+                key=_free(wanted, taken), taps=keys, shape=shape
+            )
+        key = self.cotangents[identity].key
+        for number in (0, 1):
+            name = input_name("cotangents", stack, number)
+            self.input_names[name] = f'cotangents{number + 1}["{key}"]'
+
+    def _tap(self, layer: Layer, variable: Var) -> str:
+        if variable not in self.taps:
+            taken = [tap.key for tap in self.taps.values()]
+            leaf = layer.leaf
+            name = (
+                self._by_leaf[leaf.path]
+                if variable is leaf.variable
+                else names.layer_name(leaf.path)
+            )
+            self.taps[variable] = Tap(
+                key=_free(name, taken),
+                variable=variable,
+                shape=_squeezed(variable.aval.shape),
+                dtype=str(variable.aval.dtype),
+            )
+        return self.taps[variable].key
+
+    def activations_of(self, graph: KernelGraph, stack: Stack) -> None:
+        """Registers the record of a stack's data side."""
+        use = stack.first
+        variables = tuple(use.recorded for use in stack.uses if use.recorded is not None)
+        order = None if use.patches is None else use.patches.order
+        if order is None:
+            shape = tuple(use.sizes[label] for label in use.activations)
+        else:
+            shape = tuple(variables[0].aval.shape[axis] for axis in order)
+        if order == tuple(range(len(order or ()))):
+            order = None
+        identity = (variables, order, shape)
+        if identity not in self.records:
+            taken = [record.key for record in self.records.values()]
+            self.records[identity] = Record(
+                key=_free(self._record_name(graph, variables), taken),
+                variables=variables,
+                order=order,
+                shape=shape,
+            )
+        key = self.records[identity].key
+        for number in (0, 1):
+            name = input_name("activations", stack, number)
+            self.input_names[name] = f'activations{number + 1}["{key}"]'
+
+    def _record_name(self, graph: KernelGraph, variables: Sequence[Var]) -> str:
+        """Names a record by the input it is, or by the tap that it comes from."""
+        variable = variables[0]
+        if any(variable is data for data in graph.data):
+            return "x"
+        for leaf in graph.leaves:
+            if variable is leaf.variable:
+                return self._by_leaf[leaf.path]
+        depths = {
+            tap.variable: depth
+            for depth, tap in enumerate(self.taps.values())
+            if tap.variable in graph.upstream((variable,))
+        }
+        if not depths:
+            return "inputs"
+        nearest = min(
+            depths, key=lambda tapped: len(graph.downstream((tapped,)))
+        )
+        return f"{self.taps[nearest].key}_act" if nearest is not variable else (
+            f"{self.taps[nearest].key}_out"
+        )
+
+
+def _free(name: str, taken: Sequence[str]) -> str:
+    candidate, number = name, 0
+    while candidate in taken:
+        number += 1
+        candidate = f"{name}_{number}"
+    return candidate

@@ -1,0 +1,82 @@
+"""Short Python names out of parameter paths."""
+
+from __future__ import annotations
+
+import builtins
+import keyword
+import re
+from collections.abc import Collection, Sequence
+
+# Names that the emitted module uses for itself.
+RESERVED = frozenset(
+    (
+        *keyword.kwlist,
+        *dir(builtins),
+        *("activations", "cotangents", "derivatives", "forward", "kernel", "pushed"),
+        *("jax", "jnp", "lax", "params", "shifts", "taps", "theta", "windows", "x"),
+        *("x1", "x2", "basis", "output", "pull_back", "leaves", "numpy"),
+    )
+)
+
+
+def identifier(text: str) -> str:
+    """Returns a text as a Python identifier.
+
+    Example:
+        >>> identifier("Dense 0/kernel")
+        'Dense_0_kernel'
+    """
+    name = re.sub(r"\W+", "_", text).strip("_")
+    return f"p{name}" if not name or name[0].isdigit() else name
+
+
+def unique(name: str, taken: Collection[str]) -> str:
+    """Returns a name that is not taken, with a number behind it where need be.
+
+    Example:
+        >>> unique("h", {"h"})
+        'h_1'
+    """
+    candidate, number = name, 0
+    while candidate in taken or candidate in RESERVED:
+        number += 1
+        candidate = f"{name}_{number}"
+    return candidate
+
+
+def leaf_names(paths: Sequence[str]) -> tuple[str, ...]:
+    """Names leaves by the shortest ends of their paths that tell them apart.
+
+    Example:
+        >>> leaf_names(["0/w", "0/b", "1/w", "head/scale"])
+        ('w0', 'b0', 'w1', 'scale')
+    """
+    wanted = [_short(path) for path in paths]
+    names: list[str] = []
+    for path, short in zip(paths, wanted, strict=True):
+        name = short if wanted.count(short) == 1 else identifier(path)
+        names.append(unique(name, names))
+    return tuple(names)
+
+
+def _short(path: str) -> str:
+    """Returns the last word of a path, with the numbers that stand before it."""
+    parts = [part for part in path.split("/") if part]
+    words = [part for part in parts if not part.isdigit()]
+    numbers = [part for part in parts if part.isdigit()]
+    if not words:
+        return identifier("w" + "_".join(numbers))
+    return identifier(words[-1] + "_".join(numbers))
+
+
+def layer_name(path: str) -> str:
+    """Names what a leaf belongs to: its path without the last part.
+
+    Example:
+        >>> layer_name("blocks/0/q/w"), layer_name("w1")
+        ('blocks_0_q', 'w1')
+    """
+    parts = [part for part in path.split("/") if part]
+    kept = parts[:-1] or parts or ["params"]
+    name = identifier("_".join(kept))
+    return f"layer{name[1:]}" if kept[0].isdigit() else name

@@ -1,0 +1,239 @@
+"""Statements over labelled arrays as Python: einsums, sums and windows."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Iterable, Mapping, Sequence
+
+from ntkplan.emit.expression import (
+    Expression,
+    atom,
+    binary,
+    call,
+    method,
+    sequence,
+    statement,
+    subscript,
+)
+from ntkplan.emit.taps import WIDTH
+from ntkplan.ir.program import Array, Block, Contract, Cut, Reduce, Statement, Sum
+from ntkplan.methods.candidate import sources
+from ntkplan.methods.network import DIAGONAL, EXAMPLES, FULL, TRACE
+
+_FIXED_LETTERS = {
+    EXAMPLES[0]: "n",
+    EXAMPLES[1]: "m",
+    FULL[0]: "o",
+    FULL[1]: "p",
+    TRACE: "r",
+    DIAGONAL: "d",
+}
+
+
+class BlockPrinter:
+    """Prints one block; all its einsums use the same letters for the same axes."""
+
+    def __init__(
+        self,
+        block: Block,
+        kernel_labels: Sequence[str],
+        input_names: Mapping[str, str],
+        precision: str | None,
+    ) -> None:
+        """Gives letters to the block's labels.
+
+        Args:
+            block: What to print.
+            kernel_labels: Labels of `theta`.
+            input_names: Python text for the arrays that the block is given.
+            precision: Name of the precision of every product, or None.
+        """
+        self._block = block
+        self._kernel_labels = kernel_labels
+        self._names = dict(input_names)
+        self._precision = precision
+        self._letters = _letters(block.statements)
+
+    def lines(self, *, first: bool) -> list[str]:
+        """Returns the block's statements.
+
+        Args:
+            first: Whether `theta` is assigned, not added to.
+        """
+        *head, last = self._block.statements
+        lines = [line for item in head for line in self._assign(item)]
+        results = list(self._block.results)
+        only = len(results) == 1 and results[0][0].name == last.target.name
+        if not only:
+            lines += self._assign(last)
+        for array, factor in results:
+            inline = only and list(array.labels) == list(self._kernel_labels)
+            if only and not inline:
+                lines += self._assign(last)
+            value = (
+                self._expression(last)
+                if inline
+                else self._ordered(array, self._kernel_labels)
+            )
+            lines += statement(
+                "theta = " if first else "theta += ", _scaled(value, factor), WIDTH
+            )
+            first = False
+        return lines
+
+    def _assign(self, item: Statement) -> list[str]:
+        name = self._name(item.target)
+        return statement(f"{name} = ", self._expression(item), WIDTH)
+
+    def _name(self, array: Array) -> str:
+        known = self._names.get(array.name)
+        if known is not None:
+            return known
+        if array.name.startswith("patches:"):
+            _, stack, side = array.name.split(":")
+            cuts = {
+                item.target.name.split(":")[1]
+                for item in self._block.statements
+                if isinstance(item, Cut)
+            }
+            suffix = f"_{sorted(cuts, key=int).index(stack)}" if len(cuts) > 1 else ""
+            return f"windows{int(side) + 1}{suffix}"
+        return array.name
+
+    def _expression(self, item: Statement) -> Expression:
+        match item:
+            case Contract():
+                return self._product(item)
+            case Reduce():
+                axes = [
+                    str(axis)
+                    for axis, label in enumerate(item.source.labels)
+                    if label not in item.target.labels
+                ]
+                chosen = axes[0] if len(axes) == 1 else f"({', '.join(axes)})"
+                return method(atom(self._name(item.source)), "sum", f"axis={chosen}")
+            case Cut():
+                return self._cut(item)
+            case Sum():
+                parts = [
+                    _scaled(self._ordered(term, item.target.labels), factor)
+                    for term, factor in zip(item.terms, item.factors, strict=True)
+                ]
+                total = parts[0]
+                for part in parts[1:]:
+                    total = binary("+", total, part)
+                return total
+
+    def _ordered(self, array: Array, labels: Sequence[str]) -> Expression:
+        """Brings an array's axes into the given order."""
+        value = atom(self._name(array))
+        if list(array.labels) == list(labels):
+            return value
+        order = [str(array.labels.index(label)) for label in labels]
+        return method(value, "transpose", *order)
+
+    def _product(self, item: Contract) -> Expression:
+        left, right, target = item.left, item.right, item.target
+        summed = [label for label in left.labels if label not in target.labels]
+        if not summed and not set(right.labels) - set(target.labels):
+            stretched = [
+                self._stretched(array, target.labels) for array in (left, right)
+            ]
+            if all(part is not None for part in stretched):
+                first, second = stretched
+                assert first is not None and second is not None
+                return binary("*", first, second)
+        spec = (
+            f"{self._spell(left.labels)},{self._spell(right.labels)}"
+            f"->{self._spell(target.labels)}"
+        )
+        keywords: dict[str, Expression | str] = {}
+        if self._precision is not None:
+            keywords["precision"] = f'"{self._precision}"'
+        return call(
+            "jnp.einsum",
+            atom(f'"{spec}"'),
+            atom(self._name(left)),
+            atom(self._name(right)),
+            **keywords,
+        )
+
+    def _stretched(self, array: Array, labels: Sequence[str]) -> Expression | None:
+        """Inserts axes so that numpy broadcasting lines an array up with the labels."""
+        present = [label for label in labels if label in array.labels]
+        if present != list(array.labels):
+            return None
+        items = [":" if label in array.labels else "None" for label in labels]
+        while items and items[-1] == ":":
+            items.pop()
+        if "None" not in items:
+            return atom(self._name(array))
+        trailing = len(labels) - len(items)
+        return subscript(atom(self._name(array)), *items, *(["..."] * (trailing > 0)))
+
+    def _spell(self, labels: Iterable[str]) -> str:
+        return "".join(self._letters[label] for label in labels)
+
+    def _cut(self, item: Cut) -> Expression:
+        patches = item.patches
+        source = atom(self._name(item.source))
+        arguments: dict[str, Expression] = {
+            "window": _integers(patches.window),
+            "strides": _integers(patches.strides),
+            "padding": sequence([_integers(pair) for pair in patches.padding]),
+        }
+        if set(patches.input_dilation) != {1}:
+            arguments["input_dilation"] = _integers(patches.input_dilation)
+        if set(patches.window_dilation) != {1}:
+            arguments["window_dilation"] = _integers(patches.window_dilation)
+        made = call("windows", source, **arguments)
+        kept = 2 if item.stacked else 1
+        shape = [
+            f"*{source.text}.shape[:{kept}]",
+            *(str(size) for size in item.shape),
+        ]
+        return method(made, "reshape", *shape)
+
+
+def _integers(values: Sequence[int]) -> Expression:
+    return sequence([str(value) for value in values])
+
+
+def _scaled(value: Expression, factor: float) -> Expression:
+    return value if factor == 1.0 else binary("*", atom(repr(factor)), value)
+
+
+def _letters(statements: Sequence[Statement]) -> dict[str, str]:
+    """Gives every label a letter: n, m examples; s, t positions; x in; y out."""
+    labels: dict[str, None] = {}
+    in_activations: set[str] = set()
+    in_cotangents: set[str] = set()
+    for item in statements:
+        for array in (*sources(item), item.target):
+            labels.update(dict.fromkeys(array.labels))
+            if array.name.startswith(("activations:", "patches:")):
+                in_activations.update(array.labels)
+            if array.name.startswith("cotangents:"):
+                in_cotangents.update(array.labels)
+    letters: dict[str, str] = {}
+
+    def give(label: str, wanted: str) -> None:
+        pool = (*wanted, *string.ascii_lowercase, *string.ascii_uppercase)
+        used = set(letters.values()) | set(_FIXED_LETTERS.values())
+        letters[label] = next(letter for letter in pool if letter not in used)
+
+    for label in labels:
+        if label in _FIXED_LETTERS:
+            letters[label] = _FIXED_LETTERS[label]
+        elif label.endswith("@0") or label == "stacked0":
+            give(label, "sijk")
+        elif label.endswith("@1") or label == "stacked1":
+            give(label, "tuvw")
+        elif label in in_activations and label in in_cotangents:
+            give(label, "ghef")
+        elif label in in_activations:
+            give(label, "xabc")
+        else:
+            give(label, "yzqk")
+    return letters
+

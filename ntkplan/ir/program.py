@@ -1,0 +1,176 @@
+"""The kernel function as statements over labelled arrays; what the emitter prints."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+from ntkplan._jax import Var
+from ntkplan.ir.graph import KernelGraph
+from ntkplan.ir.kernel import KernelSpec
+from ntkplan.ir.use import Patches
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Array:
+    """An array in the kernel function.
+
+    Attributes:
+        name: How the kernel function calls it. Names of inputs are Python expressions.
+        labels: The label of every axis.
+    """
+
+    name: str
+    labels: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Contract:
+    """`target = sum over the labels that only the operands have of left * right`."""
+
+    target: Array
+    left: Array
+    right: Array
+
+    @property
+    def summed(self) -> tuple[str, ...]:
+        """Labels that are summed over, in the left operand's order."""
+        return tuple(
+            label for label in self.left.labels if label not in self.target.labels
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Reduce:
+    """`target = source summed over the axes that target lacks`, axes in order."""
+
+    target: Array
+    source: Array
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Cut:
+    """`target = windows of source`, example axis first (and one for stacked uses)."""
+
+    target: Array
+    source: Array
+    patches: Patches
+    stacked: bool
+    shape: tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Sum:
+    """`target = first + second + ...`, each brought into the target's label order."""
+
+    target: Array
+    terms: tuple[Array, ...]
+    factors: tuple[float, ...]
+
+
+Statement = Contract | Reduce | Cut | Sum
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Tap:
+    """A variable of the model to which something is added, so as to differentiate.
+
+    Attributes:
+        key: Its key in the dictionary of taps.
+        variable: The variable.
+        shape: The variable's shape without axes of length one.
+        dtype: The variable's dtype.
+    """
+
+    key: str
+    variable: Var
+    shape: tuple[int, ...]
+    dtype: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Record:
+    """A variable that the forward pass returns beside the output.
+
+    Attributes:
+        key: Its key in the dictionary of activations.
+        variables: The variables; more than one are stacked.
+        order: Permutation of the variable's axes, or None to leave them.
+        shape: Shape of the record, without the stacked axis.
+    """
+
+    key: str
+    variables: tuple[Var, ...]
+    order: tuple[int, ...] | None
+    shape: tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Cotangent:
+    """What `derivatives` returns for one stack of uses.
+
+    Attributes:
+        key: Its key in the dictionary of cotangents.
+        taps: Keys of the taps; more than one are stacked.
+        shape: Shape of one tap's cotangent, as the labels of the value count it.
+    """
+
+    key: str
+    taps: tuple[str, ...]
+    shape: tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Block:
+    """One leaf's part of the kernel.
+
+    Attributes:
+        comments: What stands above it.
+        statements: What it computes.
+        results: Arrays that are added to the kernel, with their factors.
+    """
+
+    comments: tuple[str, ...]
+    statements: tuple[Statement, ...]
+    results: tuple[tuple[Array, float], ...]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Program:
+    """Everything that the emitted module says.
+
+    Attributes:
+        title: First line of the docstring.
+        notes: Further lines of the docstring.
+        graph: The model of one example.
+        leaf_names: A Python name for every leaf of `params`, in their order.
+        spec: The kernel.
+        batch_axis: The example axis of every array of `x`, or None.
+        data_access: For every array of `x`, Python text after `x`, or None.
+        taps: Taps on values, for cotangents.
+        shifts: Taps on leaves that are pushed forward.
+        records: What the forward pass returns beside the output.
+        cotangents: What `derivatives` makes of the pulled-back taps.
+        blocks: One for every leaf that is not pushed.
+        pushed_comments: What stands above the NTK-vector products.
+        kernel_labels: Labels of the kernel while it is summed up.
+        input_names: Python text for the arrays that the blocks are given.
+        precision: Name of the precision of every contraction, or None.
+    """
+
+    title: str
+    notes: tuple[str, ...]
+    graph: KernelGraph
+    leaf_names: tuple[str, ...]
+    spec: KernelSpec
+    batch_axis: int | None
+    data_access: tuple[str | None, ...]
+    taps: tuple[Tap, ...]
+    shifts: tuple[Tap, ...]
+    records: tuple[Record, ...]
+    cotangents: tuple[Cotangent, ...]
+    blocks: tuple[Block, ...]
+    pushed_comments: tuple[str, ...]
+    kernel_labels: tuple[str, ...]
+    input_names: Mapping[str, str]
+    precision: str | None

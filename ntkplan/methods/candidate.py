@@ -1,0 +1,181 @@
+"""One way to compute one leaf's part of the kernel, with the work that it takes."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import math
+from collections.abc import Iterator, Mapping, Sequence
+
+import sympy
+
+from ntkplan.cost.symbols import Size
+from ntkplan.cost.work import Operation, OperationKind, Work
+from ntkplan.ir.program import Array, Contract, Cut, Reduce, Statement, Sum
+from ntkplan.methods.contraction import contract_operations, reduce_operation
+
+
+class Method(enum.StrEnum):
+    """The methods' names, as users write them."""
+
+    JACOBIAN_CONTRACTION = "jacobian_contraction"
+    NTK_VECTOR_PRODUCTS = "ntk_vector_products"
+    STRUCTURED_DERIVATIVES = "structured_derivatives"
+    SUM_OF_LOGITS = "sum_of_logits"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Candidate:
+    """One method and one contraction order for one leaf.
+
+    Attributes:
+        method: The method.
+        order: The order of contraction, as `(C1 C2)(A1 A2)`.
+        statements: What the kernel function does; empty for a pushed leaf.
+        results: Arrays that are added to the kernel, and their factors.
+        work: Work of the statements for two different batches.
+        symmetric_work: Work where `x2` is absent, so that one side stands for both.
+    """
+
+    method: Method
+    order: str
+    statements: tuple[Statement, ...]
+    results: tuple[tuple[Array, float], ...]
+    work: Work
+    symmetric_work: Work
+
+
+def sides(statements: Sequence[Statement]) -> Iterator[frozenset[int]]:
+    """Yields, for every statement, the sides of the kernel that it depends on."""
+    known: dict[str, frozenset[int]] = {}
+    for statement in statements:
+        found = frozenset[int]().union(
+            *(
+                known.get(array.name) or frozenset((int(array.name.rsplit(":")[-1]),))
+                for array in sources(statement)
+            )
+        )
+        known[statement.target.name] = found
+        yield found
+
+
+def sources(statement: Statement) -> tuple[Array, ...]:
+    """Returns the arrays that a statement reads."""
+    match statement:
+        case Contract():
+            return (statement.left, statement.right)
+        case Reduce() | Cut():
+            return (statement.source,)
+        case Sum():
+            return statement.terms
+
+
+def candidate(
+    *,
+    method: Method,
+    order: str,
+    statements: Sequence[Statement],
+    results: Sequence[tuple[Array, float]],
+    sizes: Mapping[str, Size],
+    itemsize: int,
+) -> Candidate:
+    """Prices statements and makes a candidate of them."""
+    both = list(statements)
+    one = [
+        statement
+        for statement, depends in zip(both, sides(both), strict=True)
+        if depends != frozenset((1,))
+    ]
+    return Candidate(
+        method=method,
+        order=order,
+        statements=tuple(both),
+        results=tuple(results),
+        work=_work(both, results, sizes, itemsize),
+        symmetric_work=_work(one, results, sizes, itemsize),
+    )
+
+
+def _work(
+    statements: Sequence[Statement],
+    results: Sequence[tuple[Array, float]],
+    sizes: Mapping[str, Size],
+    itemsize: int,
+) -> Work:
+    operations: list[Operation] = []
+    for statement in statements:
+        operations += statement_operations(statement, sizes, itemsize)
+    operations += [
+        _accumulation(array, sizes, itemsize) for array, _ in results
+    ]
+    return Work(
+        operations=tuple(operations),
+        peak_bytes=_peak_bytes(statements, results, sizes, itemsize),
+    )
+
+
+def statement_operations(
+    statement: Statement, sizes: Mapping[str, Size], itemsize: int
+) -> tuple[Operation, ...]:
+    """Counts the operations of one statement."""
+    match statement:
+        case Contract():
+            return contract_operations(statement, sizes, itemsize)
+        case Reduce():
+            return (reduce_operation(statement, sizes, itemsize),)
+        case Cut():
+            written = itemsize * _entries(statement.target, sizes)
+            return (
+                Operation(
+                    kind=OperationKind.TRANSPOSE,
+                    bytes_read=written,
+                    bytes_written_fresh=written,
+                ),
+            )
+        case Sum():
+            written = itemsize * _entries(statement.target, sizes)
+            return (
+                Operation(
+                    kind=OperationKind.ELEMENTWISE,
+                    flops=_entries(statement.target, sizes) * len(statement.terms),
+                    bytes_read=written * len(statement.terms),
+                    bytes_written_fresh=written,
+                ),
+            )
+
+
+def _accumulation(array: Array, sizes: Mapping[str, Size], itemsize: int) -> Operation:
+    """Counts the addition of a leaf's part to the kernel."""
+    entries = _entries(array, sizes)
+    return Operation(
+        kind=OperationKind.ELEMENTWISE,
+        flops=entries,
+        bytes_read=2 * itemsize * entries,
+        bytes_written_reused=itemsize * entries,
+    )
+
+
+def _entries(array: Array, sizes: Mapping[str, Size]) -> Size:
+    return math.prod((sizes[label] for label in array.labels), start=1)
+
+
+def _peak_bytes(
+    statements: Sequence[Statement],
+    results: Sequence[tuple[Array, float]],
+    sizes: Mapping[str, Size],
+    itemsize: int,
+) -> Size:
+    """Walks the statements and keeps what later ones read: most bytes at any one."""
+    last_read: dict[str, int] = {array.name: len(statements) for array, _ in results}
+    for number, statement in enumerate(statements):
+        for array in sources(statement):
+            last_read[array.name] = max(last_read.get(array.name, 0), number)
+    alive: dict[str, Size] = {}
+    peaks: list[Size] = []
+    for number, statement in enumerate(statements):
+        alive[statement.target.name] = itemsize * _entries(statement.target, sizes)
+        peaks.append(sympy.Add(*alive.values()))
+        alive = {name: size for name, size in alive.items() if last_read[name] > number}
+    if not peaks:
+        return 0
+    return sympy.Max(*dict.fromkeys(peaks), evaluate=False) if len(peaks) > 1 else peaks[0]

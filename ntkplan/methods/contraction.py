@@ -1,0 +1,234 @@
+"""Contraction orders: trees of pairwise products, as statements with their work."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator, Mapping, Sequence
+
+from ntkplan.cost.symbols import Size
+from ntkplan.cost.work import Operation, OperationKind
+from ntkplan.ir.program import Array, Contract, Reduce, Statement
+
+Tree = str | tuple["Tree", "Tree"]
+"""A role (`C1`, `A1`, `A2`, `C2`) or a product of two trees."""
+
+
+def trees(roles: Sequence[str]) -> Iterator[Tree]:
+    """Yields every binary tree over the roles, left members in the roles' order.
+
+    Example:
+        >>> len(list(trees(("C1", "A1", "A2", "C2"))))
+        15
+    """
+    if len(roles) == 1:
+        yield roles[0]
+        return
+    first, rest = roles[0], roles[1:]
+    for mask in range(2 ** len(rest) - 1):
+        left = [first, *(role for bit, role in enumerate(rest) if mask >> bit & 1)]
+        right = [role for bit, role in enumerate(rest) if not mask >> bit & 1]
+        for left_tree in trees(left):
+            for right_tree in trees(right):
+                yield left_tree, right_tree
+
+
+def text(tree: Tree) -> str:
+    """Writes a tree as people do.
+
+    Example:
+        >>> text((("C1", "A1"), ("A2", "C2")))
+        '(C1 A1)(A2 C2)'
+    """
+    if isinstance(tree, str):
+        return tree
+    parts = [text(part) for part in tree]
+    grouped = [
+        f"({part})" if isinstance(child, tuple) else part
+        for part, child in zip(parts, tree, strict=True)
+    ]
+    spaced = isinstance(tree[0], str) or isinstance(tree[1], str)
+    return (" " if spaced else "").join(grouped)
+
+
+def members(tree: Tree) -> frozenset[str]:
+    """Returns the roles in a tree."""
+    if isinstance(tree, str):
+        return frozenset((tree,))
+    return members(tree[0]) | members(tree[1])
+
+
+# What a partial product is, in the field's words; any other is a partial product.
+_PRODUCT_NAMES = {
+    frozenset(("C1", "A1")): "jacobian1",
+    frozenset(("C2", "A2")): "jacobian2",
+    frozenset(("A1", "A2")): "gram",
+    frozenset(("C1", "C2")): "cotangent_gram",
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Lowered:
+    """Statements that compute a tree, and the array that holds the result."""
+
+    statements: tuple[Statement, ...]
+    result: Array
+
+
+def lower(
+    tree: Tree, arrays: Mapping[str, Array], kept: Sequence[str], suffix: str = ""
+) -> Lowered:
+    """Turns a tree into statements; labels that nothing else needs are summed early.
+
+    Args:
+        tree: The order of contraction.
+        arrays: The array of each role in the tree.
+        kept: Labels that the result keeps.
+        suffix: Appended to the names of intermediates.
+
+    Returns:
+        The statements. The axes of an intermediate stand in the order in which a matrix
+        product leaves them, those of the result in the order of `kept`.
+    """
+    statements: list[Statement] = []
+
+    def needed_outside(inside: frozenset[str]) -> set[str]:
+        labels = set(kept)
+        for role, array in arrays.items():
+            if role not in inside:
+                labels.update(array.labels)
+        return labels
+
+    def visit(node: Tree) -> Array:
+        wanted = needed_outside(members(node))
+        if isinstance(node, str):
+            return _reduced(arrays[node], wanted, node + suffix, statements)
+        left, right = visit(node[0]), visit(node[1])
+        labels = tuple(kept) if node is tree else _product_labels(left, right, wanted)
+        name = _PRODUCT_NAMES.get(members(node), "product" + _order_key(node))
+        target = Array(name=name + suffix, labels=labels)
+        statements.append(Contract(target=target, left=left, right=right))
+        return target
+
+    result = visit(tree)
+    return Lowered(statements=tuple(statements), result=result)
+
+
+def _product_labels(left: Array, right: Array, wanted: set[str]) -> tuple[str, ...]:
+    """Orders a product's axes as a device leaves them, so that nothing is transposed.
+
+    A matrix product leaves the shared axes, the left operand's, the right one's; an
+    entrywise product those of its larger operand first.
+    """
+    shared = [label for label in left.labels if label in right.labels]
+    if all(label in wanted for label in shared):
+        first, second = (left, right)
+        if len(right.labels) > len(left.labels):
+            first, second = (right, left)
+        rest = (label for label in second.labels if label not in first.labels)
+        return (*first.labels, *rest)
+    return (
+        *(label for label in shared if label in wanted),
+        *(label for label in left.labels if label not in right.labels),
+        *(label for label in right.labels if label not in left.labels),
+    )
+
+
+def _order_key(tree: Tree) -> str:
+    return "_" + "".join(sorted(members(tree))).lower()
+
+
+def _reduced(
+    array: Array, wanted: set[str], name: str, statements: list[Statement]
+) -> Array:
+    """Sums over labels that no other array and no result has."""
+    labels = tuple(label for label in array.labels if label in wanted)
+    if labels == array.labels:
+        return array
+    target = Array(name=f"sum_{name.lower()}", labels=labels)
+    statements.append(Reduce(target=target, source=array))
+    return target
+
+
+def contract_operations(
+    statement: Contract, sizes: Mapping[str, Size], itemsize: int
+) -> tuple[Operation, ...]:
+    """Counts one pairwise product, transposes of its operands included."""
+    left, right, target = statement.left, statement.right, statement.target
+    batch = [x for x in left.labels if x in right.labels and x in target.labels]
+    summed = [x for x in left.labels if x in right.labels and x not in target.labels]
+    rows = [x for x in left.labels if x not in right.labels]
+    columns = [x for x in right.labels if x not in left.labels]
+
+    def count(labels: Sequence[str]) -> Size:
+        return math.prod((sizes[label] for label in labels), start=1)
+
+    n_left, n_right, n_target = (
+        count(array.labels) for array in (left, right, target)
+    )
+    if not summed:
+        return (
+            Operation(
+                kind=OperationKind.ELEMENTWISE,
+                flops=n_target,
+                bytes_read=itemsize * (n_left + n_right),
+                bytes_written_fresh=itemsize * n_target,
+            ),
+        )
+    operations = [
+        Operation(
+            kind=OperationKind.TRANSPOSE,
+            bytes_read=itemsize * count(array.labels),
+            bytes_written_fresh=itemsize * count(array.labels),
+        )
+        for array, free in ((left, rows), (right, columns))
+        if not _is_matrix(array.labels, batch, free, summed)
+    ]
+    operations.append(
+        Operation(
+            kind=OperationKind.BATCHED_DOT if batch else OperationKind.DOT,
+            batch=count(batch),
+            m=count(rows),
+            n=count(columns),
+            k=count(summed),
+            flops=2 * count([*batch, *rows, *columns, *summed]),
+            bytes_read=itemsize * (n_left + n_right),
+            bytes_written_fresh=itemsize * n_target,
+        )
+    )
+    if list(target.labels) != [*batch, *rows, *columns]:
+        operations.append(
+            Operation(
+                kind=OperationKind.TRANSPOSE,
+                bytes_read=itemsize * n_target,
+                bytes_written_fresh=itemsize * n_target,
+            )
+        )
+    return tuple(operations)
+
+
+def _is_matrix(
+    labels: Sequence[str], batch: Sequence[str], free: Sequence[str], summed: Sequence[str]
+) -> bool:
+    """Says whether an array is a batch of matrices as it lies in memory."""
+    return list(labels) in (
+        [*batch, *free, *summed],
+        [*batch, *summed, *free],
+    )
+
+
+def reduce_operation(
+    statement: Reduce, sizes: Mapping[str, Size], itemsize: int
+) -> Operation:
+    """Counts one sum over axes."""
+    source, target = statement.source.labels, statement.target.labels
+    n_source = math.prod((sizes[label] for label in source), start=1)
+    n_target = math.prod((sizes[label] for label in target), start=1)
+    minor = source[-1] not in target
+    kind = OperationKind.REDUCTION_MINOR if minor else OperationKind.REDUCTION_MAJOR
+    return Operation(
+        kind=kind,
+        flops=n_source,
+        bytes_read=itemsize * n_source,
+        bytes_written_fresh=itemsize * n_target,
+    )

@@ -1,0 +1,162 @@
+"""The tensor network of one leaf: its arrays, their labels and the labels' lengths.
+
+    Theta[n, m, o, p] += sum over pairs of stacks of contract(C1, A1, A2, C2)
+
+Labels of the parameter are shared by both sides. Labels of positions are private to a
+side, and carry its number. The output basis is in three groups: full (`o` and `p`),
+trace (shared and summed) and diagonal (shared and kept).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+
+from ntkplan.cost import symbols
+from ntkplan.cost.symbols import Size
+from ntkplan.ir.kernel import KernelSpec
+from ntkplan.ir.program import Array
+from ntkplan.ir.use import Layer, Stack, Use
+
+EXAMPLES = ("examples1", "examples2")
+FULL = ("full1", "full2")
+TRACE = "trace"
+DIAGONAL = "diagonal"
+STACKED = "stacked"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Frame:
+    """What all leaves of a kernel share: labels of examples and of the output basis.
+
+    Attributes:
+        spec: The kernel.
+        sizes: Length of every shared label; symbols where a plan may be re-priced.
+    """
+
+    spec: KernelSpec
+    sizes: Mapping[str, Size]
+
+    def examples(self, side: int) -> str:
+        """Returns the label of the examples of a side, 0 or 1."""
+        return EXAMPLES[0] if self.spec.matched else EXAMPLES[side]
+
+    def basis(self, side: int) -> tuple[str, ...]:
+        """Returns the labels of the output basis on a side."""
+        wanted = (DIAGONAL, TRACE, FULL[side])
+        return tuple(label for label in wanted if label in self.sizes)
+
+    @property
+    def kernel_labels(self) -> tuple[str, ...]:
+        """Labels of the kernel while it is summed up."""
+        wanted = (DIAGONAL, EXAMPLES[0], FULL[0], EXAMPLES[1], FULL[1])
+        return tuple(
+            label
+            for label in wanted
+            if label in self.sizes and not (self.spec.matched and label == EXAMPLES[1])
+        )
+
+
+def frame(spec: KernelSpec) -> Frame:
+    """Makes the frame of a kernel; a group of one basis vector has no label.
+
+    The number of outputs is a symbol where one group holds all of them.
+    """
+    groups = {
+        FULL[0]: spec.n_full,
+        FULL[1]: spec.n_full,
+        TRACE: spec.n_trace,
+        DIAGONAL: spec.n_diagonal,
+    }
+    sizes: dict[str, Size] = {EXAMPLES[0]: symbols.n1, EXAMPLES[1]: symbols.n2}
+    if spec.whole_batch:
+        sizes = {EXAMPLES[0]: 1, EXAMPLES[1]: 1}
+    for label, size in groups.items():
+        if size > 1:
+            sizes[label] = symbols.n_outputs if size == spec.n_basis else size
+    return Frame(spec=spec, sizes=sizes)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Side:
+    """What one stack of uses gives on one side of the kernel.
+
+    Attributes:
+        cotangents: C, d output / d value.
+        recorded: The recorded activations, before windows are cut; None where constant.
+        activations: A, or None where the data side is constant.
+        factor: What the product is multiplied by.
+    """
+
+    cotangents: Array
+    recorded: Array | None
+    activations: Array | None
+    factor: float
+
+
+def side(layer: Layer, stack: Stack, number: int, shared: Frame) -> Side:
+    """Returns the arrays of a stack on side 0 or 1.
+
+    Args:
+        layer: The layer of the stack.
+        stack: Uses of one form.
+        number: 0 for `x1`, 1 for `x2`.
+        shared: The kernel's frame.
+    """
+    use = stack.first
+    many = (f"{STACKED}{number}",) if len(stack.uses) > 1 else ()
+
+    def private(labels: Sequence[str]) -> tuple[str, ...]:
+        return tuple(
+            label if label in use.parameter else f"{label}@{number}" for label in labels
+        )
+
+    example = shared.examples(number)
+    cotangents = Array(
+        name=input_name("cotangents", stack, number),
+        labels=(example, *shared.basis(number), *many, *private(use.value)),
+    )
+    if use.recorded is None:
+        return Side(
+            cotangents=cotangents, recorded=None, activations=None, factor=use.factor
+        )
+    labels = (example, *many, *private(use.activations))
+    recorded = Array(name=input_name("activations", stack, number), labels=labels)
+    activations = recorded
+    if use.patches is not None:
+        activations = Array(name=f"patches:{stack.number}:{number}", labels=labels)
+    return Side(
+        cotangents=cotangents,
+        recorded=recorded,
+        activations=activations,
+        factor=use.factor,
+    )
+
+
+def input_name(kind: str, stack: Stack, number: int) -> str:
+    """Names an array that the kernel function is given; the emitter renames it.
+
+    Args:
+        kind: `cotangents` or `activations`.
+        stack: The uses it belongs to.
+        number: 0 for `x1`, 1 for `x2`.
+    """
+    return f"{kind}:{stack.number}:{number}"
+
+
+def label_sizes(layer: Layer, shared: Frame) -> dict[str, Size]:
+    """Returns the length of every label in a leaf's network."""
+    sizes: dict[str, Size] = dict(shared.sizes)
+    for stack in layer.stacks:
+        use: Use = stack.first
+        for number in (0, 1):
+            sizes[f"{STACKED}{number}"] = len(stack.uses)
+            for label, size in use.sizes.items():
+                sizes[label if label in use.parameter else f"{label}@{number}"] = size
+    return sizes
+
+
+def product(labels: Sequence[str], sizes: Mapping[str, Size]) -> Size:
+    """Returns the number of entries of an array with the given labels."""
+    return math.prod((sizes[label] for label in labels), start=1)

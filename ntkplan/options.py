@@ -1,0 +1,217 @@
+"""Arguments of the public functions, checked once and brought into one form."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy
+
+from ntkplan.errors import (
+    ConflictingOptionsError,
+    MismatchedInputsError,
+    NoExampleAxisError,
+    UnknownOptionError,
+)
+from ntkplan.ir.kernel import KernelSpec
+
+KERNELS = ("full", "trace", "diagonal", "sum_of_logits")
+PAIRS = ("all", "matched")
+PRECISIONS = ("default", "high", "highest")
+
+_UNITS = {
+    "": 1,
+    "B": 1,
+    "KB": 10**3,
+    "MB": 10**6,
+    "GB": 10**9,
+    "TB": 10**12,
+    "KIB": 2**10,
+    "MIB": 2**20,
+    "GIB": 2**30,
+    "TIB": 2**40,
+}
+
+Axes = int | Sequence[int] | None
+
+
+def kernel_spec(
+    *,
+    kernel: str,
+    trace_axes: Axes,
+    diagonal_axes: Axes,
+    pairs: str,
+    output_shape: tuple[int, ...],
+    whole_batch: bool,
+) -> KernelSpec:
+    """Says what becomes of every output axis.
+
+    Args:
+        kernel: One of `KERNELS`.
+        trace_axes: Axes of the output, its example axis counted, as users of
+            neural_tangents give them; or None.
+        diagonal_axes: Likewise.
+        pairs: One of `PAIRS`.
+        output_shape: Shape of one example's output, or of the whole batch's.
+        whole_batch: Whether the first of these axes counts examples.
+
+    Raises:
+        UnknownOptionError: A name is not known.
+        ConflictingOptionsError: Axes are given twice, out of range, or beside `kernel`.
+    """
+    if kernel not in KERNELS:
+        raise UnknownOptionError(option="kernel", value=kernel, known=KERNELS)
+    if pairs not in PAIRS:
+        raise UnknownOptionError(option="pairs", value=pairs, known=PAIRS)
+    offset = 0 if whole_batch else 1
+    rank = len(output_shape) + offset
+    own = tuple(range(1 - offset, len(output_shape)))
+    by_axes = trace_axes is not None or diagonal_axes is not None
+    if by_axes and kernel != "full":
+        raise ConflictingOptionsError(
+            what=f"kernel={kernel!r} and trace_axes= or diagonal_axes= were both given",
+            hint="Give one or the other",
+        )
+    trace = _axes("trace_axes", trace_axes, rank, offset)
+    diagonal = _axes("diagonal_axes", diagonal_axes, rank, offset)
+    if set(trace) & set(diagonal):
+        raise ConflictingOptionsError(
+            what="an axis is in both trace_axes and diagonal_axes",
+            hint="Give every output axis once",
+        )
+    if kernel == "trace":
+        trace = own
+    if kernel == "diagonal":
+        diagonal = own
+    name = "axes" if by_axes else kernel
+    matched = pairs == "matched"
+    if whole_batch:
+        if kernel == "sum_of_logits":
+            raise ConflictingOptionsError(
+                what='kernel="sum_of_logits" with batch_axis=None',
+                hint='Use kernel="trace" or "full" where examples interact',
+            )
+        if matched:
+            diagonal = (0, *diagonal)
+    full = tuple(
+        axis for axis in range(len(output_shape)) if axis not in (*trace, *diagonal)
+    )
+    return KernelSpec(
+        name=name,
+        output_shape=output_shape,
+        full_axes=full,
+        trace_axes=trace,
+        diagonal_axes=diagonal,
+        matched=matched and not whole_batch,
+        whole_batch=whole_batch,
+    )
+
+
+def _axes(name: str, axes: Axes, rank: int, offset: int) -> tuple[int, ...]:
+    """Brings axes that count the example axis into axes of one example's output."""
+    if axes is None:
+        return ()
+    listed = [axes] if isinstance(axes, int) else list(axes)
+    found: list[int] = []
+    for axis in listed:
+        if not -rank <= axis < rank:
+            raise ConflictingOptionsError(
+                what=f"{name} names axis {axis}, and the output has {rank} axes",
+                hint="Count the output's axes, its example axis included",
+            )
+        positive = axis % rank
+        if positive == 0:
+            raise ConflictingOptionsError(
+                what=f"{name} names axis {axis}, which counts examples",
+                hint='Use pairs="matched" for the kernel of each example with one other',
+            )
+        found.append(positive - offset)
+    if len(set(found)) != len(found):
+        raise ConflictingOptionsError(
+            what=f"{name}={tuple(listed)} names an axis twice", hint="Name it once"
+        )
+    return tuple(sorted(found))
+
+
+def parse_bytes(limit: int | float | str) -> float:
+    """Reads a memory limit.
+
+    Raises:
+        UnknownOptionError: It is neither a number of bytes nor text such as `8GiB`.
+
+    Example:
+        >>> parse_bytes("1.5KiB")
+        1536.0
+    """
+    if isinstance(limit, int | float) and not isinstance(limit, bool) and limit > 0:
+        return float(limit)
+    match = re.fullmatch(r"\s*([0-9.]+)\s*([A-Za-z]*)\s*", str(limit))
+    if isinstance(limit, str) and match and match[2].upper() in _UNITS:
+        try:
+            count = float(match[1]) * _UNITS[match[2].upper()]
+        except ValueError:
+            count = 0.0
+        if count > 0:
+            return count
+    raise UnknownOptionError(
+        option="memory_limit", value=limit, known=("bytes", '"500MB"', '"8GiB"')
+    )
+
+
+def parse_precision(precision: Any) -> str | None:
+    """Returns the name of a `jax.lax.Precision`, or None.
+
+    Raises:
+        UnknownOptionError: It is none.
+    """
+    if precision is None:
+        return None
+    if isinstance(precision, jax.lax.Precision):
+        return precision.name.lower()
+    if isinstance(precision, str) and precision.lower() in PRECISIONS:
+        return precision.lower()
+    raise UnknownOptionError(option="precision", value=precision, known=PRECISIONS)
+
+
+def count_examples(name: str, x: Any, batch_axis: int | None) -> int:
+    """Returns the number of examples that all arrays of `x` agree on.
+
+    Raises:
+        NoExampleAxisError: An array has no such axis.
+        MismatchedInputsError: They do not agree, or there are none.
+    """
+    leaves = jax.tree_util.tree_leaves_with_path(x)
+    if not leaves:
+        raise MismatchedInputsError(
+            what=f"arrays in {name}",
+            got="none",
+            wanted="at least one",
+            hint="Pass the examples as an array or a tree of arrays",
+        )
+    if batch_axis is None:
+        return 1
+    counts: dict[str, int] = {}
+    for keys, array in leaves:
+        shape = tuple(numpy.shape(array))
+        if not -len(shape) <= batch_axis < len(shape):
+            raise NoExampleAxisError(shape=shape, batch_axis=batch_axis)
+        counts[name + jax.tree_util.keystr(keys)] = shape[batch_axis]
+    first = next(iter(counts.values()))
+    for place, count in counts.items():
+        if count != first:
+            raise MismatchedInputsError(
+                what=f"the number of examples in {place}",
+                got=count,
+                wanted=first,
+                hint="Every array of x holds the same examples; close over other arrays",
+            )
+    if first == 0:
+        raise MismatchedInputsError(
+            what=f"the number of examples in {name}",
+            got=0,
+            wanted="at least 1",
+            hint="Pass at least one example",
+        )
+    return first

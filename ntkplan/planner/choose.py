@@ -1,0 +1,207 @@
+"""The choice: one candidate for every leaf, priced as a set."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import cast
+
+from ntkplan.errors import MemoryLimitError
+from ntkplan.ir.plan import PlanCost
+from ntkplan.ir.use import Layer
+from ntkplan.planner.candidates import Priced
+from ntkplan.planner.shared import Problem, SharedWork, shared_work
+
+# Leaves whose own part is among the most expensive are also tried one by one.
+_SINGLES = 8
+
+# Divisions that push the first leaves and tap the rest, evenly spread.
+_PREFIXES = 8
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Decision:
+    """What was chosen.
+
+    Attributes:
+        chosen: One candidate for every layer.
+        shared: What they share.
+        cost: Of the whole.
+    """
+
+    chosen: tuple[Priced, ...]
+    shared: SharedWork
+    cost: PlanCost
+
+
+def choose(
+    problem: Problem,
+    layers: Sequence[Layer],
+    priced: Sequence[tuple[Priced, ...]],
+    limit_bytes: float,
+) -> Decision:
+    """Chooses the cheapest set that fits the memory limit.
+
+    Tapped leaves share one sweep and pushed leaves one push forward, so divisions of the
+    leaves are compared as wholes. Given a division, every tapped leaf takes its own best
+    candidate. The divisions tried are: none pushed, all pushed, the first so many pushed,
+    and each of the most expensive leaves pushed, alone and on top of the best so far.
+
+    Raises:
+        MemoryLimitError: No set fits; the message says the least that would.
+    """
+    best: Decision | None = None
+    least = float("inf")
+    seen: set[frozenset[int]] = set()
+
+    def attempt(pushed: frozenset[int]) -> None:
+        nonlocal best, least
+        if pushed in seen:
+            return
+        seen.add(pushed)
+        decision, needed = _decide(problem, layers, priced, pushed, limit_bytes)
+        least = min(least, needed)
+        if decision is not None and (
+            best is None or decision.cost.seconds < best.cost.seconds
+        ):
+            best = decision
+
+    forced = frozenset(
+        number
+        for number, items in enumerate(priced)
+        if all(item.pushed for item in items if item.allowed)
+    )
+    able = frozenset(
+        number
+        for number, items in enumerate(priced)
+        if any(item.pushed and item.allowed for item in items)
+    )
+    for pushed in _divisions(layers, priced, forced, able):
+        attempt(pushed)
+    for number in _most_expensive(priced, able - forced):
+        base = forced if best is None else _pushed(best)
+        attempt(base | {number})
+        attempt(base - {number} | forced)
+    if best is None:
+        raise MemoryLimitError(limit_bytes=int(limit_bytes), least_bytes=int(least) + 1)
+    return best
+
+
+def _pushed(decision: Decision) -> frozenset[int]:
+    return frozenset(
+        number for number, item in enumerate(decision.chosen) if item.pushed
+    )
+
+
+def _divisions(
+    layers: Sequence[Layer],
+    priced: Sequence[tuple[Priced, ...]],
+    forced: frozenset[int],
+    able: frozenset[int],
+) -> Iterator[frozenset[int]]:
+    """Yields the sets of pushed leaves that are always tried."""
+    must_push_or_tap = able == frozenset(range(len(priced)))
+    yield forced
+    if must_push_or_tap or able:
+        yield able
+    by_depth = sorted(
+        able, key=lambda number: layers[number].stacks[0].first.equation
+    )
+    step = max(1, len(by_depth) // _PREFIXES)
+    for count in range(step, len(by_depth), step):
+        yield forced | frozenset(by_depth[:count])
+
+
+def _most_expensive(
+    priced: Sequence[tuple[Priced, ...]], able: frozenset[int]
+) -> list[int]:
+    def own(number: int) -> float:
+        return min(
+            (item.seconds for item in priced[number] if item.allowed and not item.pushed),
+            default=0.0,
+        )
+
+    return sorted(able, key=own, reverse=True)[:_SINGLES]
+
+
+def _decide(
+    problem: Problem,
+    layers: Sequence[Layer],
+    priced: Sequence[tuple[Priced, ...]],
+    pushed: frozenset[int],
+    limit_bytes: float,
+) -> tuple[Decision | None, float]:
+    """Prices one division.
+
+    Returns:
+        The decision, or None where it does not fit; and the least bytes it needs.
+    """
+    shared = shared_work(
+        problem,
+        [layer for number, layer in enumerate(layers) if number not in pushed],
+        [layer for number, layer in enumerate(layers) if number in pushed],
+    )
+    chosen: list[Priced] = []
+    least = max(shared.resident_bytes, shared.sweep_bytes)
+    for number, items in enumerate(priced):
+        options = [
+            item
+            for item in items
+            if item.allowed and item.pushed == (number in pushed)
+        ]
+        if not options:
+            return None, float("inf")
+        smallest = min(item.peak_bytes for item in options)
+        least = max(least, shared.resident_bytes + smallest)
+        fitting = [
+            item
+            for item in options
+            if shared.resident_bytes + item.peak_bytes <= limit_bytes
+        ]
+        chosen.append((fitting or options)[0])
+    if least > limit_bytes:
+        return None, least
+    return (
+        Decision(
+            chosen=tuple(chosen),
+            shared=shared,
+            cost=_cost(problem, chosen, shared, limit_bytes),
+        ),
+        least,
+    )
+
+
+def _cost(
+    problem: Problem,
+    chosen: Sequence[Priced],
+    shared: SharedWork,
+    limit_bytes: float,
+) -> PlanCost:
+    forward = problem.seconds(shared.forward)
+    sweep = problem.seconds(shared.sweep)
+    contraction = sum(item.seconds for item in chosen)
+    loops = cast(float, shared.loops)
+    push = (
+        problem.seconds(shared.push) + problem.profile.launch.loop_overhead_s * loops
+    )
+    works = [shared.forward, shared.sweep, shared.push, *(item.work for item in chosen)]
+    call = problem.profile.launch.call_overhead_s
+    return PlanCost(
+        seconds=call + forward + sweep + contraction + push,
+        forward_seconds=forward,
+        sweep_seconds=sweep,
+        contraction_seconds=contraction,
+        push_seconds=push,
+        flops=float(sum(cast(float, work.flops) for work in works)),
+        bytes_moved=float(
+            sum(
+                cast(float, work.bytes_read) + cast(float, work.bytes_written)
+                for work in works
+            )
+        ),
+        peak_bytes=max(
+            shared.sweep_bytes,
+            *(shared.resident_bytes + item.peak_bytes for item in chosen),
+        ),
+        memory_limit_bytes=limit_bytes,
+    )

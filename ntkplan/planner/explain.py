@@ -1,0 +1,265 @@
+"""A plan in words: records for every leaf, and the table that `print(plan)` shows."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import cast
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from ntkplan.cost.profile import DeviceProfile
+from ntkplan.errors import readable_bytes
+from ntkplan.ir.plan import Alternative, LayerPlan, PlanCost
+from ntkplan.ir.use import Layer
+from ntkplan.methods.candidate import Method
+from ntkplan.planner.candidates import Priced
+from ntkplan.planner.choose import Decision
+from ntkplan.planner.request import MethodRequest
+
+_WIDTH = 150
+
+
+def layer_plans(
+    layers: Sequence[Layer],
+    priced: Sequence[tuple[Priced, ...]],
+    decision: Decision,
+    request: MethodRequest,
+    limit_bytes: float,
+) -> tuple[LayerPlan, ...]:
+    """Records what was chosen for every leaf, and why."""
+    pushed = [
+        number for number, item in enumerate(decision.chosen) if item.pushed
+    ]
+    share = decision.cost.push_seconds / len(pushed) if pushed else 0.0
+    return tuple(
+        _layer_plan(layer, items, chosen, decision, request, limit_bytes, share)
+        for layer, items, chosen in zip(layers, priced, decision.chosen, strict=True)
+    )
+
+
+def idle_plan(layer: Layer) -> LayerPlan:
+    """Records a leaf that the output does not depend on."""
+    nothing = Alternative(
+        method="none",
+        order="",
+        seconds=0.0,
+        flops=0.0,
+        bytes_moved=0.0,
+        peak_bytes=0.0,
+        feasible=True,
+    )
+    return LayerPlan(
+        path=layer.leaf.path,
+        shape=layer.leaf.shape,
+        rules=(),
+        n_uses=0,
+        chosen=nothing,
+        runner_up=None,
+        why="the output does not depend on it: it adds zero",
+        alternatives=(nothing,),
+    )
+
+
+def _layer_plan(
+    layer: Layer,
+    items: Sequence[Priced],
+    chosen: Priced,
+    decision: Decision,
+    request: MethodRequest,
+    limit_bytes: float,
+    push_share_s: float,
+) -> LayerPlan:
+    resident = decision.shared.resident_bytes
+
+    def record(item: Priced) -> Alternative:
+        return Alternative(
+            method=item.candidate.method.value,
+            order=item.candidate.order,
+            seconds=push_share_s if item.pushed else item.seconds,
+            flops=float(cast(float, item.work.flops)),
+            bytes_moved=float(
+                cast(float, item.work.bytes_read) + cast(float, item.work.bytes_written)
+            ),
+            peak_bytes=item.peak_bytes,
+            feasible=resident + item.peak_bytes <= limit_bytes,
+        )
+
+    others = [
+        item for item in items if item is not chosen and item.allowed and not item.pushed
+    ]
+    runner_up = record(others[0]) if others else None
+    rules = tuple(dict.fromkeys(stack.first.rule for stack in layer.stacks))
+    return LayerPlan(
+        path=layer.leaf.path,
+        shape=layer.leaf.shape,
+        rules=rules,
+        n_uses=sum(len(stack.uses) for stack in layer.stacks),
+        chosen=record(chosen),
+        runner_up=runner_up,
+        why=_why(layer, record(chosen), runner_up, request),
+        alternatives=tuple(record(item) for item in items),
+    )
+
+
+def _why(
+    layer: Layer, chosen: Alternative, runner_up: Alternative | None, request: MethodRequest
+) -> str:
+    parts: list[str] = []
+    allowed, forced = request.of(layer.leaf.path)
+    if layer.opaque is not None:
+        parts.append(f"opaque: {layer.opaque}")
+    if forced:
+        parts.append("forced by methods=")
+    elif len(allowed) < len(Method):
+        parts.append(f"methods= allows {', '.join(allowed)}")
+    if chosen.method == Method.NTK_VECTOR_PRODUCTS.value:
+        parts.append("shares one push forward with the other pushed leaves")
+    elif runner_up is not None and chosen.seconds > 0:
+        ratio = runner_up.seconds / chosen.seconds
+        if ratio >= 1.005:
+            parts.append(f"{ratio:.3g} times faster than the runner-up")
+        elif ratio <= 0.995:
+            parts.append("the faster runner-up does not fit the memory limit")
+        else:
+            parts.append("as fast as the runner-up")
+    return "; ".join(parts) or "the only candidate"
+
+
+def table(
+    layers: Sequence[LayerPlan],
+    cost: PlanCost,
+    profile: DeviceProfile,
+    headline: str,
+    notes: Sequence[str],
+) -> str:
+    """Writes a plan as the table that `print(plan)` shows, the same on every terminal."""
+    rows = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for name in ("leaf", "shape", "method", "order"):
+        rows.add_column(name, overflow="fold")
+    rows.add_column("runner-up", overflow="fold")
+    for name in ("flops", "bytes", "peak", "seconds"):
+        rows.add_column(name, justify="right", no_wrap=True)
+    rows.add_column("why", overflow="fold")
+    for layer in layers:
+        rows.add_row(
+            layer.path or "(params)",
+            "x".join(map(str, layer.shape)) or "()",
+            layer.method,
+            layer.order,
+            _runner_up(layer.runner_up),
+            quantity(layer.chosen.flops),
+            readable_bytes(layer.chosen.bytes_moved),
+            readable_bytes(layer.chosen.peak_bytes),
+            duration(layer.chosen.seconds),
+            layer.why,
+        )
+    lines = [headline, "", _rendered(rows)]
+    lines += ["", *totals(cost), device_line(profile), *notes]
+    return "\n".join(lines)
+
+
+def _runner_up(alternative: Alternative | None) -> str:
+    if alternative is None:
+        return "none"
+    return f"{alternative.method} {alternative.order}, {duration(alternative.seconds)}"
+
+
+def totals(cost: PlanCost) -> list[str]:
+    """Writes the totals of a plan."""
+    return [
+        f"total {duration(cost.seconds)}: forward {duration(cost.forward_seconds)}, "
+        f"sweep {duration(cost.sweep_seconds)}, contractions "
+        f"{duration(cost.contraction_seconds)}, push {duration(cost.push_seconds)}",
+        f"total {quantity(cost.flops)}flop, {readable_bytes(cost.bytes_moved)} moved, "
+        f"peak {readable_bytes(cost.peak_bytes)} of at most "
+        f"{readable_bytes(cost.memory_limit_bytes)}",
+    ]
+
+
+def device_line(profile: DeviceProfile) -> str:
+    """Says which device the figures are for and where its rates come from."""
+    provenance = profile.provenance
+    return (
+        f"device {profile.name} ({profile.device_kind}), rates {provenance.origin} "
+        f"{provenance.date}"
+    )
+
+
+def comments(layer: LayerPlan) -> tuple[str, ...]:
+    """Writes what the emitted source says above a leaf's block."""
+    shape = "x".join(map(str, layer.shape)) or "scalar"
+    first = f"{layer.path or 'params'} [{shape}]: {layer.method}, {layer.order}"
+    chosen = layer.chosen
+    if layer.method == Method.NTK_VECTOR_PRODUCTS.value:
+        return (first,)
+    return (
+        f"{first}; {quantity(chosen.flops)}flop, "
+        f"{readable_bytes(chosen.bytes_moved)}, {duration(chosen.seconds)}",
+    )
+
+
+def quantity(count: float) -> str:
+    """Returns a count with an SI prefix.
+
+    Example:
+        >>> quantity(2_500_000)
+        '2.5 M'
+    """
+    for factor, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if count >= factor:
+            return f"{count / factor:.3g} {prefix}"
+    return f"{count:.0f} "
+
+
+def duration(seconds: float) -> str:
+    """Returns a time as people write it.
+
+    Example:
+        >>> duration(0.0025)
+        '2.5 ms'
+    """
+    for factor, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "us")):
+        if seconds >= factor:
+            return f"{seconds / factor:.3g} {unit}"
+    return f"{seconds / 1e-9:.0f} ns" if seconds > 0 else "0 s"
+
+
+def alternatives_table(layer: LayerPlan) -> str:
+    """Lists every candidate of a leaf, cheapest first."""
+    rows = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for name in ("", "method", "order"):
+        rows.add_column(name)
+    for name in ("flops", "bytes", "peak", "seconds"):
+        rows.add_column(name, justify="right", no_wrap=True)
+    rows.add_column("fits")
+    for item in layer.alternatives:
+        rows.add_row(
+            "chosen" if item == layer.chosen else "",
+            item.method,
+            item.order,
+            quantity(item.flops),
+            readable_bytes(item.bytes_moved),
+            readable_bytes(item.peak_bytes),
+            duration(item.seconds),
+            "yes" if item.feasible else "no",
+        )
+    return f"{layer.path}: {layer.why}\n\n{_rendered(rows)}"
+
+
+def _rendered(rows: Table) -> str:
+    """Renders a table the same way on every terminal."""
+    stream = io.StringIO()
+    console = Console(
+        file=stream,
+        width=_WIDTH,
+        no_color=True,
+        highlight=False,
+        markup=False,
+        legacy_windows=False,
+        force_terminal=False,
+    )
+    console.print(rows)
+    return "\n".join(line.rstrip() for line in stream.getvalue().splitlines())

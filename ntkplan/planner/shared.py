@@ -1,0 +1,197 @@
+"""Work that leaves share: forward passes, the backward sweep, the push forward."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Sequence
+
+import numpy
+
+from ntkplan._jax import Var
+from ntkplan.cost import symbols
+from ntkplan.cost.formulas import seconds
+from ntkplan.cost.profile import DeviceProfile
+from ntkplan.cost.symbols import Size
+from ntkplan.cost.work import Work
+from ntkplan.ir.graph import KernelGraph
+from ntkplan.ir.kernel import KernelSpec
+from ntkplan.ir.use import Layer
+from ntkplan.rules.equation_work import forward_work, push_work, sweep_work
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Problem:
+    """How large the kernel is, and on what it runs.
+
+    Attributes:
+        graph: The model of one example.
+        spec: The kernel.
+        n1: Examples in `x1`.
+        n2: Examples in `x2`; as many as in `x1` where it is absent.
+        symmetric: Whether `x2` is absent.
+        profile: The device.
+        dtype: The data type that most of the work is done in.
+        precision: Name of the precision of every contraction, or None.
+    """
+
+    graph: KernelGraph
+    spec: KernelSpec
+    n1: int
+    n2: int
+    symmetric: bool
+    profile: DeviceProfile
+    dtype: str
+    precision: str | None
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of one number."""
+        return 2 if self.dtype == "bfloat16" else numpy.dtype(self.dtype).itemsize
+
+    @property
+    def n_points(self) -> int:
+        """Examples at which the model is evaluated."""
+        return self.n1 if self.symmetric else self.n1 + self.n2
+
+    def seconds(self, work: Work) -> float:
+        """Prices numeric work on the problem's device."""
+        return seconds(work, self.profile, dtype=self.dtype, precision=self.precision)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SharedWork:
+    """The shared work of one division of the leaves into tapped and pushed ones.
+
+    Attributes:
+        forward: Forward passes.
+        sweep: The backward sweep of the tapped leaves.
+        push: Pull-backs and push-forwards of the pushed leaves.
+        loops: Iterations of loops that the push forward takes.
+        resident_bytes: Bytes that stay alive while the leaves' own parts run.
+        sweep_bytes: Most bytes alive during the sweep.
+    """
+
+    forward: Work
+    sweep: Work
+    push: Work
+    loops: Size
+    resident_bytes: float
+    sweep_bytes: float
+
+
+def shared_work(
+    problem: Problem,
+    tapped: Sequence[Layer],
+    pushed: Sequence[Layer],
+    *,
+    symbolic: bool = False,
+) -> SharedWork:
+    """Counts what a division of the leaves shares.
+
+    Args:
+        problem: The kernel's sizes.
+        tapped: Leaves whose uses are tapped.
+        pushed: Leaves that are pushed forward.
+        symbolic: Whether to write the work in symbols, instead of at the problem's
+            sizes. Bytes stay numbers.
+    """
+    graph, itemsize = problem.graph, problem.itemsize
+    equations = graph.body.equations
+    counts = _Counts.of(problem, symbolic=symbolic)
+    taps = list(dict.fromkeys(tap for layer in tapped for tap in layer.taps))
+    forward = forward_work(equations, n=counts.points, itemsize=itemsize)
+    sweep = Work()
+    active = _active(graph, taps)
+    if taps:
+        sweep = sweep_work(
+            equations, active, n=counts.points, n_outputs=counts.basis
+        )
+    push, loops = Work(), 0
+    if pushed:
+        push, loops = _push(problem, [layer.leaf.variable for layer in pushed], counts)
+    resident = _resident_bytes(problem, taps, tapped)
+    largest = max((_entries(variable) for variable in active), default=0)
+    return SharedWork(
+        forward=forward,
+        sweep=sweep,
+        push=push,
+        loops=loops,
+        resident_bytes=resident,
+        sweep_bytes=resident
+        + itemsize
+        * problem.n_points
+        * (2 * largest * problem.spec.n_basis + sum(_entries(variable) for variable in active)),
+    )
+
+
+def _active(graph: KernelGraph, variables: Iterable[Var]) -> frozenset[Var]:
+    """Returns the variables through which cotangents flow back to the given ones."""
+    outputs = [atom for atom in graph.body.outputs if isinstance(atom, Var)]
+    return graph.downstream(variables) & graph.upstream(outputs)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Counts:
+    """How many examples and basis vectors there are, in numbers or in symbols."""
+
+    n1: Size
+    n2: Size
+    points: Size
+    basis: Size
+
+    @classmethod
+    def of(cls, problem: Problem, *, symbolic: bool) -> _Counts:
+        if not symbolic or problem.spec.whole_batch:
+            n1, n2, basis = problem.n1, problem.n2, problem.spec.n_basis
+        else:
+            n1 = symbols.n1
+            n2 = symbols.n1 if problem.symmetric else symbols.n2
+            basis = 1 if problem.spec.n_basis == 1 else symbols.n_outputs
+        points = n1 if problem.symmetric else n1 + n2
+        return cls(n1=n1, n2=n2, points=points, basis=basis)
+
+
+def _push(
+    problem: Problem, leaves: Sequence[Var], counts: _Counts
+) -> tuple[Work, Size]:
+    """Counts NTK-vector products: one column for each example and basis vector of x2."""
+    equations, itemsize = problem.graph.body.equations, problem.itemsize
+    active = _active(problem.graph, leaves)
+    columns = counts.n2 * counts.basis
+    points = 1 if problem.spec.matched else counts.n1
+    parts = (
+        forward_work(equations, n=counts.n2, itemsize=itemsize),
+        sweep_work(equations, active, n=counts.n2, n_outputs=counts.basis),
+        forward_work(equations, n=points * columns, itemsize=itemsize),
+        push_work(equations, active, n=points, columns=columns),
+    )
+    operations = tuple(operation for part in parts for operation in part.operations)
+    return Work(operations=operations, peak_bytes=0), columns
+
+
+def _resident_bytes(
+    problem: Problem, taps: Sequence[Var], tapped: Sequence[Layer]
+) -> float:
+    """Counts what is alive beside a leaf's own part.
+
+    Parameters, inputs, the kernel and its running sum, cotangents and activations.
+    """
+    graph, spec, itemsize = problem.graph, problem.spec, problem.itemsize
+    recorded = dict.fromkeys(
+        use.recorded
+        for layer in tapped
+        for stack in layer.stacks
+        for use in stack.uses
+        if use.recorded is not None
+    )
+    per_point = sum(map(_entries, graph.data)) + sum(map(_entries, recorded))
+    per_point += spec.n_basis * sum(map(_entries, taps))
+    pairs = problem.n1 if spec.matched else problem.n1 * problem.n2
+    kernel = pairs * spec.n_full**2 * spec.n_diagonal
+    parameters = sum(leaf.size for leaf in graph.leaves)
+    return float(itemsize * (parameters + problem.n_points * per_point + 2 * kernel))
+
+
+def _entries(variable: Var) -> int:
+    return math.prod(variable.aval.shape)

@@ -1,0 +1,254 @@
+"""The plan, as users hold it: what to read, what to run, what to keep."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy
+
+from ntkplan.cost.profile import DeviceProfile
+from ntkplan.cost.work import Work
+from ntkplan.emit.load import load
+from ntkplan.emit.source import Module
+from ntkplan.errors import MismatchedInputsError, UnknownOptionError, UnprintableError
+from ntkplan.ir.kernel import KernelSpec
+from ntkplan.ir.plan import LayerPlan, PlanCost
+from ntkplan.planner.explain import alternatives_table
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Signature:
+    """Shapes and dtypes that a kernel was planned for.
+
+    Attributes:
+        params: Tree of `jax.ShapeDtypeStruct`.
+        x: Likewise, with the number of examples in `x1`.
+        batch_axis: The example axis of every array of `x`, or None.
+    """
+
+    params: Any
+    x: Any
+    batch_axis: int | None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Symbolic:
+    """Work as sympy formulas in `n1`, `n2` and `n_outputs`.
+
+    Attributes:
+        layers: Work of every leaf's own part, by path.
+        forward: Work of the forward passes.
+        sweep: Work of the backward sweep.
+        push: Work of the push forward.
+    """
+
+    layers: Mapping[str, Work]
+    forward: Work
+    sweep: Work
+    push: Work
+
+    @property
+    def total(self) -> Work:
+        """All of it; the peak is that of the parts, not of the whole."""
+        parts = (self.forward, self.sweep, self.push, *self.layers.values())
+        return Work(
+            operations=tuple(op for part in parts for op in part.operations)
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Plan:
+    """How a kernel will be computed, leaf by leaf, and the source that does it.
+
+    `print(plan)` shows a table to argue with.
+
+    Attributes:
+        layers: What was chosen for every leaf.
+        cost: What the whole is estimated to cost.
+        device: The profile that the estimates rest on.
+        spec: The kernel.
+        n1: Examples in `x1` that were planned for.
+        n2: Examples in `x2`, or None where `x2` is absent.
+        signature: Shapes that the kernel takes.
+        module: The emitted module.
+        text: What `print(plan)` shows.
+        symbolic_work: Makes the formulas of `symbolic`.
+    """
+
+    layers: tuple[LayerPlan, ...]
+    cost: PlanCost
+    device: DeviceProfile
+    spec: KernelSpec
+    n1: int
+    n2: int | None
+    signature: Signature
+    module: Module
+    text: str
+    symbolic_work: Callable[[], Symbolic]
+
+    def __str__(self) -> str:
+        """Returns the table."""
+        return self.text
+
+    @functools.cached_property
+    def symbolic(self) -> Symbolic:
+        """The work as sympy formulas in `n1`, `n2`, `n_outputs`."""
+        return self.symbolic_work()
+
+    def explain(self, path: str) -> str:
+        """Lists every candidate of a leaf.
+
+        Args:
+            path: The leaf's path, as the table shows it.
+
+        Raises:
+            UnknownOptionError: No leaf has that path.
+        """
+        for layer in self.layers:
+            if layer.path == path:
+                return alternatives_table(layer)
+        raise UnknownOptionError(
+            option="leaf", value=path, known=tuple(layer.path for layer in self.layers)
+        )
+
+    def source(self) -> str:
+        """Returns the text of the emitted module, the same that `compile` runs."""
+        return self.module.text
+
+    def save(self, path: str | Path) -> Path:
+        """Writes the emitted module, which imports only JAX.
+
+        Arrays that the model closed over and that are too large for the text are written
+        beside it, as `.npz`.
+
+        Args:
+            path: Where to; a file that is there is replaced.
+
+        Returns:
+            The path.
+
+        Raises:
+            UnprintableError: Parts of the model have no source.
+        """
+        if self.module.references:
+            raise UnprintableError(
+                parts=tuple(
+                    f"{name}: {self.module.reasons[name]}"
+                    for name in sorted(self.module.references)
+                )
+            )
+        target = Path(path)
+        target.write_text(self.module.text, encoding="utf-8")
+        if self.module.constants:
+            constants = {k: numpy.asarray(v) for k, v in self.module.constants.items()}
+            numpy.savez(target.with_suffix(".npz"), **constants)
+        return target
+
+    def compile(self) -> Kernel:
+        """Returns the kernel function, `kernel(params, x1, x2=None)`.
+
+        It is plain JAX: safe under `jit`, `grad` and `vmap`. Numbers of examples are free
+        at run time.
+        """
+        namespace = load(
+            self.module.text,
+            constants=self.module.constants,
+            references=self.module.references,
+        )
+        return Kernel(plan=self, function=namespace["kernel"])
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Kernel:
+    """A compiled kernel function that checks what it is given.
+
+    Attributes:
+        plan: The plan that it follows.
+        function: The emitted function.
+    """
+
+    plan: Plan
+    function: Callable[..., jax.Array]
+
+    def __call__(self, params: Any, x1: Any, x2: Any = None) -> jax.Array:
+        """Computes the kernel.
+
+        Args:
+            params: Parameters, of the tree and shapes that were planned for.
+            x1: Examples.
+            x2: Other examples, or None for `x1` itself.
+
+        Returns:
+            The kernel, `[n1, n2, ...]`.
+
+        Raises:
+            MismatchedInputsError: Something has not the shape that was planned for.
+        """
+        signature = self.plan.signature
+        check_tree("params", params, signature.params, batch_axis=None)
+        axis = signature.batch_axis
+        check_tree("x1", x1, signature.x, batch_axis=axis)
+        if x2 is not None:
+            check_tree("x2", x2, signature.x, batch_axis=axis)
+            if self.plan.spec.matched and axis is not None:
+                check_same_count(x1, x2, axis)
+        return self.function(params, x1, x2)
+
+
+def check_tree(name: str, tree: Any, wanted: Any, *, batch_axis: int | None) -> None:
+    """Checks structure, shapes and dtypes; the length of the example axis is free.
+
+    Raises:
+        MismatchedInputsError: Something differs.
+    """
+    structure = jax.tree.structure(tree)
+    if structure != jax.tree.structure(wanted):
+        raise MismatchedInputsError(
+            what=f"the tree of {name}",
+            got=structure,
+            wanted=jax.tree.structure(wanted),
+            hint=f"Pass {name} as it was planned for, or plan again",
+        )
+    expected = jax.tree.leaves(wanted)
+    for (keys, array), spec in zip(
+        jax.tree_util.tree_leaves_with_path(tree), expected, strict=True
+    ):
+        got, need = list(numpy.shape(array)), list(spec.shape)
+        if batch_axis is not None and len(got) == len(need):
+            got[batch_axis] = need[batch_axis] = -1
+        dtype = jax.numpy.result_type(array)
+        if got != need or dtype != spec.dtype:
+            place = jax.tree_util.keystr(keys)
+            raise MismatchedInputsError(
+                what=f"{name}{place}",
+                got=f"{dtype}{_shown(got)}",
+                wanted=f"{spec.dtype}{_shown(need)}",
+                hint=f"Pass {name} as it was planned for, or plan again",
+            )
+
+
+def _shown(shape: list[int]) -> str:
+    return "[" + ", ".join("n" if size == -1 else str(size) for size in shape) + "]"
+
+
+def check_same_count(x1: Any, x2: Any, batch_axis: int) -> None:
+    """Checks that x1 and x2 hold as many examples, as matched pairs need.
+
+    Raises:
+        MismatchedInputsError: They do not.
+    """
+    counts = [
+        numpy.shape(jax.tree.leaves(x)[0])[batch_axis] for x in (x1, x2)
+    ]
+    if counts[0] != counts[1]:
+        raise MismatchedInputsError(
+            what='the number of examples in x2 with pairs="matched"',
+            got=counts[1],
+            wanted=counts[0],
+            hint='Pass as many examples in x2 as in x1, or use pairs="all"',
+        )
