@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -11,7 +12,6 @@ import numpy as np
 
 _MOST_EXAMPLES = 8
 _FEWEST_EXAMPLES = 3
-_SEEDS = (1, 2)
 # Rounding errors that a network may pile up, in units of the output's precision.
 # Batches of another size are computed in another order.
 _SAME_SIZE_ULPS = 2.0**9
@@ -33,7 +33,8 @@ def probe_independence(
     what they were, but for rounding. Deterministic.
 
     Args:
-        function: Takes `arguments`, returns a pytree of arrays with an example axis.
+        function: Takes `arguments`, returns a pytree of arrays with an example axis;
+            must take any number of examples.
         arguments: Arrays.
         batch_axis: Of the arguments that hold examples.
         data_inputs: Which of the arguments hold examples.
@@ -55,41 +56,79 @@ def probe_independence(
             leaves = jax.tree_util.tree_leaves(function(*full))
         return [np.asarray(leaf) for leaf in leaves]
 
-    def chosen(examples: np.ndarray) -> list[Any]:
-        return [jnp.take(array, examples, axis=batch_axis) for array in data]
-
-    def agree(
-        after: Sequence[np.ndarray], rows: np.ndarray, new_rows: np.ndarray, ulps: float
-    ) -> bool:
-        for one, other in zip(reference, after, strict=True):
+    reference = outputs(data)
+    for trial in _trials(data, batch_axis):
+        for one, other in zip(reference, outputs(trial.data), strict=True):
             # What has no example axis must stay as it is.
             if one.ndim > axis and one.shape[axis] == n_examples:
-                one = np.take(one, rows, axis=axis)
-                other = np.take(other, new_rows, axis=axis)
-            if one.shape != other.shape or not _close(one, other, ulps):
+                one = np.take(one, trial.examples, axis=axis)
+                other = np.take(other, trial.rows, axis=axis)
+            if one.shape != other.shape or not _close(one, other, trial.ulps):
                 return False
-        return True
+    return True
 
-    reference = outputs(data)
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class _Trial:
+    """A batch with some of the examples of another one.
+
+    Attributes:
+        data: The arrays.
+        examples: Which examples of the other batch must give the same as there.
+        rows: Where they are in this one.
+        ulps: How many roundings apart.
+    """
+
+    data: list[Any]
+    examples: np.ndarray
+    rows: np.ndarray
+    ulps: float
+
+
+def _trials(data: Sequence[Any], axis: int) -> Iterator[_Trial]:
+    """Yields batches with one example replaced, with all moved, with half left out."""
+    n_examples = data[0].shape[axis]
     everyone = np.arange(n_examples)
-    for seed in _SEEDS:
-        generator = np.random.default_rng(seed)
-        victim = int(generator.integers(n_examples))
+    generator = np.random.default_rng(1)
+    for victim, wild in zip(
+        _victims(data, axis, generator), (False, True), strict=True
+    ):
         others = np.delete(everyone, victim)
-        changed = [
-            _with_noise(array, batch_axis, victim, generator, wild=seed == _SEEDS[-1])
-            for array in data
-        ]
-        after = outputs(changed)
-        if not agree(after, others, others, _SAME_SIZE_ULPS):
-            return False
-    order = np.roll(everyone[::-1], 1)
-    after = outputs(chosen(order))
-    if not agree(after, order, everyone, _SAME_SIZE_ULPS):
-        return False
-    kept = everyone[1::2]
-    after = outputs(chosen(kept))
-    return agree(after, kept, np.arange(len(kept)), _OTHER_SIZE_ULPS)
+        yield _Trial(
+            data=[
+                _with_noise(array, axis, victim, generator, wild=wild) for array in data
+            ],
+            examples=others,
+            rows=others,
+            ulps=_SAME_SIZE_ULPS,
+        )
+    for examples, ulps in (
+        (np.roll(everyone[::-1], 1), _SAME_SIZE_ULPS),
+        (everyone[1::2], _OTHER_SIZE_ULPS),
+    ):
+        yield _Trial(
+            data=[jnp.take(array, examples, axis=axis) for array in data],
+            examples=examples,
+            rows=np.arange(len(examples)),
+            ulps=ulps,
+        )
+
+
+def _victims(
+    data: Sequence[Any], axis: int, generator: np.random.Generator
+) -> tuple[int, int]:
+    """Returns two examples, one with NaN or infinity first if there is any.
+
+    What such an example spoils shows only when it is the one to be replaced.
+    """
+    order = generator.permutation(data[0].shape[axis])
+    spoilt = np.zeros(len(order), bool)
+    for array in data:
+        if jnp.issubdtype(array.dtype, jnp.inexact):
+            rows = np.moveaxis(np.asarray(array), axis, 0).reshape(len(order), -1)
+            spoilt |= ~np.isfinite(rows).all(axis=1)
+    first, second = sorted(order, key=lambda example: not spoilt[example])[:2]
+    return int(first), int(second)
 
 
 def _of_testable_size(data: Sequence[Any], batch_axis: int) -> list[Any]:

@@ -109,7 +109,11 @@ def follow_examples(
     held = [state for state in outputs if isinstance(state, Held)]
     certain = [
         *(state.finding for state in lost if state.certain),
-        *(state.paired for state in held if state.paired is not None),
+        *(
+            state.paired
+            for state in held
+            if state.paired and not (state.doubt and state.doubt.masks)
+        ),
     ]
     if certain:
         return Mixing(equation=certain[0].equation, why=certain[0].why)

@@ -63,13 +63,19 @@ class Mixes:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Selects:
-    """The output is an order statistic of several examples.
+    """The output is an order statistic or a count of several examples.
 
     What comes of it can cancel (the largest value that a softmax subtracts), so that
     this alone proves nothing.
+
+    Attributes:
+        why: What the equation does, for the message.
+        masks: Whether the output can single out an example of those that a later
+            equation sums, so that the sum is no proof either.
     """
 
     why: str
+    masks: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

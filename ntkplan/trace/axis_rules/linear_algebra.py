@@ -25,14 +25,10 @@ _TRAILING_AXES: dict[str, tuple[int, ...]] = {
     "qr": (2,),
     "schur": (2,),
     "svd": (2,),
-    "triangular_solve": (2, 2),
     "tridiagonal": (2,),
-    "tridiagonal_solve": (1, 1, 1, 2),
 }
 _TRAILING_AXES_IN_SOME_VERSIONS: dict[str, tuple[int, ...]] = {
-    "cholesky_update": (2, 1),
     "lu_pivots_to_permutation": (1,),
-    "symmetric_product": (2, 2),
 }
 _TRANSFORMS = Mixes(why="it transforms along the axis of the examples")
 
@@ -46,6 +42,23 @@ def _leading(trailing_axes: tuple[int, ...]) -> AxisRule:
         return _TRANSFORMS if inside else factor
 
     return rule
+
+
+def triangular_solve(equation: Equation, operand: int, factor: Factor) -> Outcome:
+    """Solves for the columns of the right side, or its rows, each by itself."""
+    rank = len(shape_of(equation.inputs[operand]))
+    free_axis = rank - 1 if equation.parameters["left_side"] else rank - 2
+    if factor.position < rank - 2 or (operand == 1 and factor.position == free_axis):
+        return factor
+    return _TRANSFORMS
+
+
+def tridiagonal_solve(equation: Equation, operand: int, factor: Factor) -> Outcome:
+    """Solves for the columns of the right side, each by itself."""
+    rank = len(shape_of(equation.inputs[operand]))
+    is_right_side = operand == len(equation.inputs) - 1
+    solved_axis = rank - 2 if is_right_side else rank - 1
+    return _TRANSFORMS if factor.position == solved_axis else factor
 
 
 def fft(equation: Equation, operand: int, factor: Factor) -> Outcome:
@@ -67,5 +80,7 @@ def rules() -> list[tuple[Primitive, AxisRule]]:
             for name, trailing in _TRAILING_AXES_IN_SOME_VERSIONS.items()
             for primitive in named_where_present([name])
         ),
+        (named(["triangular_solve"])[0], triangular_solve),
+        (named(["tridiagonal_solve"])[0], tridiagonal_solve),
         (named(["fft"])[0], fft),
     ]

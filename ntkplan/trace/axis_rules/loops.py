@@ -9,14 +9,15 @@ from ntkplan._jax import ClosedJaxpr, Var
 from ntkplan.ir.equation import Body, Equation
 from ntkplan.trace.axis_rules.factor import Factor
 from ntkplan.trace.axis_rules.state import (
-    PLACE,
     Finding,
     Held,
     Lost,
     State,
     doubted,
+    first_doubt,
     first_lost,
     join,
+    treats_by_place,
 )
 from ntkplan.trace.jaxpr import flatten
 
@@ -87,13 +88,13 @@ def _while_going(equation: Equation, going: State, state: State) -> State:
     taken = Held(
         examples=tuple(sorted({*going.examples, *state.examples})),
         paired=state.paired,
-        doubt=state.doubt or going.doubt,
+        doubt=first_doubt([state, going]),
     )
     if state.examples and state.examples != going.examples:
         why = "examples choose how often the loop goes round"
         return Lost(finding=Finding(equation=equation, why=why), certain=False)
     if not state.examples and not set(going.examples) <= set(state.constant):
-        return doubted(taken, Finding(equation=equation, why=PLACE))
+        return doubted(taken, treats_by_place(equation))
     return taken
 
 
@@ -123,8 +124,12 @@ def _same(left: State, right: State) -> bool:
     return (
         left.examples == right.examples
         and left.constant == right.constant
-        and (left.doubt is None) == (right.doubt is None)
+        and _masks(left) == _masks(right)
     )
+
+
+def _masks(state: Held) -> bool | None:
+    return None if state.doubt is None else state.doubt.masks
 
 
 def _certain(state: State) -> bool:
@@ -174,7 +179,7 @@ def _over_examples(
         return [Lost(finding=finding, certain=False)] * len(equation.outputs)
     (factor,) = looped
     changing = _changing(body, equation, held, factor)
-    doubt = next((state.doubt for state in held if state.doubt), None)
+    doubt = first_doubt(held)
     results: list[State] = [Held(doubt=doubt) for _ in range(n_carries)]
     for by_example, by_place in zip(
         reached[n_carries:], changing[n_carries:], strict=True
@@ -183,7 +188,7 @@ def _over_examples(
             constant = () if by_place else (factor,)
             results.append(Held(constant=constant, doubt=doubt))
             continue
-        placed = Finding(equation=equation, why=PLACE) if by_place else None
+        placed = treats_by_place(equation) if by_place else None
         results.append(Held(examples=(factor,), doubt=doubt or placed))
     return results
 

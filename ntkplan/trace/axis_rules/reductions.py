@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import jax.numpy as jnp
+
 from ntkplan._jax import Primitive
 from ntkplan.ir.equation import Equation
 from ntkplan.trace.axis_rules.factor import (
@@ -27,10 +29,10 @@ def _without(factor: Factor, axes: Sequence[int], otherwise: Outcome) -> Outcome
 
 def summing(equation: Equation, operand: int, factor: Factor) -> Outcome:
     """Reductions to which every element contributes."""
+    mixed = Mixes(why="it reduces over the axis of the examples")
+    counted = Selects(why="it counts over the axis of the examples")
     return _without(
-        factor,
-        equation.parameters["axes"],
-        Mixes(why="it reduces over the axis of the examples"),
+        factor, equation.parameters["axes"], counted if _counts(equation) else mixed
     )
 
 
@@ -54,9 +56,20 @@ def reduce_(equation: Equation, operand: int, factor: Factor) -> Outcome:
 
 def cumulative(equation: Equation, operand: int, factor: Factor) -> Outcome:
     """Cumulative reductions along one axis."""
-    if factor.position == int(equation.parameters["axis"]):
-        return Mixes(why="it accumulates along the axis of the examples")
-    return factor
+    if factor.position != int(equation.parameters["axis"]):
+        return factor
+    if _counts(equation):
+        return Selects(why="it counts along the axis of the examples", masks=True)
+    return Mixes(why="it accumulates along the axis of the examples")
+
+
+def _counts(equation: Equation) -> bool:
+    """Whether whole numbers are added up: bookkeeping, of which nothing may remain.
+
+    A mixture of experts numbers the tokens of each expert this way.
+    """
+    dtype = getattr(equation.outputs[0].aval, "dtype", jnp.float32)
+    return not jnp.issubdtype(dtype, jnp.inexact)
 
 
 def sort(equation: Equation, operand: int, factor: Factor) -> Outcome:

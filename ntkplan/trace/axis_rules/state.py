@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 
 from ntkplan.ir.equation import Equation
 from ntkplan.trace.axis_rules.factor import Factor
@@ -10,10 +11,18 @@ from ntkplan.trace.axis_rules.factor import Factor
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Finding:
-    """An equation, and what about it matters to the independence of the examples."""
+    """An equation, and what about it matters to the independence of the examples.
+
+    Attributes:
+        equation: The equation.
+        why: What it does, as a clause about "it".
+        masks: Whether its output may be zero for all examples but one, so that a sum
+            over the examples need not mix them.
+    """
 
     equation: Equation
     why: str
+    masks: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -47,7 +56,22 @@ class Lost:
 
 State = Held | Lost
 
-PLACE = "it may treat an example by its place in the batch"
+
+def treats_by_place(equation: Equation) -> Finding:
+    """Returns the finding that example number 3 may be treated as number 3."""
+    why = "it may treat an example by its place in the batch"
+    return Finding(equation=equation, why=why, masks=True)
+
+
+def first_doubt(states: Iterable[State]) -> Finding | None:
+    """Returns the first doubt, one that masks before others, or None."""
+    doubts = [
+        state.doubt
+        for state in states
+        if isinstance(state, Held) and state.doubt is not None
+    ]
+    masking = [doubt for doubt in doubts if doubt.masks]
+    return next(iter([*masking, *doubts]), None)
 
 
 def first_lost(states: list[State]) -> Lost | None:
@@ -76,7 +100,7 @@ def join(left: State, right: State, equation: Equation) -> State:
         return lost
     assert isinstance(left, Held)
     assert isinstance(right, Held)
-    doubt = left.doubt or right.doubt
+    doubt = first_doubt([left, right])
     if left.examples and right.examples:
         if left.examples != right.examples:
             why = "the axis of the examples is not the same in all cases"
@@ -87,5 +111,5 @@ def join(left: State, right: State, equation: Equation) -> State:
         return Held(constant=both, doubt=doubt)
     follows, fixed = (left, right) if left.examples else (right, left)
     if not set(follows.examples) <= set(fixed.constant):
-        doubt = doubt or Finding(equation=equation, why=PLACE)
+        doubt = doubt or treats_by_place(equation)
     return dataclasses.replace(follows, doubt=doubt)

@@ -15,7 +15,15 @@ from ntkplan.trace.axis_rules.factor import (
     factors_of_axis,
     shape_of,
 )
-from ntkplan.trace.axis_rules.state import PLACE, Finding, Held, Lost, State, first_lost
+from ntkplan.trace.axis_rules.state import (
+    Finding,
+    Held,
+    Lost,
+    State,
+    first_doubt,
+    first_lost,
+    treats_by_place,
+)
 from ntkplan.trace.axis_rules.table import ConstantAxes, axis_rules, constant_axes
 
 
@@ -37,7 +45,7 @@ def transfer(equation: Equation, states: Sequence[State], count: int) -> list[St
     rule = axis_rules().get(equation.primitive)
     outputs = range(len(equation.outputs))
     if not any(state.examples for state in held):
-        doubt = next((state.doubt for state in held if state.doubt), None)
+        doubt = first_doubt(held)
         made = constant_axes().get(equation.primitive)
         return [
             Held(
@@ -73,10 +81,12 @@ def _followed(
         for operand, state in enumerate(held)
         for factor in state.examples
     ]
+    doubt = first_doubt(held)
     for kind in (Mixes, Unclear):
         for outcome in outcomes:
             if isinstance(outcome, kind):
-                return _lost(equation, outcome.why, certain=kind is Mixes)
+                certain = kind is Mixes and not (doubt and doubt.masks)
+                return _lost(equation, outcome.why, certain=certain)
     examples = tuple(sorted({item for item in outcomes if isinstance(item, Factor)}))
     if any(
         one.overlaps(other)
@@ -85,17 +95,16 @@ def _followed(
         if one is not other
     ):
         return _lost(equation, "examples lie on one axis in two different ways")
-    doubt = next((state.doubt for state in held if state.doubt), None)
     for outcome in outcomes:
-        if doubt is None and isinstance(outcome, Selects):
-            doubt = Finding(equation=equation, why=outcome.why)
-    if doubt is None and not all(
+        if isinstance(outcome, Selects) and (doubt is None or outcome.masks):
+            doubt = Finding(equation=equation, why=outcome.why, masks=outcome.masks)
+    if not (doubt and doubt.masks) and not all(
         _same_for_all(equation, rule, operand, state, output, factor)
         for operand, state in enumerate(held)
         if not state.examples
         for factor in examples
     ):
-        doubt = Finding(equation=equation, why=PLACE)
+        doubt = treats_by_place(equation)
     paired = None
     if len(examples) > 1:
         paired = next((state.paired for state in held if state.paired), None)
