@@ -1,0 +1,1 @@
+"""Printers of primitives, one file per family; `table` assembles them."""

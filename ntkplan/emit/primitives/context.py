@@ -1,0 +1,255 @@
+"""What a printer may ask for: names, helper functions, references, constants."""
+
+from __future__ import annotations
+
+import dataclasses
+import keyword
+import re
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, Protocol
+
+from ntkplan._jax import Var
+from ntkplan.emit.expression import Expression, atom, call
+from ntkplan.emit.primitives.value import Unpacked, Value, exact
+from ntkplan.errors import NotPrintableError
+from ntkplan.ir.equation import Atom, Body, Equation
+
+IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")
+
+
+class Module:
+    """The names and definitions of one printed body outside of its statements.
+
+    Attributes:
+        taken: Names that nothing new may have.
+        helpers: Source of module-level functions, by name, in order of need.
+        constants: Arrays to be bound at module level, by name.
+        references: Functions that cannot be printed, by name.
+        reasons: Why each of them cannot.
+        matches: Whether an equation is a public function, once it was found out.
+        keys: What a custom derivative's helper is known by, and writes it.
+    """
+
+    def __init__(self, taken: Collection[str]) -> None:
+        self.taken = set(taken) | {"jax", "jnp", "lax"}
+        self.helpers: dict[str, str] = {}
+        self.constants: dict[str, Any] = {}
+        self.references: dict[str, Callable[..., Any]] = {}
+        self.reasons: dict[str, str] = {}
+        self.matches: dict[Any, bool] = {}
+        self.keys: dict[Any, tuple[Any, Callable[[str], str]]] = {}
+        self._names: dict[Any, str] = {}
+
+    def claim(self, base: str) -> str:
+        """Returns a name that is new in the module, and keeps it."""
+        name = unique(base, self.taken)
+        self.taken.add(name)
+        return name
+
+    def constant(self, variable: Var, array: Any) -> str:
+        """Returns the name of a closed-over array."""
+        return self._once(variable, "CONSTANT", self.constants, array)
+
+    def reference(
+        self, equation: Equation, function: Callable[..., Any], reason: str
+    ) -> str:
+        """Returns the name of a function that is bound and not printed."""
+        base = f"call_{identifier(equation.primitive.name)}"
+        name = self._once(equation, base, self.references, function)
+        self.reasons[name] = reason
+        return name
+
+    def helper(self, key: Any, base: str, write: Callable[[str], str]) -> str:
+        """Returns the name of a module-level function.
+
+        Args:
+            key: What the function is made from; asked for again, even while it is
+                being written, it is the same function.
+            base: The wanted name.
+            write: Makes the source, given the name.
+        """
+        if key in self._names:
+            return self._names[key]
+        name = self._names[key] = self.claim(base)
+        try:
+            self.helpers[name] = write(name)
+        except NotPrintableError:
+            self.taken.discard(name)
+            del self._names[key]
+            raise
+        return name
+
+    def _once(self, key: Any, base: str, table: dict[str, Any], item: Any) -> str:
+        if key not in self._names:
+            self._names[key] = self.claim(base)
+            table[self._names[key]] = item
+        return self._names[key]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Group:
+    """Variables of a function that stand together, as one argument or one result.
+
+    Attributes:
+        name: The argument's name when it holds several variables.
+        each: The name of a variable, numbered where there are several.
+        positions: Which of the function's inputs or outputs they are; None stands
+            for an argument that is not read, or a result that is `None`.
+        always_tuple: Whether one variable is a tuple of one, and not itself.
+    """
+
+    name: str
+    each: str = "x"
+    positions: tuple[int | None, ...]
+    always_tuple: bool = False
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Signature:
+    """How a nested function takes and returns the variables of its body.
+
+    Attributes:
+        captured: Values, from outside of the function, of its first inputs.
+        arguments: The other inputs.
+        results: The outputs.
+    """
+
+    captured: tuple[Value, ...] = ()
+    arguments: tuple[Group, ...]
+    results: tuple[Group, ...]
+
+
+class WriteFunction(Protocol):
+    """Prints a body as a function definition."""
+
+    def __call__(
+        self,
+        body: Body,
+        signature: Signature,
+        *,
+        name: str,
+        module: Module,
+        local: Collection[str],
+        width: int,
+    ) -> list[str]:
+        """Returns the lines, the one with `def` first."""
+        ...
+
+
+@dataclasses.dataclass(kw_only=True)
+class Context:
+    """Where a statement is printed.
+
+    Attributes:
+        module: What stands outside of the function.
+        local: Names in use inside it.
+        width: Columns for a line.
+        deciding: Whether this is the pass that only decides what gets a name.
+        before: Lines that must stand before the statement.
+        write_function: Prints nested bodies.
+    """
+
+    module: Module
+    local: set[str]
+    width: int
+    deciding: bool
+    write_function: WriteFunction
+    before: list[str] = dataclasses.field(default_factory=list)
+
+    def claim(self, base: str) -> str:
+        """Returns a name that is new here, and keeps it."""
+        name = unique(base, self.local | self.module.taken)
+        self.local.add(name)
+        return name
+
+    def local_function(self, base: str, body: Body, signature: Signature) -> Expression:
+        """Defines a function in front of the statement, and returns its name."""
+        name = self.claim(base)
+        if not self.deciding:
+            lines = self.write_function(
+                body,
+                signature,
+                name=name,
+                module=self.module,
+                local=self.local,
+                width=self.width,
+            )
+            self.before.extend([*lines, ""])
+        return atom(name)
+
+    def module_function(self, name: str, body: Body, signature: Signature) -> str:
+        """Returns the source of a function that stands at module level."""
+        lines = self.write_function(
+            body, signature, name=name, module=self.module, local=(), width=88
+        )
+        return "\n".join(lines)
+
+
+Result = Value | Unpacked
+Printer = Callable[[Equation, Sequence[Value], Context], Result]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Step:
+    """One equation, or several that print as one.
+
+    Attributes:
+        inputs: What it reads.
+        outputs: What it defines.
+        write: Prints it from its operands.
+        n_captured: How many of its first operands a nested function reads, so that
+            they must be names.
+    """
+
+    inputs: tuple[Atom, ...]
+    outputs: tuple[Var, ...]
+    write: Callable[[Sequence[Value], Context], Result]
+    n_captured: int = 0
+
+
+def unique(base: str, taken: Collection[str]) -> str:
+    """The first of `base`, `base_1`, ... that is not taken."""
+    base = identifier(base)
+    name, count = base, 0
+    while name in taken:
+        count += 1
+        name = f"{base}_{count}"
+    return name
+
+
+def identifier(text: str) -> str:
+    """Text made into a Python name.
+
+    >>> identifier("scatter-add"), identifier("lambda"), identifier("0")
+    ('scatter_add', 'lambda_', '_0')
+    """
+    name = re.sub(r"\W", "_", text, flags=re.ASCII)
+    if not name or name[0].isdigit():
+        name = f"_{name}"
+    return f"{name}_" if keyword.iskeyword(name) else name
+
+
+def tuple_target(names: Sequence[str]) -> str:
+    """What a tuple of values is assigned to."""
+    return ", ".join(names) + ("," if len(names) == 1 else "")
+
+
+def refer(
+    equation: Equation,
+    operands: Sequence[Value],
+    context: Context,
+    function: Callable[..., Any],
+    reason: str,
+) -> Unpacked:
+    """Calls an equation by reference, because it cannot be printed."""
+    name = context.module.reference(equation, function, reason)
+    arguments = [
+        exact(operand)
+        for atom_, operand in zip(equation.inputs, operands, strict=True)
+        if isinstance(atom_, Var)
+    ]
+
+    def target(names: Sequence[str]) -> str:
+        return f"({names[0]},)" if len(names) == 1 else ", ".join(names)
+
+    return Unpacked(expression=call(name, *arguments), target=target)

@@ -1,0 +1,184 @@
+"""Printers of contractions: `dot_general` and convolutions."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+from jax import lax
+
+from ntkplan._jax import Primitive, primitives
+from ntkplan.emit.expression import Expression, atom, attribute, binary, call, sequence
+from ntkplan.emit.primitives.context import Context, Printer
+from ntkplan.emit.primitives.parameters import check_known, flags, precision_keywords
+from ntkplan.emit.primitives.reduction import padding_text
+from ntkplan.emit.primitives.value import Value, exact, integers, whole
+from ntkplan.ir.equation import Equation
+
+_LETTERS = "abcdefghijklmnopqrstuvwxyz"
+_SPATIAL = {0: "", 1: "W", 2: "HW", 3: "DHW"}
+
+
+def _dot_general(equation: Equation, operands: Sequence[Value], _: Context) -> Value:
+    check_known(equation, "dimension_numbers", "precision", "preferred_element_type")
+    aval = equation.outputs[0].aval
+    left, right = (exact(operand) for operand in operands)
+    keywords = precision_keywords(equation)
+    if operands[0].dtype != operands[1].dtype:
+        numbers = equation.parameters["dimension_numbers"]
+        pairs = sequence([integers(pair) for pair in numbers])
+        expression = call("lax.dot_general", left, right, pairs, **keywords)
+        return whole(expression, aval)
+    ranks = tuple(len(operand.full_shape) for operand in operands)
+    matmul = _as_matmul(equation, ranks)
+    if matmul is None:
+        text = _einsum_text(equation, ranks, None)
+        expression = call("jnp.einsum", atom(f'"{text}"'), left, right, **keywords)
+    else:
+        if matmul == "transposed":
+            right = attribute(right, "T")
+        expression = (
+            call("jnp.matmul", left, right, **keywords)
+            if keywords
+            else binary("@", left, right)
+        )
+    value = whole(expression, aval)
+
+    def transposed(permutation: tuple[int, ...]) -> Expression:
+        text = _einsum_text(equation, ranks, permutation)
+        plain = [exact(operand) for operand in operands]
+        return call("jnp.einsum", atom(f'"{text}"'), *plain, **keywords)
+
+    return dataclasses.replace(value, transposed=transposed)
+
+
+def _as_matmul(equation: Equation, ranks: tuple[int, ...]) -> str | None:
+    """Says whether `@` is the same, or is with the right operand transposed."""
+    (left_sum, right_sum), (left_batch, right_batch) = equation.parameters[
+        "dimension_numbers"
+    ]
+    left_rank, right_rank = ranks
+    if tuple(left_sum) != (left_rank - 1,):
+        return None
+    if not left_batch:
+        if right_rank <= 2 and tuple(right_sum) == (0,):
+            return "plain"
+        return "transposed" if right_rank == 2 else None
+    batch = tuple(range(len(left_batch)))
+    same = tuple(left_batch) == batch and tuple(right_batch) == batch
+    matrices = left_rank == right_rank == len(batch) + 2
+    if same and matrices and tuple(right_sum) == (right_rank - 2,):
+        return "plain"
+    return None
+
+
+def _einsum_text(
+    equation: Equation, ranks: tuple[int, ...], permutation: tuple[int, ...] | None
+) -> str:
+    """The subscripts of a contraction, with its result permuted if asked for."""
+    (left_sum, right_sum), (left_batch, right_batch) = equation.parameters[
+        "dimension_numbers"
+    ]
+    letters = iter(_LETTERS)
+    left = [next(letters) for _ in range(ranks[0])]
+    right = [""] * ranks[1]
+    for ours, theirs in zip(
+        (*left_batch, *left_sum), (*right_batch, *right_sum), strict=True
+    ):
+        right[theirs] = left[ours]
+    right = [letter or next(letters) for letter in right]
+    shared = {right[axis] for axis in (*right_batch, *right_sum)}
+    result = [left[axis] for axis in left_batch]
+    result += [letter for letter in left if letter not in shared]
+    result += [letter for letter in right if letter not in shared]
+    if permutation is not None:
+        result = [result[axis] for axis in permutation]
+    return f"{''.join(left)},{''.join(right)}->{''.join(result)}"
+
+
+def _convolution(equation: Equation, operands: Sequence[Value], _: Context) -> Value:
+    parameters = equation.parameters
+    dilations = ("lhs_dilation", "rhs_dilation")
+    counts = ("feature_group_count", "batch_group_count")
+    check_known(
+        equation,
+        "window_strides",
+        "padding",
+        "dimension_numbers",
+        "precision",
+        "preferred_element_type",
+        *dilations,
+        *counts,
+    )
+    numbers = parameters["dimension_numbers"]
+    n_spatial = len(parameters["window_strides"])
+    keywords = flags(
+        {name: tuple(parameters[name]) for name in dilations},
+        **dict.fromkeys(dilations, (1,) * n_spatial),
+    )
+    names = _layouts(numbers, n_spatial)
+    if names != _layouts_by_default(n_spatial):
+        keywords["dimension_numbers"] = sequence([f'"{name}"' for name in names])
+    keywords |= flags(parameters, **dict.fromkeys(counts, 1))
+    keywords |= precision_keywords(equation)
+    expression = call(
+        "lax.conv_general_dilated",
+        exact(operands[0]),
+        exact(operands[1]),
+        integers(parameters["window_strides"]),
+        _padding(equation, operands),
+        **keywords,
+    )
+    return whole(expression, equation.outputs[0].aval)
+
+
+def _layouts(numbers: lax.ConvDimensionNumbers, n_spatial: int) -> tuple[str, ...]:
+    """The order of axes as letters, for input, weights and output."""
+    spatial = _SPATIAL.get(n_spatial, "0123456789"[:n_spatial])
+
+    def spell(spec: Sequence[int], first: str, second: str) -> str:
+        letters = [""] * len(spec)
+        for axis, letter in zip(spec, (first, second, *spatial), strict=True):
+            letters[axis] = letter
+        return "".join(letters)
+
+    return (
+        spell(numbers.lhs_spec, "N", "C"),
+        spell(numbers.rhs_spec, "O", "I"),
+        spell(numbers.out_spec, "N", "C"),
+    )
+
+
+def _layouts_by_default(n_spatial: int) -> tuple[str, ...]:
+    order = tuple(range(n_spatial + 2))
+    return _layouts(lax.ConvDimensionNumbers(order, order, order), n_spatial)
+
+
+def _padding(equation: Equation, operands: Sequence[Value]) -> Expression:
+    """Padding as a word where one says exactly the same."""
+    parameters = equation.parameters
+    numbers = parameters["dimension_numbers"]
+    padding = tuple((int(low), int(high)) for low, high in parameters["padding"])
+    if any(low or high for low, high in padding) and not any(
+        size != 1 for size in parameters["lhs_dilation"]
+    ):
+        sizes = [operands[0].full_shape[axis] for axis in numbers.lhs_spec[2:]]
+        kernel = [operands[1].full_shape[axis] for axis in numbers.rhs_spec[2:]]
+        window = [
+            (size - 1) * step + 1
+            for size, step in zip(kernel, parameters["rhs_dilation"], strict=True)
+        ]
+        strides = np.asarray(parameters["window_strides"])
+        same = lax.padtype_to_pads(
+            np.asarray(sizes), np.asarray(window), strides, "SAME"
+        )
+        if padding == tuple((int(low), int(high)) for low, high in same):
+            return atom('"SAME"')
+    return padding_text(padding)
+
+
+PRINTERS: dict[Primitive, Printer] = {
+    primitives.dot_general_p: _dot_general,
+    primitives.conv_general_dilated_p: _convolution,
+}

@@ -1,0 +1,152 @@
+"""Printers of `scan`, `while_loop` and `cond`: their bodies become local functions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ntkplan._jax import ClosedJaxpr, Primitive, primitives
+from ntkplan.emit.expression import Expression, atom, call, sequence
+from ntkplan.emit.primitives.context import (
+    Context,
+    Group,
+    Printer,
+    Signature,
+    tuple_target,
+)
+from ntkplan.emit.primitives.parameters import check_known, flags
+from ntkplan.emit.primitives.value import Unpacked, Value, exact, whole
+from ntkplan.ir.equation import Equation
+from ntkplan.trace.jaxpr import flatten
+
+
+def _packed(operands: Sequence[Value]) -> Expression:
+    """One value as itself, several as a tuple, none as None."""
+    if not operands:
+        return atom("None")
+    parts = [exact(operand) for operand in operands]
+    return parts[0] if len(parts) == 1 else sequence(parts)
+
+
+def _packed_target(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"({', '.join(names)})"
+
+
+def _positions(start: int, count: int) -> tuple[int, ...]:
+    return tuple(range(start, start + count))
+
+
+def _scan(equation: Equation, operands: Sequence[Value], context: Context):
+    parameters = equation.parameters
+    check_known(
+        equation,
+        "jaxpr",
+        "length",
+        "reverse",
+        "linear",
+        "unroll",
+        "num_consts",
+        "num_carry",
+    )
+    n_consts, n_carry = parameters["num_consts"], parameters["num_carry"]
+    n_scanned = len(operands) - n_consts - n_carry
+    n_stacked = len(equation.outputs) - n_carry
+    consts, carry, scanned = (
+        operands[:n_consts],
+        operands[n_consts : n_consts + n_carry],
+        operands[n_consts + n_carry :],
+    )
+    signature = Signature(
+        captured=tuple(consts),
+        arguments=(
+            Group(name="carry", each="carry", positions=_positions(n_consts, n_carry)),
+            Group(name="xs", positions=_positions(n_consts + n_carry, n_scanned)),
+        ),
+        results=(
+            Group(name="carry", each="carry", positions=_positions(0, n_carry)),
+            Group(name="ys", positions=_positions(n_carry, n_stacked)),
+        ),
+    )
+    step = context.local_function("step", flatten(parameters["jaxpr"]), signature)
+    keywords = flags(parameters, reverse=False, unroll=1)
+    if not scanned:
+        keywords = {"length": atom(str(int(parameters["length"]))), **keywords}
+    arguments = [_packed(carry), _packed(scanned)]
+
+    def target(names: Sequence[str]) -> str:
+        stacked = _packed_target(names[n_carry:]) if n_stacked else "_"
+        return f"{_packed_target(names[:n_carry]) if n_carry else '_'}, {stacked}"
+
+    return Unpacked(
+        expression=call("lax.scan", step, *arguments, **keywords), target=target
+    )
+
+
+def _while(equation: Equation, operands: Sequence[Value], context: Context):
+    parameters = equation.parameters
+    check_known(equation, "cond_jaxpr", "cond_nconsts", "body_jaxpr", "body_nconsts")
+    n_test, n_body = parameters["cond_nconsts"], parameters["body_nconsts"]
+    test_consts, body_consts, carry = (
+        operands[:n_test],
+        operands[n_test : n_test + n_body],
+        operands[n_test + n_body :],
+    )
+
+    def define(base: str, closed: ClosedJaxpr, consts: Sequence[Value]) -> Expression:
+        arguments = Group(
+            name="carry", each="carry", positions=_positions(len(consts), len(carry))
+        )
+        n_results = len(closed.jaxpr.outvars)
+        results = Group(name="carry", each="carry", positions=_positions(0, n_results))
+        signature = Signature(
+            captured=tuple(consts), arguments=(arguments,), results=(results,)
+        )
+        return context.local_function(base, flatten(closed), signature)
+
+    test = define("goes_on", parameters["cond_jaxpr"], test_consts)
+    body = define("step", parameters["body_jaxpr"], body_consts)
+    expression = call("lax.while_loop", test, body, _packed(carry))
+    if len(equation.outputs) == 1:
+        return whole(expression, equation.outputs[0].aval)
+    return Unpacked(expression=expression, target=tuple_target)
+
+
+def _cond(equation: Equation, operands: Sequence[Value], context: Context):
+    check_known(equation, "branches")
+    which, *arguments = operands
+    branches: list[Expression] = []
+    for closed in equation.parameters["branches"]:
+        signature = Signature(
+            arguments=tuple(
+                Group(
+                    name="x",
+                    each=f"x{index}" if len(arguments) > 1 else "x",
+                    positions=(index,),
+                )
+                for index in range(len(arguments))
+            ),
+            results=(
+                Group(name="results", positions=_positions(0, len(equation.outputs))),
+            ),
+        )
+        branches.append(context.local_function("branch", flatten(closed), signature))
+    passed = [exact(argument) for argument in arguments]
+    if which.condition is not None and len(branches) == 2:
+        no, yes = branches
+        expression = call("lax.cond", exact(which.condition), yes, no, *passed)
+    elif which.dtype == np.bool_:
+        no, yes = branches
+        expression = call("lax.cond", exact(which), yes, no, *passed)
+    else:
+        expression = call("lax.switch", exact(which), sequence(branches), *passed)
+    if len(equation.outputs) == 1:
+        return whole(expression, equation.outputs[0].aval)
+    return Unpacked(expression=expression, target=tuple_target)
+
+
+PRINTERS: dict[Primitive, Printer] = {
+    primitives.scan_p: _scan,
+    primitives.while_p: _while,
+    primitives.cond_p: _cond,
+}

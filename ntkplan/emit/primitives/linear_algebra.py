@@ -1,0 +1,125 @@
+"""Printers of decompositions, triangular solves and Fourier transforms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from jax import lax
+
+from ntkplan._jax import Primitive, primitives
+from ntkplan.emit.expression import Expression, atom, call
+from ntkplan.emit.primitives.context import Context, Printer, tuple_target
+from ntkplan.emit.primitives.parameters import check_known, enum_text, flags
+from ntkplan.emit.primitives.value import Unpacked, Value, exact, integers, whole
+from ntkplan.ir.equation import Equation
+
+Target = Callable[[Sequence[str]], str]
+
+
+def _single(name: str, ignored: dict[str, str], **defaults: object) -> Printer:
+    """A function of one result.
+
+    Args:
+        name: In `lax.linalg`.
+        ignored: Keywords that are always given, as the primitive leaves them out.
+        **defaults: Parameters that are printed unless they are this.
+    """
+
+    def write(equation: Equation, operands: Sequence[Value], _: Context) -> Value:
+        check_known(equation, *defaults)
+        expression = call(
+            f"lax.linalg.{name}",
+            *(exact(operand) for operand in operands),
+            **flags(equation.parameters, **defaults),
+            **ignored,
+        )
+        return whole(expression, equation.outputs[0].aval)
+
+    return write
+
+
+def _several(
+    name: str, target: Target, ignored: dict[str, str], **defaults: object
+) -> Printer:
+    """A function of several results; what chooses an algorithm must be unset."""
+
+    def write(equation: Equation, operands: Sequence[Value], _: Context) -> Unpacked:
+        check_known(equation, *defaults)
+        expression = call(
+            f"lax.linalg.{name}",
+            *(exact(operand) for operand in operands),
+            **flags(equation.parameters, **defaults),
+            **ignored,
+        )
+        return Unpacked(expression=expression, target=target)
+
+    return write
+
+
+def _svd_target(names: Sequence[str]) -> str:
+    # The primitive gives the singular values first, the function second.
+    return tuple_target([names[1], names[0], names[2]])
+
+
+def _svd(equation: Equation, operands: Sequence[Value], context: Context):
+    defaults = {"full_matrices": True, "compute_uv": True}
+    if equation.parameters["compute_uv"]:
+        write = _several("svd", _svd_target, {}, **defaults)
+    else:
+        write = _single_result_svd
+    return write(equation, operands, context)
+
+
+def _single_result_svd(equation: Equation, operands: Sequence[Value], _: Context):
+    check_known(equation, "full_matrices", "compute_uv")
+    expression = call("lax.linalg.svd", exact(operands[0]), compute_uv="False")
+    return whole(expression, equation.outputs[0].aval)
+
+
+def _permutation(equation: Equation, operands: Sequence[Value], _: Context) -> Value:
+    check_known(equation, "permutation_size")
+    expression = call(
+        "lax.linalg.lu_pivots_to_permutation",
+        exact(operands[0]),
+        atom(str(int(equation.parameters["permutation_size"]))),
+    )
+    return whole(expression, equation.outputs[0].aval)
+
+
+def _fft(equation: Equation, operands: Sequence[Value], _: Context) -> Value:
+    check_known(equation, "fft_type", "fft_lengths")
+    kind: Expression = atom(
+        enum_text(equation, lax.FftType(equation.parameters["fft_type"]))
+    )
+    lengths = integers(equation.parameters["fft_lengths"])
+    expression = call("lax.fft", exact(operands[0]), kind, lengths)
+    return whole(expression, equation.outputs[0].aval)
+
+
+PRINTERS: dict[Primitive, Printer] = {
+    primitives.cholesky_p: _single("cholesky", {"symmetrize_input": "False"}),
+    primitives.triangular_solve_p: _single(
+        "triangular_solve",
+        {},
+        left_side=False,
+        lower=False,
+        transpose_a=False,
+        conjugate_a=False,
+        unit_diagonal=False,
+    ),
+    primitives.householder_product_p: _single("householder_product", {}),
+    primitives.eigh_p: _several(
+        "eigh",
+        tuple_target,
+        {"symmetrize_input": "False"},
+        lower=True,
+        sort_eigenvalues=True,
+    ),
+    primitives.qr_p: _several(
+        "qr", tuple_target, {}, pivoting=False, full_matrices=True
+    ),
+    primitives.lu_p: _several("lu", tuple_target, {}),
+    lax.linalg.lu_pivots_to_permutation_p: _permutation,
+    primitives.svd_p: _svd,
+    primitives.fft_p: _fft,
+}

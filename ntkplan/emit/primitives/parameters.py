@@ -1,0 +1,90 @@
+"""Equation parameters as arguments: what is default is left out, the rest is text."""
+
+from __future__ import annotations
+
+import enum
+from typing import Any
+
+import numpy as np
+from jax import lax
+
+from ntkplan.emit.expression import Expression, atom, sequence
+from ntkplan.emit.primitives.value import dtype_text, integers
+from ntkplan.errors import NotPrintableError
+from ntkplan.ir.equation import Equation
+
+
+def check_known(equation: Equation, *known: str) -> None:
+    """Refuses an equation that says more than its printer knows how to print.
+
+    Args:
+        equation: The equation.
+        *known: Parameters that the printer prints, or that change nothing. Others
+            may be there as long as they are unset: None, False or empty.
+
+    Raises:
+        NotPrintableError: Another parameter is set.
+    """
+    for name, value in equation.parameters.items():
+        unset = value is None or value is False or value == ()
+        if name not in known and not unset:
+            raise NotPrintableError(
+                primitive=equation.primitive.name,
+                reason=f"{name}={value} has no source",
+            )
+
+
+def enum_text(equation: Equation, value: enum.Enum) -> str:
+    """A member of one of `jax.lax`'s enumerations.
+
+    Raises:
+        NotPrintableError: It is of another enumeration.
+    """
+    kind = type(value).__name__
+    if getattr(lax, kind, None) is not type(value):
+        raise NotPrintableError(
+            primitive=equation.primitive.name, reason=f"{value!r} is not public"
+        )
+    return f"lax.{kind}.{value.name}"
+
+
+def precision_keywords(equation: Equation) -> dict[str, Expression]:
+    """The `precision` and `preferred_element_type` of a contraction, unless default."""
+    keywords: dict[str, Expression] = {}
+    precision = equation.parameters["precision"]
+    if isinstance(precision, tuple) and len(set(precision)) == 1:
+        precision = precision[0]
+    if isinstance(precision, tuple):
+        keywords["precision"] = sequence(
+            [enum_text(equation, item) for item in precision]
+        )
+    elif isinstance(precision, enum.Enum):
+        if precision is not lax.Precision.DEFAULT:
+            keywords["precision"] = atom(enum_text(equation, precision))
+    elif precision is not None:
+        raise NotPrintableError(
+            primitive=equation.primitive.name, reason=f"precision {precision!r}"
+        )
+    preferred = equation.parameters["preferred_element_type"]
+    dtypes = {np.dtype(operand.aval.dtype) for operand in equation.inputs}
+    if preferred is not None and dtypes != {np.dtype(preferred)}:
+        keywords["preferred_element_type"] = atom(dtype_text(preferred))
+    return keywords
+
+
+def flags(parameters: dict[str, Any], **defaults: Any) -> dict[str, Expression]:
+    """Keywords for the parameters that are not what they are by default."""
+    return {
+        name: literal(parameters[name])
+        for name, default in defaults.items()
+        if name in parameters and parameters[name] != default
+    }
+
+
+def literal(value: Any) -> Expression:
+    """A static parameter: None, a boolean, a string, a number or some integers."""
+    if isinstance(value, str):
+        return atom(f'"{value}"')
+    if isinstance(value, tuple | list):
+        return integers(value)
+    return atom(repr(value))

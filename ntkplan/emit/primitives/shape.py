@@ -1,0 +1,315 @@
+"""Printers of primitives that move or repeat elements: reshape, slice, pad, ..."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from jax import lax
+
+from ntkplan._jax import Primitive, primitives
+from ntkplan.emit.expression import (
+    Expression,
+    atom,
+    attribute,
+    call,
+    method,
+    sequence,
+    subscript,
+)
+from ntkplan.emit.primitives.context import Context, Printer, tuple_target
+from ntkplan.emit.primitives.parameters import check_known
+from ntkplan.emit.primitives.value import (
+    Unpacked,
+    Value,
+    axes_text,
+    dtype_text,
+    exact,
+    integers,
+    typed,
+    whole,
+)
+from ntkplan.ir.equation import Equation
+
+
+def insert_axes(expression: Expression, kept: Sequence[bool]) -> Expression:
+    """An index that inserts an axis wherever `kept` is False.
+
+    >>> from ntkplan.emit.expression import atom
+    >>> insert_axes(atom("b"), [False, True]).text
+    'b[None]'
+    >>> insert_axes(atom("b"), [True, True, False]).text
+    'b[..., None]'
+    """
+    if all(kept):
+        return expression
+    items = [":" if keep else "None" for keep in kept]
+    while items and items[-1] == ":":
+        items.pop()
+    if all(kept[: sum(kept)]) and sum(kept) > 1:
+        items = ["...", *items[sum(kept) :]]
+    return subscript(expression, *items)
+
+
+def _broadcast(equation: Equation, operands: Sequence[Value], _: Context):
+    check_known(equation, "shape", "broadcast_dimensions")
+    operand, *dynamic = operands
+    check_known(equation, "shape", "broadcast_dimensions")
+    aval = equation.outputs[0].aval
+    if dynamic or operand.shape == ():
+        return dataclasses.replace(operand, full_shape=aval.shape, condition=None)
+    positions = equation.parameters["broadcast_dimensions"]
+    shape = [1] * len(aval.shape)
+    for axis, size in zip(positions, operand.shape, strict=True):
+        shape[axis] = size
+    if operand.with_kept_axes is not None:
+        removed, expression = operand.with_kept_axes
+        inserted = set(range(len(shape))) - set(positions)
+        if set(removed) == inserted:
+            return Value(
+                expression=expression,
+                shape=tuple(shape),
+                full_shape=aval.shape,
+                dtype=aval.dtype,
+            )
+    kept = [axis in positions for axis in range(len(shape))]
+    return Value(
+        expression=insert_axes(operand.expression, kept),
+        shape=tuple(shape),
+        full_shape=aval.shape,
+        dtype=aval.dtype,
+        cheap=operand.cheap,
+    )
+
+
+def _reshape(equation: Equation, operands: Sequence[Value], _: Context) -> Value:
+    check_known(equation, "new_sizes")
+    (operand,) = operands
+    aval = equation.outputs[0].aval
+    if aval.shape == operand.full_shape:
+        return operand
+    if operand.shape == () and operand.full_shape != ():
+        return dataclasses.replace(operand, full_shape=aval.shape, condition=None)
+    kept = _inserted_only(operand.full_shape, aval.shape)
+    if kept is not None and operand.shape == operand.full_shape:
+        expression = insert_axes(typed(operand), kept)
+        return dataclasses.replace(whole(expression, aval), cheap=operand.cheap)
+    sizes = [str(int(size)) for size in aval.shape] or ["()"]
+    return whole(method(exact(operand), "reshape", *sizes), aval)
+
+
+def _inserted_only(old: tuple[int, ...], new: tuple[int, ...]) -> list[bool] | None:
+    """Which axes of the new shape are old ones, when the others were put in as ones."""
+    kept: list[bool] = []
+    rest = list(old)
+    for position, size in enumerate(new):
+        # Prefers an inserted axis in front, so that `[None]` is what prints.
+        ones_to_come = len(new) - position - len(rest)
+        if size == 1 and ones_to_come > 0:
+            kept.append(False)
+        elif rest and rest[0] == size:
+            rest.pop(0)
+            kept.append(True)
+        else:
+            return None
+    return None if rest else kept
+
+
+def _squeeze(equation: Equation, operands: Sequence[Value], _: Context) -> Value:
+    check_known(equation, "dimensions")
+    (operand,) = operands
+    aval = equation.outputs[0].aval
+    dimensions = tuple(equation.parameters["dimensions"])
+    if not dimensions:
+        return operand
+    if operand.shape == ():
+        return dataclasses.replace(operand, full_shape=aval.shape, condition=None)
+    if operand.squeezed is not None and operand.shape == operand.full_shape:
+        shorter = operand.squeezed(dimensions)
+        if shorter is not None:
+            return whole(shorter, aval)
+    axes = axes_text(dimensions, len(operand.full_shape))
+    return whole(method(exact(operand), "squeeze", axes), aval)
+
+
+def _transpose(equation: Equation, operands: Sequence[Value], _: Context) -> Value:
+    check_known(equation, "permutation")
+    (operand,) = operands
+    aval = equation.outputs[0].aval
+    permutation = tuple(equation.parameters["permutation"])
+    if permutation == tuple(range(len(permutation))):
+        return operand
+    if operand.shape == ():
+        return dataclasses.replace(operand, full_shape=aval.shape, condition=None)
+    if operand.transposed is not None:
+        return whole(operand.transposed(permutation), aval)
+    base = typed(operand)
+    expression = (
+        attribute(base, "T")
+        if permutation == (1, 0)
+        else method(base, "transpose", *(str(int(axis)) for axis in permutation))
+    )
+    shape = tuple(operand.shape[axis] for axis in permutation)
+    return dataclasses.replace(whole(expression, aval), shape=shape)
+
+
+def _slice(equation: Equation, operands: Sequence[Value], _: Context) -> Value:
+    check_known(equation, "start_indices", "limit_indices", "strides")
+    (operand,) = operands
+    aval = equation.outputs[0].aval
+    if operand.shape == ():
+        return dataclasses.replace(operand, full_shape=aval.shape, condition=None)
+    starts = equation.parameters["start_indices"]
+    limits = equation.parameters["limit_indices"]
+    strides = equation.parameters["strides"] or (1,) * len(starts)
+    sizes = operand.full_shape
+    items = [
+        _slice_text(int(start), int(limit), int(stride), size)
+        for start, limit, stride, size in zip(
+            starts, limits, strides, sizes, strict=True
+        )
+    ]
+    if all(item == ":" for item in items):
+        return operand
+    base = exact(operand)
+
+    def squeezed(dimensions: tuple[int, ...]) -> Expression | None:
+        if any(sizes[axis] == 1 for axis in dimensions):
+            return None
+        picked = list(items)
+        for axis in dimensions:
+            picked[axis] = str(int(starts[axis]))
+        return _index(base, picked)
+
+    return dataclasses.replace(whole(_index(base, items), aval), squeezed=squeezed)
+
+
+def _slice_text(start: int, limit: int, stride: int, size: int) -> str:
+    first = str(start) if start else ""
+    last = str(limit) if limit != size else ""
+    return f"{first}:{last}" + (f":{stride}" if stride != 1 else "")
+
+
+def _index(base: Expression, items: list[str]) -> Expression:
+    while items and items[-1] == ":":
+        items = items[:-1]
+    return subscript(base, *items)
+
+
+def _concatenate(equation: Equation, operands: Sequence[Value], _: Context) -> Value:
+    check_known(equation, "dimension")
+    aval = equation.outputs[0].aval
+    parts = sequence([exact(item) for item in operands], brackets="[]")
+    axis = axes_text((equation.parameters["dimension"],), len(aval.shape))
+    return whole(call("jnp.concatenate", parts, axis=axis), aval)
+
+
+def _stack(equation: Equation, operands: Sequence[Value], _: Context) -> Value:
+    check_known(equation, "axis")
+    parts = sequence([exact(item) for item in operands], brackets="[]")
+    axis = str(int(equation.parameters["axis"]))
+    expression = call("jnp.stack", parts, axis=axis)
+    return whole(expression, equation.outputs[0].aval)
+
+
+def _unstack(equation: Equation, operands: Sequence[Value], _: Context) -> Unpacked:
+    check_known(equation, "axis")
+    axis = str(int(equation.parameters["axis"]))
+    expression = call("jnp.unstack", exact(operands[0]), axis=axis)
+    return Unpacked(expression=expression, target=tuple_target)
+
+
+def _tile(equation: Equation, operands: Sequence[Value], _: Context) -> Value:
+    check_known(equation, "reps")
+    expression = call(
+        "jnp.tile", exact(operands[0]), integers(equation.parameters["reps"])
+    )
+    return whole(expression, equation.outputs[0].aval)
+
+
+def _split(equation: Equation, operands: Sequence[Value], _: Context) -> Unpacked:
+    check_known(equation, "sizes", "axis")
+    expression = call(
+        "lax.split",
+        exact(operands[0]),
+        integers(equation.parameters["sizes"]),
+        axis=str(int(equation.parameters["axis"])),
+    )
+    return Unpacked(expression=expression, target=tuple_target)
+
+
+def _pad(equation: Equation, operands: Sequence[Value], _: Context) -> Value:
+    check_known(equation, "padding_config")
+    operand, filling = operands
+    config = equation.parameters["padding_config"]
+    aval = equation.outputs[0].aval
+    simple = all(low >= 0 and high >= 0 and not gap for low, high, gap in config)
+    if simple and filling.number == 0:
+        widths = integers([(low, high) for low, high, _ in config])
+        return whole(call("jnp.pad", exact(operand), widths), aval)
+    expression = call("lax.pad", exact(operand), typed(filling), integers(config))
+    return whole(expression, aval)
+
+
+def _rev(equation: Equation, operands: Sequence[Value], _: Context) -> Value:
+    check_known(equation, "dimensions")
+    aval = equation.outputs[0].aval
+    axes = axes_text(tuple(equation.parameters["dimensions"]), len(aval.shape))
+    return whole(call("jnp.flip", exact(operands[0]), axis=axes), aval)
+
+
+def _iota(equation: Equation, operands: Sequence[Value], _: Context) -> Value:
+    check_known(equation, "dtype", "shape", "dimension")
+    aval = equation.outputs[0].aval
+    dtype = dtype_text(aval.dtype)
+    if len(aval.shape) == 1:
+        return whole(call("jnp.arange", atom(str(aval.shape[0])), dtype=dtype), aval)
+    expression = call(
+        "lax.broadcasted_iota",
+        atom(dtype),
+        integers(aval.shape),
+        atom(str(int(equation.parameters["dimension"]))),
+    )
+    return whole(expression, aval)
+
+
+def _bitcast(equation: Equation, operands: Sequence[Value], _: Context) -> Value:
+    check_known(equation, "new_dtype")
+    dtype = atom(dtype_text(equation.parameters["new_dtype"]))
+    expression = call("lax.bitcast_convert_type", exact(operands[0]), dtype)
+    return whole(expression, equation.outputs[0].aval)
+
+
+def _barrier(equation: Equation, operands: Sequence[Value], _: Context):
+    arguments = [exact(operand) for operand in operands]
+    if len(arguments) == 1:
+        expression = call("lax.optimization_barrier", *arguments)
+        return whole(expression, equation.outputs[0].aval)
+    expression = call("lax.optimization_barrier", sequence(arguments))
+    return Unpacked(expression=expression, target=tuple_target)
+
+
+def _newer(**printers: Printer) -> dict[Primitive, Printer]:
+    """The primitives among these that this version of JAX has."""
+    return {
+        getattr(lax, name): printer
+        for name, printer in printers.items()
+        if hasattr(lax, name)
+    }
+
+
+PRINTERS: dict[Primitive, Printer] = {
+    primitives.broadcast_in_dim_p: _broadcast,
+    primitives.reshape_p: _reshape,
+    primitives.squeeze_p: _squeeze,
+    primitives.transpose_p: _transpose,
+    primitives.slice_p: _slice,
+    primitives.concatenate_p: _concatenate,
+    primitives.pad_p: _pad,
+    primitives.rev_p: _rev,
+    primitives.iota_p: _iota,
+    primitives.bitcast_convert_type_p: _bitcast,
+    lax.split_p: _split,
+    lax.optimization_barrier_p: _barrier,
+    **_newer(stack_p=_stack, unstack_p=_unstack, tile_p=_tile),
+}

@@ -1,0 +1,88 @@
+"""The printers of all families, by primitive."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ntkplan._jax import Primitive, equation_function
+from ntkplan.emit.primitives import (
+    contraction,
+    control_flow,
+    custom,
+    elementwise,
+    indexing,
+    linear_algebra,
+    random,
+    reduction,
+    shape,
+)
+from ntkplan.emit.primitives.context import Context, Printer, Result, refer
+from ntkplan.emit.primitives.value import Value
+from ntkplan.errors import InternalError, NotPrintableError
+from ntkplan.ir.equation import Equation
+
+_FAMILIES = (
+    contraction,
+    control_flow,
+    custom,
+    elementwise,
+    indexing,
+    linear_algebra,
+    random,
+    reduction,
+    shape,
+)
+
+
+def assemble(*tables: dict[Any, Printer]) -> dict[Any, Printer]:
+    """Joins tables of printers.
+
+    Raises:
+        InternalError: Two of them print the same primitive.
+    """
+    joined: dict[Any, Printer] = {}
+    for table in tables:
+        for primitive, printer in table.items():
+            if primitive in joined:
+                raise InternalError(f"two printers of `{primitive}`")
+            joined[primitive] = printer
+    return joined
+
+
+PRINTERS: dict[Primitive, Printer] = assemble(
+    *(family.PRINTERS for family in _FAMILIES)
+)
+
+
+def find(primitive: Primitive) -> Printer:
+    """Returns a primitive's printer.
+
+    Raises:
+        NotPrintableError: It has none.
+    """
+    printer = PRINTERS.get(primitive)
+    if printer is None:
+        printer = random.PRINTERS_BY_NAME.get(primitive.name)
+    if printer is None:
+        raise NotPrintableError(
+            primitive=primitive.name, reason="no public function of JAX is it"
+        )
+    return printer
+
+
+def print_equation(
+    equation: Equation, operands: Sequence[Value], context: Context
+) -> Result:
+    """Prints an equation as source, or as a call by reference where it has none."""
+    try:
+        return find(equation.primitive)(equation, operands, context)
+    except NotPrintableError as error:
+        function: Callable[..., Any] = equation_function(
+            equation.primitive,
+            equation.inputs,
+            equation.outputs,
+            equation.parameters,
+            equation.origin,
+        )
+        return refer(equation, operands, context, function, error.reason)
