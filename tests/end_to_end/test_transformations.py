@@ -1,4 +1,4 @@
-"""A kernel is plain JAX: it can be jitted, mapped over parameters and differentiated."""
+"""A kernel is plain JAX: jitted, mapped over parameters, differentiated."""
 
 from __future__ import annotations
 
