@@ -34,6 +34,7 @@ from ntkplan.emit.primitives.value import (
     Unpacked,
     Value,
     array_value,
+    aval_of,
     exact,
     number_value,
     typed,
@@ -113,7 +114,7 @@ def print_body(
         after=after,
     )
     inputs = {
-        variable: array_value(text, variable.aval)
+        variable: array_value(text, aval_of(variable))
         for variable, text in zip(body.inputs, input_names, strict=True)
     }
     writer = _write(body, plan, module, frozenset(), WIDTH, inputs)
@@ -223,7 +224,7 @@ class _Writer:
     def read(self, item: Atom) -> Value:
         """What prints for an operand."""
         if isinstance(item, Literal):
-            return number_value(item.val, item.aval.dtype, item.aval.shape)
+            return number_value(item.val, aval_of(item).dtype, aval_of(item).shape)
         return self.values[item]
 
     def _count_uses(self, body: Body) -> None:
@@ -337,7 +338,7 @@ class _Writer:
                     f"{name} = ", binary("+", atom(name), atom(tap)), self.width
                 )
         self._statements.append((index, [*before, *lines]))
-        aval = variable.aval
+        aval = aval_of(variable)
         shape = aval.shape if visible else value.shape
         self.values[variable] = dataclasses.replace(
             array_value(name, aval), shape=shape
@@ -355,7 +356,7 @@ class _Writer:
             name = self._claim(variable)
             names.append(name)
             self.named.add(variable)
-            self.values[variable] = array_value(name, variable.aval)
+            self.values[variable] = array_value(name, aval_of(variable))
             if variable in self.plan.after:
                 tapped = binary("+", atom(name), atom(self.plan.after[variable]))
                 taps += statement(f"{name} = ", tapped, self.width)
@@ -369,7 +370,7 @@ class _Writer:
         tapped = binary("+", atom(text), atom(self.plan.after[variable]))
         lines = statement(f"{name} = ", tapped, self.width)
         self._statements.append((-2, lines))
-        self.values[variable] = array_value(name, variable.aval)
+        self.values[variable] = array_value(name, aval_of(variable))
 
     def _claim(self, variable: Var) -> str:
         hint = self.plan.hints.get(variable)
@@ -413,7 +414,7 @@ def write_function(
         for position, text in zip(group.positions, names, strict=True):
             if position is not None:
                 variable = body.inputs[position]
-                inputs[variable] = array_value(text, variable.aval)
+                inputs[variable] = array_value(text, aval_of(variable))
     plan = _Plan(steps=tuple(steps(body, ())), visible=frozenset(), hints={}, after={})
     inner = width - len(INDENT)
     writer = _write(body, plan, module, context.local, inner, inputs, signature.results)

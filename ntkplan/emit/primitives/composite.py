@@ -18,7 +18,7 @@ from ntkplan._jax import Literal, Primitive, Var, primitives
 from ntkplan.emit.expression import call, subscript
 from ntkplan.emit.primitives.context import Context, Step
 from ntkplan.emit.primitives.table import print_equation
-from ntkplan.emit.primitives.value import Value, axes_text, exact, whole
+from ntkplan.emit.primitives.value import Value, aval_of, axes_text, exact, whole
 from ntkplan.ir.equation import Atom, Body, Equation
 from ntkplan.trace.jaxpr import flatten
 
@@ -98,7 +98,7 @@ def _softmaxes(last: Equation, producers: Producers) -> Iterator[Proposal]:
     operand = shifted.inputs[0]
     axes = tuple(int(axis) for axis in total.parameters["axes"])
     axis: Any = axes[0] if len(axes) == 1 else axes
-    keywords = _axis_keywords(axes, len(operand.aval.shape), -1)
+    keywords = _axis_keywords(axes, len(aval_of(operand).shape), -1)
     yield Proposal(
         function=lambda x: function(x, axis=axis),
         operands=(operand,),
@@ -194,7 +194,7 @@ def _statistic(
     name: str, function: Callable[..., Any], total: Equation, operand: Atom, kept: bool
 ) -> Proposal:
     axes = tuple(int(axis) for axis in total.parameters["axes"])
-    rank = len(operand.aval.shape)
+    rank = len(aval_of(operand).shape)
     keywords = {} if len(axes) == rank else {"axis": axes_text(axes, rank)}
     keywords |= {"keepdims": "True"} if kept else {}
     return Proposal(
@@ -218,7 +218,7 @@ def _indexing(last: Equation, producers: Producers) -> Iterator[Proposal]:
         ]
     variables = dict.fromkeys(item for item in near if isinstance(item, Var))
     for item in variables:
-        if not jnp.issubdtype(item.aval.dtype, np.integer):
+        if not jnp.issubdtype(aval_of(item).dtype, np.integer):
             continue
         yield Proposal(
             function=lambda t, i: t[i],
@@ -300,7 +300,7 @@ def _plain(equation: Equation) -> Step:
 def _composite(proposal: Proposal, last: Equation) -> Step:
     def write(operands: Sequence[Value], _: Context) -> Value:
         expression = proposal.text(*(exact(operand) for operand in operands))
-        return whole(expression, last.outputs[0].aval)
+        return whole(expression, aval_of(last.outputs[0]))
 
     return Step(inputs=proposal.operands, outputs=last.outputs, write=write)
 
@@ -326,7 +326,7 @@ def _matched(
     traces: dict[Any, Body | None],
 ) -> set[Equation] | None:
     """The equations that a proposal is, if it is exactly some up to the last."""
-    avals = [operand.aval for operand in proposal.operands]
+    avals = [aval_of(operand) for operand in proposal.operands]
     key = (proposal.key, *((aval.shape, str(aval.dtype)) for aval in avals))
     if key not in traces:
         shapes = [jax.ShapeDtypeStruct(aval.shape, aval.dtype) for aval in avals]
@@ -366,7 +366,7 @@ def _same_literal(one: Atom, other: Atom) -> bool:
     return (
         isinstance(one, Literal)
         and isinstance(other, Literal)
-        and one.aval.dtype == other.aval.dtype
+        and aval_of(one).dtype == aval_of(other).dtype
         and np.array_equal(one.val, other.val, equal_nan=True)
     )
 
@@ -378,7 +378,8 @@ def _same_equation(one: Equation, other: Equation) -> bool:
         and len(one.outputs) == len(other.outputs)
         and str(one.parameters) == str(other.parameters)
         and all(
-            a.aval.shape == b.aval.shape and a.aval.dtype == b.aval.dtype
+            aval_of(a).shape == aval_of(b).shape
+            and aval_of(a).dtype == aval_of(b).dtype
             for a, b in zip(one.outputs, other.outputs, strict=True)
         )
     )

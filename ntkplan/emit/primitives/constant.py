@@ -14,6 +14,7 @@ from ntkplan.emit.primitives.context import Module
 from ntkplan.emit.primitives.value import (
     Value,
     array_value,
+    aval_of,
     dtype_text,
     number_text,
     number_value,
@@ -25,7 +26,7 @@ _LARGEST_LIST = 8
 
 def constant_value(variable: Var, array: Any, module: Module) -> Value:
     """What prints for an array that a function closed over."""
-    aval = variable.aval
+    aval = aval_of(variable)
     if jnp.issubdtype(aval.dtype, jax.dtypes.prng_key):
         name = module.constant(variable, np.asarray(jax.random.key_data(array)))
         implementation = f'"{jax.random.key_impl(array)}"'

@@ -13,7 +13,7 @@ from ntkplan.emit.expression import Expression, atom, attribute, binary, call, s
 from ntkplan.emit.primitives.context import Context, Printer
 from ntkplan.emit.primitives.parameters import check_known, flags, precision_keywords
 from ntkplan.emit.primitives.reduction import padding_text
-from ntkplan.emit.primitives.value import Value, exact, integers, whole
+from ntkplan.emit.primitives.value import Value, aval_of, exact, integers, whole
 from ntkplan.ir.equation import Equation
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -22,7 +22,7 @@ _SPATIAL = {0: "", 1: "W", 2: "HW", 3: "DHW"}
 
 def _dot_general(equation: Equation, operands: Sequence[Value], _: Context) -> Value:
     check_known(equation, "dimension_numbers", "precision", "preferred_element_type")
-    aval = equation.outputs[0].aval
+    aval = aval_of(equation.outputs[0])
     left, right = (exact(operand) for operand in operands)
     keywords = precision_keywords(equation)
     if operands[0].dtype != operands[1].dtype:
@@ -130,7 +130,7 @@ def _convolution(equation: Equation, operands: Sequence[Value], _: Context) -> V
         _padding(equation, operands),
         **keywords,
     )
-    return whole(expression, equation.outputs[0].aval)
+    return whole(expression, aval_of(equation.outputs[0]))
 
 
 def _layouts(numbers: lax.ConvDimensionNumbers, n_spatial: int) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from ntkplan.emit.primitives.context import (
     tuple_target,
 )
 from ntkplan.emit.primitives.parameters import check_known, flags
-from ntkplan.emit.primitives.value import Unpacked, Value, exact, whole
+from ntkplan.emit.primitives.value import Unpacked, Value, aval_of, exact, whole
 from ntkplan.ir.equation import Equation
 from ntkplan.trace.jaxpr import flatten
 
@@ -108,7 +108,7 @@ def _while(equation: Equation, operands: Sequence[Value], context: Context):
     body = define("step", parameters["body_jaxpr"], body_consts)
     expression = call("lax.while_loop", test, body, _packed(carry))
     if len(equation.outputs) == 1:
-        return whole(expression, equation.outputs[0].aval)
+        return whole(expression, aval_of(equation.outputs[0]))
     return Unpacked(expression=expression, target=tuple_target)
 
 
@@ -141,7 +141,7 @@ def _cond(equation: Equation, operands: Sequence[Value], context: Context):
     else:
         expression = call("lax.switch", exact(which), sequence(branches), *passed)
     if len(equation.outputs) == 1:
-        return whole(expression, equation.outputs[0].aval)
+        return whole(expression, aval_of(equation.outputs[0]))
     return Unpacked(expression=expression, target=tuple_target)
 
 

@@ -35,7 +35,7 @@ from ntkplan.emit.primitives.context import (
     identifier,
     tuple_target,
 )
-from ntkplan.emit.primitives.value import Unpacked, Value, exact, whole
+from ntkplan.emit.primitives.value import Unpacked, Value, aval_of, exact, whole
 from ntkplan.errors import NotPrintableError
 from ntkplan.ir.equation import Body, Equation
 from ntkplan.trace.jaxpr import flatten
@@ -63,7 +63,7 @@ def _jvp_call(
             operand.expression if operand.number is not None else exact(operand)
             for operand in operands
         ]
-        return whole(call(public, *arguments), equation.outputs[0].aval)
+        return whole(call(public, *arguments), aval_of(equation.outputs[0]))
     return _call_helper(equation, operands, context, _jvp_rule)
 
 
@@ -96,7 +96,7 @@ def _call_helper(
     ]
     expression = call(name, *arguments)
     if len(equation.outputs) == 1:
-        return whole(expression, equation.outputs[0].aval)
+        return whole(expression, aval_of(equation.outputs[0]))
     return Unpacked(expression=expression, target=tuple_target)
 
 
@@ -112,7 +112,7 @@ def _text(closed: ClosedJaxpr) -> tuple[str, ...]:
 def _key(equation: Equation) -> tuple[str, ...]:
     """What an equation computes, and on which shapes, as text."""
     atoms = [
-        str(atom) if isinstance(atom, Literal) else str(atom.aval)
+        str(atom) if isinstance(atom, Literal) else str(aval_of(atom))
         for atom in equation.inputs
     ]
     return (str(atoms), *_text(_call_jaxpr(equation)))
@@ -129,7 +129,7 @@ def _call_jaxpr(equation: Equation) -> ClosedJaxpr:
 
 
 def _literal_array(literal: Literal) -> np.ndarray:
-    return np.asarray(literal.val).astype(literal.aval.dtype)
+    return np.asarray(literal.val).astype(aval_of(literal).dtype)
 
 
 def _public_function(equation: Equation, context: Context) -> str | None:
@@ -183,7 +183,7 @@ def _texts(equation: Equation) -> tuple[Any, ...]:
 
 def _free_shapes(equation: Equation) -> tuple[jax.ShapeDtypeStruct, ...]:
     return tuple(
-        jax.ShapeDtypeStruct(atom.aval.shape, atom.aval.dtype)
+        jax.ShapeDtypeStruct(aval_of(atom).shape, aval_of(atom).dtype)
         for atom in equation.inputs
         if isinstance(atom, Var)
     )
@@ -192,7 +192,7 @@ def _free_shapes(equation: Equation) -> tuple[jax.ShapeDtypeStruct, ...]:
 def _one_by_one(equation: Equation) -> Callable[..., tuple[Any, ...]]:
     """The equation as a function in which every argument is a variable of its own."""
     inputs = [
-        atom if isinstance(atom, Literal) else new_variable(atom.aval)
+        atom if isinstance(atom, Literal) else new_variable(aval_of(atom))
         for atom in equation.inputs
     ]
     function = equation_function(
@@ -229,7 +229,7 @@ def _differentiable(shapes: Sequence[Any]) -> list[int]:
 
 
 def _check_outputs(equation: Equation) -> None:
-    avals = [variable.aval for variable in equation.outputs]
+    avals = [aval_of(variable) for variable in equation.outputs]
     if len(_differentiable(avals)) != len(avals):
         raise NotPrintableError(
             primitive=equation.primitive.name,

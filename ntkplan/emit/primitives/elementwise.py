@@ -14,6 +14,7 @@ from ntkplan.emit.primitives.context import Context, Printer
 from ntkplan.emit.primitives.parameters import check_known, enum_text
 from ntkplan.emit.primitives.value import (
     Value,
+    aval_of,
     dtype_text,
     exact,
     number_value,
@@ -26,7 +27,7 @@ from ntkplan.ir.equation import Equation
 
 def combine(equation: Equation, expression: Expression, shapes: list[tuple]) -> Value:
     """The value of an elementwise operation on expressions of the given shapes."""
-    aval = equation.outputs[0].aval
+    aval = aval_of(equation.outputs[0])
     return Value(
         expression=expression,
         shape=np.broadcast_shapes(*shapes),
@@ -140,14 +141,14 @@ def _select(equation: Equation, operands: Sequence[Value], _: Context) -> Value:
         return combine(equation, expression, [item.shape for item in operands])
     scalar = which.full_shape == ()
     arguments = [typed(which) if scalar else exact(which), *map(exact, cases)]
-    return whole(call("lax.select_n", *arguments), equation.outputs[0].aval)
+    return whole(call("lax.select_n", *arguments), aval_of(equation.outputs[0]))
 
 
 def _clamp(equation: Equation, operands: Sequence[Value], _: Context) -> Value:
     low, middle, high = operands
     bounds = [typed(item) if item.shape == () else exact(item) for item in (low, high)]
     expression = call("lax.clamp", bounds[0], exact(middle), bounds[1])
-    return whole(expression, equation.outputs[0].aval)
+    return whole(expression, aval_of(equation.outputs[0]))
 
 
 def _convert(equation: Equation, operands: Sequence[Value], _: Context) -> Value:
@@ -230,9 +231,7 @@ PRINTERS: dict[Primitive, Printer] = {
     primitives.round_p: _round,
     primitives.reduce_precision_p: _reduce_precision,
     primitives.stop_gradient_p: _lax_function("stop_gradient"),
-    # Neither a copy nor a name for a rematerialisation policy changes a value.
     primitives.copy_p: _alias,
-    primitives.name_p: _alias,
     primitives.device_put_p: _device_put,
     primitives.exp_p: _function("jnp.exp"),
     primitives.exp2_p: _function("jnp.exp2"),
@@ -280,3 +279,6 @@ PRINTERS: dict[Primitive, Printer] = {
     primitives.population_count_p: _lax_function("population_count"),
     primitives.clz_p: _lax_function("clz"),
 }
+
+# A name for a rematerialisation policy; the lowest JAX exports no object for it.
+PRINTERS_BY_NAME: dict[str, Printer] = {"name": _alias}

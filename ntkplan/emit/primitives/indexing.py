@@ -11,7 +11,7 @@ from ntkplan._jax import Primitive, primitives
 from ntkplan.emit.expression import Expression, atom, call, sequence
 from ntkplan.emit.primitives.context import Context, Printer
 from ntkplan.emit.primitives.parameters import check_known, enum_text, flags, literal
-from ntkplan.emit.primitives.value import Value, exact, integers, whole
+from ntkplan.emit.primitives.value import Value, aval_of, exact, integers, whole
 from ntkplan.errors import NotPrintableError
 from ntkplan.ir.equation import Equation
 
@@ -59,7 +59,7 @@ def _gather(equation: Equation, operands: Sequence[Value], _: Context) -> Value:
         integers(parameters["slice_sizes"]),
         **keywords,
     )
-    return whole(expression, equation.outputs[0].aval)
+    return whole(expression, aval_of(equation.outputs[0]))
 
 
 def _scatter(name: str) -> Printer:
@@ -80,7 +80,7 @@ def _scatter(name: str) -> Printer:
             _dimension_numbers("ScatterDimensionNumbers", numbers),
             **keywords,
         )
-        return whole(expression, equation.outputs[0].aval)
+        return whole(expression, aval_of(equation.outputs[0]))
 
     return write
 
@@ -104,7 +104,7 @@ def _dynamic_slice(equation: Equation, operands: Sequence[Value], _: Context) ->
         integers(equation.parameters["slice_sizes"]),
         **_negative(operands[1:]),
     )
-    return whole(expression, equation.outputs[0].aval)
+    return whole(expression, aval_of(equation.outputs[0]))
 
 
 def _dynamic_update_slice(
@@ -118,7 +118,7 @@ def _dynamic_update_slice(
         _starts(operands[2:]),
         **_negative(operands[2:]),
     )
-    return whole(expression, equation.outputs[0].aval)
+    return whole(expression, aval_of(equation.outputs[0]))
 
 
 def _negative(starts: Sequence[Value]) -> dict[str, Expression]:

@@ -10,7 +10,14 @@ from ntkplan._jax import Primitive, primitives
 from ntkplan.emit.expression import Expression, atom, call
 from ntkplan.emit.primitives.context import Context, Printer, tuple_target
 from ntkplan.emit.primitives.parameters import check_known, enum_text, flags
-from ntkplan.emit.primitives.value import Unpacked, Value, exact, integers, whole
+from ntkplan.emit.primitives.value import (
+    Unpacked,
+    Value,
+    aval_of,
+    exact,
+    integers,
+    whole,
+)
 from ntkplan.ir.equation import Equation
 
 Target = Callable[[Sequence[str]], str]
@@ -33,7 +40,7 @@ def _single(name: str, ignored: dict[str, str], **defaults: object) -> Printer:
             **flags(equation.parameters, **defaults),
             **ignored,
         )
-        return whole(expression, equation.outputs[0].aval)
+        return whole(expression, aval_of(equation.outputs[0]))
 
     return write
 
@@ -73,7 +80,7 @@ def _svd(equation: Equation, operands: Sequence[Value], context: Context):
 def _single_result_svd(equation: Equation, operands: Sequence[Value], _: Context):
     check_known(equation, "full_matrices", "compute_uv")
     expression = call("lax.linalg.svd", exact(operands[0]), compute_uv="False")
-    return whole(expression, equation.outputs[0].aval)
+    return whole(expression, aval_of(equation.outputs[0]))
 
 
 def _permutation(equation: Equation, operands: Sequence[Value], _: Context) -> Value:
@@ -83,7 +90,7 @@ def _permutation(equation: Equation, operands: Sequence[Value], _: Context) -> V
         exact(operands[0]),
         atom(str(int(equation.parameters["permutation_size"]))),
     )
-    return whole(expression, equation.outputs[0].aval)
+    return whole(expression, aval_of(equation.outputs[0]))
 
 
 def _fft(equation: Equation, operands: Sequence[Value], _: Context) -> Value:
@@ -93,7 +100,7 @@ def _fft(equation: Equation, operands: Sequence[Value], _: Context) -> Value:
     )
     lengths = integers(equation.parameters["fft_lengths"])
     expression = call("lax.fft", exact(operands[0]), kind, lengths)
-    return whole(expression, equation.outputs[0].aval)
+    return whole(expression, aval_of(equation.outputs[0]))
 
 
 PRINTERS: dict[Primitive, Printer] = {

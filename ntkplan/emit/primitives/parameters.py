@@ -9,7 +9,7 @@ import numpy as np
 from jax import lax
 
 from ntkplan.emit.expression import Expression, atom, sequence
-from ntkplan.emit.primitives.value import dtype_text, integers
+from ntkplan.emit.primitives.value import aval_of, dtype_text, integers
 from ntkplan.errors import NotPrintableError
 from ntkplan.ir.equation import Equation
 
@@ -66,7 +66,7 @@ def precision_keywords(equation: Equation) -> dict[str, Expression]:
             primitive=equation.primitive.name, reason=f"precision {precision!r}"
         )
     preferred = equation.parameters["preferred_element_type"]
-    dtypes = {np.dtype(operand.aval.dtype) for operand in equation.inputs}
+    dtypes = {np.dtype(aval_of(operand).dtype) for operand in equation.inputs}
     if preferred is not None and dtypes != {np.dtype(preferred)}:
         keywords["preferred_element_type"] = atom(dtype_text(preferred))
     return keywords

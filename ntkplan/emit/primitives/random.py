@@ -10,7 +10,7 @@ from ntkplan._jax import Primitive, primitives
 from ntkplan.emit.expression import Expression, atom, call
 from ntkplan.emit.primitives.context import Context, Printer
 from ntkplan.emit.primitives.parameters import check_known
-from ntkplan.emit.primitives.value import Value, exact, integers, whole
+from ntkplan.emit.primitives.value import Value, aval_of, exact, integers, whole
 from ntkplan.errors import NotPrintableError
 from ntkplan.ir.equation import Equation
 
@@ -30,7 +30,7 @@ def _bits(equation: Equation, operands: Sequence[Value], _: Context) -> Value:
     shape = integers(equation.parameters["shape"])
     dtype = f"jnp.uint{int(equation.parameters['bit_width'])}"
     expression = call("jax.random.bits", key, shape, atom(dtype))
-    return whole(expression, equation.outputs[0].aval)
+    return whole(expression, aval_of(equation.outputs[0]))
 
 
 def _split(equation: Equation, operands: Sequence[Value], _: Context) -> Value:
@@ -38,7 +38,7 @@ def _split(equation: Equation, operands: Sequence[Value], _: Context) -> Value:
     key = _one_key(equation, operands[0])
     shape = integers(equation.parameters["shape"])
     expression = call("jax.random.split", key, shape)
-    return whole(expression, equation.outputs[0].aval)
+    return whole(expression, aval_of(equation.outputs[0]))
 
 
 def _fold_in(equation: Equation, operands: Sequence[Value], _: Context) -> Value:
@@ -50,13 +50,13 @@ def _fold_in(equation: Equation, operands: Sequence[Value], _: Context) -> Value
         )
     text = data.expression if data.number is not None else exact(data)
     expression = call("jax.random.fold_in", _one_key(equation, key), text)
-    return whole(expression, equation.outputs[0].aval)
+    return whole(expression, aval_of(equation.outputs[0]))
 
 
 def _unwrap(equation: Equation, operands: Sequence[Value], _: Context) -> Value:
     check_known(equation)
     expression = call("jax.random.key_data", exact(operands[0]))
-    return whole(expression, equation.outputs[0].aval)
+    return whole(expression, aval_of(equation.outputs[0]))
 
 
 def _wrap(equation: Equation, operands: Sequence[Value], _: Context) -> Value:
@@ -65,7 +65,7 @@ def _wrap(equation: Equation, operands: Sequence[Value], _: Context) -> Value:
     expression = call(
         "jax.random.wrap_key_data", exact(operands[0]), impl=f'"{implementation}"'
     )
-    return whole(expression, equation.outputs[0].aval)
+    return whole(expression, aval_of(equation.outputs[0]))
 
 
 def _seed(equation: Equation, operands: Sequence[Value], _: Context) -> Value:
@@ -77,7 +77,7 @@ def _seed(equation: Equation, operands: Sequence[Value], _: Context) -> Value:
         )
     implementation = equation.parameters["impl"].name
     expression = call("jax.random.key", exact(seed), impl=f'"{implementation}"')
-    return whole(expression, equation.outputs[0].aval)
+    return whole(expression, aval_of(equation.outputs[0]))
 
 
 PRINTERS: dict[Primitive, Printer] = {

@@ -15,6 +15,7 @@ from ntkplan.emit.primitives.parameters import check_known, flags
 from ntkplan.emit.primitives.value import (
     Unpacked,
     Value,
+    aval_of,
     axes_text,
     dtype_text,
     exact,
@@ -34,7 +35,7 @@ def _reduction(name: str, plain: str, *kinds: str) -> Printer:
     def write(equation: Equation, operands: Sequence[Value], _: Context) -> Value:
         check_known(equation, "axes")
         (operand,) = operands
-        aval = equation.outputs[0].aval
+        aval = aval_of(equation.outputs[0])
         axes = tuple(int(axis) for axis in equation.parameters["axes"])
         if not axes:
             return operand
@@ -55,7 +56,7 @@ def _lax_reduction(name: str) -> Printer:
         check_known(equation, "axes")
         axes = integers(equation.parameters["axes"])
         expression = call(f"lax.{name}", exact(operands[0]), axes)
-        return whole(expression, equation.outputs[0].aval)
+        return whole(expression, aval_of(equation.outputs[0]))
 
     return write
 
@@ -68,7 +69,7 @@ def _search(name: str) -> Printer:
         expression = call(
             f"lax.{name}", exact(operands[0]), atom(str(int(axis))), atom(dtype)
         )
-        return whole(expression, equation.outputs[0].aval)
+        return whole(expression, aval_of(equation.outputs[0]))
 
     return write
 
@@ -82,7 +83,7 @@ def _cumulative(name: str) -> Printer:
             axis=str(int(equation.parameters["axis"])),
             **flags(equation.parameters, reverse=False),
         )
-        return whole(expression, equation.outputs[0].aval)
+        return whole(expression, aval_of(equation.outputs[0]))
 
     return write
 
@@ -95,7 +96,7 @@ def _window(operation: str) -> Printer:
         names = ("window_dimensions", "window_strides", "padding")
         dilations = ("base_dilation", "window_dilation")
         check_known(equation, *names, *dilations)
-        aval = equation.outputs[0].aval
+        aval = aval_of(equation.outputs[0])
         expression = call(
             "lax.reduce_window",
             exact(operands[0]),
@@ -148,7 +149,7 @@ def _sort(equation: Equation, operands: Sequence[Value], _: Context):
         **flags(parameters, is_stable=True, num_keys=1),
     )
     if single:
-        return whole(expression, equation.outputs[0].aval)
+        return whole(expression, aval_of(equation.outputs[0]))
     return Unpacked(expression=expression, target=tuple_target)
 
 

@@ -22,6 +22,7 @@ from ntkplan.emit.primitives.parameters import check_known
 from ntkplan.emit.primitives.value import (
     Unpacked,
     Value,
+    aval_of,
     axes_text,
     dtype_text,
     exact,
@@ -55,7 +56,7 @@ def _broadcast(equation: Equation, operands: Sequence[Value], _: Context):
     check_known(equation, "shape", "broadcast_dimensions")
     operand, *dynamic = operands
     check_known(equation, "shape", "broadcast_dimensions")
-    aval = equation.outputs[0].aval
+    aval = aval_of(equation.outputs[0])
     if dynamic or operand.shape == ():
         return dataclasses.replace(operand, full_shape=aval.shape, condition=None)
     positions = equation.parameters["broadcast_dimensions"]
@@ -85,7 +86,7 @@ def _broadcast(equation: Equation, operands: Sequence[Value], _: Context):
 def _reshape(equation: Equation, operands: Sequence[Value], _: Context) -> Value:
     check_known(equation, "new_sizes")
     (operand,) = operands
-    aval = equation.outputs[0].aval
+    aval = aval_of(equation.outputs[0])
     if aval.shape == operand.full_shape:
         return operand
     if operand.shape == () and operand.full_shape != ():
@@ -118,7 +119,7 @@ def _inserted_only(old: tuple[int, ...], new: tuple[int, ...]) -> list[bool] | N
 def _squeeze(equation: Equation, operands: Sequence[Value], _: Context) -> Value:
     check_known(equation, "dimensions")
     (operand,) = operands
-    aval = equation.outputs[0].aval
+    aval = aval_of(equation.outputs[0])
     dimensions = tuple(equation.parameters["dimensions"])
     if not dimensions:
         return operand
@@ -135,7 +136,7 @@ def _squeeze(equation: Equation, operands: Sequence[Value], _: Context) -> Value
 def _transpose(equation: Equation, operands: Sequence[Value], _: Context) -> Value:
     check_known(equation, "permutation")
     (operand,) = operands
-    aval = equation.outputs[0].aval
+    aval = aval_of(equation.outputs[0])
     permutation = tuple(equation.parameters["permutation"])
     if permutation == tuple(range(len(permutation))):
         return operand
@@ -156,7 +157,7 @@ def _transpose(equation: Equation, operands: Sequence[Value], _: Context) -> Val
 def _slice(equation: Equation, operands: Sequence[Value], _: Context) -> Value:
     check_known(equation, "start_indices", "limit_indices", "strides")
     (operand,) = operands
-    aval = equation.outputs[0].aval
+    aval = aval_of(equation.outputs[0])
     if operand.shape == ():
         return dataclasses.replace(operand, full_shape=aval.shape, condition=None)
     starts = equation.parameters["start_indices"]
@@ -198,7 +199,7 @@ def _index(base: Expression, items: list[str]) -> Expression:
 
 def _concatenate(equation: Equation, operands: Sequence[Value], _: Context) -> Value:
     check_known(equation, "dimension")
-    aval = equation.outputs[0].aval
+    aval = aval_of(equation.outputs[0])
     parts = sequence([exact(item) for item in operands], brackets="[]")
     axis = axes_text((equation.parameters["dimension"],), len(aval.shape))
     return whole(call("jnp.concatenate", parts, axis=axis), aval)
@@ -209,7 +210,7 @@ def _stack(equation: Equation, operands: Sequence[Value], _: Context) -> Value:
     parts = sequence([exact(item) for item in operands], brackets="[]")
     axis = str(int(equation.parameters["axis"]))
     expression = call("jnp.stack", parts, axis=axis)
-    return whole(expression, equation.outputs[0].aval)
+    return whole(expression, aval_of(equation.outputs[0]))
 
 
 def _unstack(equation: Equation, operands: Sequence[Value], _: Context) -> Unpacked:
@@ -224,7 +225,7 @@ def _tile(equation: Equation, operands: Sequence[Value], _: Context) -> Value:
     expression = call(
         "jnp.tile", exact(operands[0]), integers(equation.parameters["reps"])
     )
-    return whole(expression, equation.outputs[0].aval)
+    return whole(expression, aval_of(equation.outputs[0]))
 
 
 def _split(equation: Equation, operands: Sequence[Value], _: Context) -> Unpacked:
@@ -242,7 +243,7 @@ def _pad(equation: Equation, operands: Sequence[Value], _: Context) -> Value:
     check_known(equation, "padding_config")
     operand, filling = operands
     config = equation.parameters["padding_config"]
-    aval = equation.outputs[0].aval
+    aval = aval_of(equation.outputs[0])
     simple = all(low >= 0 and high >= 0 and not gap for low, high, gap in config)
     if simple and filling.number == 0:
         widths = integers([(low, high) for low, high, _ in config])
@@ -253,14 +254,14 @@ def _pad(equation: Equation, operands: Sequence[Value], _: Context) -> Value:
 
 def _rev(equation: Equation, operands: Sequence[Value], _: Context) -> Value:
     check_known(equation, "dimensions")
-    aval = equation.outputs[0].aval
+    aval = aval_of(equation.outputs[0])
     axes = axes_text(tuple(equation.parameters["dimensions"]), len(aval.shape))
     return whole(call("jnp.flip", exact(operands[0]), axis=axes), aval)
 
 
 def _iota(equation: Equation, operands: Sequence[Value], _: Context) -> Value:
     check_known(equation, "dtype", "shape", "dimension")
-    aval = equation.outputs[0].aval
+    aval = aval_of(equation.outputs[0])
     dtype = dtype_text(aval.dtype)
     if len(aval.shape) == 1:
         return whole(call("jnp.arange", atom(str(aval.shape[0])), dtype=dtype), aval)
@@ -277,14 +278,14 @@ def _bitcast(equation: Equation, operands: Sequence[Value], _: Context) -> Value
     check_known(equation, "new_dtype")
     dtype = atom(dtype_text(equation.parameters["new_dtype"]))
     expression = call("lax.bitcast_convert_type", exact(operands[0]), dtype)
-    return whole(expression, equation.outputs[0].aval)
+    return whole(expression, aval_of(equation.outputs[0]))
 
 
 def _barrier(equation: Equation, operands: Sequence[Value], _: Context):
     arguments = [exact(operand) for operand in operands]
     if len(arguments) == 1:
         expression = call("lax.optimization_barrier", *arguments)
-        return whole(expression, equation.outputs[0].aval)
+        return whole(expression, aval_of(equation.outputs[0]))
     expression = call("lax.optimization_barrier", sequence(arguments))
     return Unpacked(expression=expression, target=tuple_target)
 

@@ -54,6 +54,11 @@ PRINTERS: dict[Primitive, Printer] = assemble(
     *(family.PRINTERS for family in _FAMILIES)
 )
 
+# Primitives that some supported version of JAX has, but exports no object for.
+PRINTERS_BY_NAME: dict[str, Printer] = assemble(
+    elementwise.PRINTERS_BY_NAME, random.PRINTERS_BY_NAME
+)
+
 
 def find(primitive: Primitive) -> Printer:
     """Returns a primitive's printer.
@@ -63,7 +68,7 @@ def find(primitive: Primitive) -> Printer:
     """
     printer = PRINTERS.get(primitive)
     if printer is None:
-        printer = random.PRINTERS_BY_NAME.get(primitive.name)
+        printer = PRINTERS_BY_NAME.get(primitive.name)
     if printer is None:
         raise NotPrintableError(
             primitive=primitive.name, reason="no public function of JAX is it"

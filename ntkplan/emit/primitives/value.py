@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ntkplan.emit.expression import Expression, atom, call, negative, sequence
+from ntkplan.ir.equation import Atom
 
 Shape = tuple[int, ...]
 _INT32 = np.iinfo(np.int32)
@@ -61,6 +62,11 @@ class Unpacked:
 
     expression: Expression
     target: Callable[[Sequence[str]], str]
+
+
+def aval_of(item: Atom) -> Any:
+    """The shape and dtype of a variable or a literal."""
+    return item.aval
 
 
 def array_value(text: str, aval: Any) -> Value:
