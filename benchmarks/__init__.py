@@ -1,0 +1,1 @@
+"""Measurements: what they need is shared here, each is a module of its own."""

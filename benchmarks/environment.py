@@ -1,0 +1,105 @@
+"""What a measurement was made on: written into every file of results."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import jax
+
+_PACKAGES = ("jax", "jaxlib", "numpy", "networkx", "sympy", "ntkplan")
+_PLUGINS = ("jax-cuda12-plugin", "jax-cuda13-plugin", "libtpu", "jax-rocm7-plugin")
+_FLAGS = ("XLA_FLAGS", "JAX_ENABLE_X64", "JAX_PLATFORMS", "OMP_NUM_THREADS")
+
+
+def environment() -> dict[str, Any]:
+    """Returns what results depend on, as JSON can hold it.
+
+    Returns:
+        Date, git commit and whether files differ from it, versions, device, processor,
+        cores, memory in bytes, and flags.
+    """
+    device = jax.devices()[0]
+    return {
+        "date": today(),
+        "git_commit": _git("rev-parse", "HEAD"),
+        "git_dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
+        "python": platform.python_version(),
+        "versions": _versions(_PACKAGES),
+        "plugins": _versions(_PLUGINS),
+        "platform": device.platform,
+        "device_kind": device.device_kind,
+        "machine": platform.machine(),
+        "processor": _processor(),
+        "cores": cores(),
+        "memory_bytes": memory_bytes(),
+        "flags": flags(),
+    }
+
+
+def today() -> str:
+    """Returns today's date, ISO format, in UTC."""
+    return datetime.datetime.now(datetime.UTC).date().isoformat()
+
+
+def cores() -> int:
+    """Returns how many cores this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def memory_bytes() -> int:
+    """Returns the bytes of main memory."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def flags() -> dict[str, str]:
+    """Returns the environment variables that change what XLA does."""
+    return {name: os.environ[name] for name in _FLAGS if name in os.environ}
+
+
+def plugin_versions() -> tuple[str, ...]:
+    """Returns the installed plugins, as `name==version`."""
+    found = _versions(_PLUGINS)
+    return tuple(f"{name}=={version}" for name, version in found.items())
+
+
+def _versions(names: tuple[str, ...]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name in names:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _git(*arguments: str) -> str:
+    """Asks git about the checkout; empty where there is none."""
+    folder = Path(__file__).resolve().parent
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return done.stdout.strip()
+
+
+def _processor() -> str:
+    """Returns the processor's name as the system gives it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    for line in lines:
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.processor()
