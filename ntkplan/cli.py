@@ -7,8 +7,10 @@ import contextlib
 import importlib
 import importlib.metadata
 import importlib.util
+import os
 import pathlib
 import sys
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from types import ModuleType
 from typing import Any
@@ -44,6 +46,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except NtkPlanError as error:
         print(f"ntkplan: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:
+        # Whoever reads has closed the pipe, as `head` does. Python would complain
+        # about it once more when it flushes standard output at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     return 0
 
 
@@ -65,7 +72,11 @@ def build_parser() -> argparse.ArgumentParser:
 
     plan = commands.add_parser("plan", help="print what a kernel costs, leaf by leaf")
     add_problem_options(plan)
-    plan.add_argument("--json", action="store_true", help="print JSON, not a table")
+    plan.add_argument(
+        "--explain",
+        metavar="LEAF",
+        help="list every candidate of one leaf, by its path in the table",
+    )
     plan.set_defaults(run=run_plan)
 
     emit = commands.add_parser("emit", help="write the kernel as Python source")
@@ -144,9 +155,9 @@ def run_demo(options: argparse.Namespace) -> None:
 
 
 def run_plan(options: argparse.Namespace) -> None:
-    """Prints a plan."""
+    """Prints a plan, or all candidates of one of its leaves."""
     plan = plan_problem(options)
-    print(plan.to_json() if options.json else plan)
+    print(plan if options.explain is None else plan.explain(options.explain))
 
 
 def run_emit(options: argparse.Namespace) -> None:
@@ -161,29 +172,43 @@ def run_emit(options: argparse.Namespace) -> None:
 
 def run_devices(options: argparse.Namespace) -> None:
     """Prints the device profiles and where their figures come from."""
-    table = rich.table.Table(box=rich.box.SIMPLE_HEAD)
-    for heading in ("name", "platform", "device", "origin", "date"):
+    profiles = ntkplan.api.devices()
+    table = rich.table.Table(box=rich.box.SIMPLE_HEAD, pad_edge=False)
+    for heading in ("name", "platform", "device", "memory", "rates", "date"):
         table.add_column(heading, no_wrap=True)
-    table.add_column("memory", justify="right", no_wrap=True)
-    table.add_column("sources and notes", overflow="fold")
-    for profile in ntkplan.api.devices():
-        table.add_row(*device_cells(profile))
-    rich.console.Console(highlight=False, markup=False).print(table)
+    for profile in profiles:
+        table.add_row(
+            profile.name,
+            str(profile.platform),
+            profile.device_kind,
+            f"{profile.memory.usable_bytes / 2**30:.1f} GiB",
+            str(profile.provenance.origin),
+            profile.provenance.date,
+        )
+    # Wide enough for every column, however narrow the terminal: a name cut short
+    # could not be given to --device.
+    rich.console.Console(highlight=False, markup=False, width=200).print(table)
+    for profile in profiles:
+        print(remarks(profile))
 
 
-def device_cells(profile: DeviceProfile) -> tuple[str, ...]:
-    """Returns one row of the table of devices."""
+def remarks(profile: DeviceProfile) -> str:
+    """Returns a profile's sources and notes, as a paragraph below its name."""
     provenance = profile.provenance
-    remarks = (*provenance.sources, provenance.notes)
-    return (
-        profile.name,
-        str(profile.platform),
-        profile.device_kind,
-        str(provenance.origin),
-        provenance.date,
-        f"{profile.memory.usable_bytes / 2**30:.1f} GiB",
-        "\n".join(remark for remark in remarks if remark),
-    )
+    parts = [*provenance.sources, provenance.notes]
+    paragraphs = [
+        textwrap.fill(
+            part,
+            88,
+            initial_indent="  ",
+            subsequent_indent="    ",
+            break_on_hyphens=False,
+            break_long_words=False,
+        )
+        for part in parts
+        if part
+    ]
+    return "\n".join([profile.name, *paragraphs, ""])
 
 
 def plan_problem(options: argparse.Namespace) -> Any:

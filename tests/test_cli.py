@@ -1,6 +1,5 @@
 """The command line, in process."""
 
-import json
 import re
 import subprocess
 import sys
@@ -69,17 +68,26 @@ def test_plan_prints_what_the_library_plans(folder, capsys, reference):
 
 def test_options_reach_the_plan(folder, capsys):
     forced = ["--methods", "hidden=jacobian_contraction,readout=ntk_vector_products"]
-    command = ["plan", "my_models.small_net:two_sets", "--json", "--kernel", "trace"]
+    command = ["plan", "my_models.small_net:two_sets", "--kernel", "trace"]
     assert cli.main([*command, *forced, "--memory-limit", "1GiB"]) == 0
     text = capsys.readouterr().out
-    json.loads(text)
     expected = ntkplan.plan(
         *cli.load_problem("my_models.small_net:two_sets"),
         kernel="trace",
         memory_limit="1GiB",
         methods={"hidden": "jacobian_contraction", "readout": "ntk_vector_products"},
     )
-    assert text.strip() == expected.to_json().strip()
+    assert text.strip() == str(expected).strip()
+
+
+def test_explain_lists_the_candidates_of_a_leaf(folder, capsys):
+    command = ["plan", "my_models.small_net:problem", "--explain"]
+    assert cli.main([*command, "hidden"]) == 0
+    printed = capsys.readouterr().out
+    assert "structured_derivatives" in printed
+    assert "jacobian_contraction" in printed
+    assert cli.main([*command, "nowhere"]) == 2
+    assert "nowhere" in capsys.readouterr().err
 
 
 def test_emit_writes_the_source_that_the_plan_has(folder, capsys):

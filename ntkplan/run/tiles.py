@@ -41,7 +41,8 @@ def kernel_in_tiles(
 
     Tile sizes need not divide anything: a tile that sticks out is filled up with
     copies of the last example, and what they give is cut off. Without `x2` only the
-    tiles on and below the diagonal are computed; the others are their mirror images.
+    tiles on and below the diagonal are computed; the others are their mirror images,
+    and the kernel is symmetric to the last bit.
 
     Args:
         kernel: Called as `kernel(params, x1_tile, x2_tile)`, as `plan.compile()`
@@ -103,11 +104,11 @@ def kernel_in_tiles(
         rows = slice(start1, min(start1 + tile1, n1))
         columns = slice(start2, min(start2 + tile2, n2))
         block = block[: rows.stop - start1, : columns.stop - start2]
-        result[rows, columns] = block
         if symmetric and start1 == start2:
-            _check_symmetry(block, swap)
+            block = _symmetrised(block, swap)
         elif symmetric:
             result[columns, rows] = block.transpose(swap)
+        result[rows, columns] = block
         report(done, len(blocks))
     return result
 
@@ -272,10 +273,11 @@ def _result_array(
     return out
 
 
-def _check_symmetry(block: np.ndarray, swap: tuple[int, ...]) -> None:
-    """Checks a diagonal tile, where both halves were computed, against its mirror."""
+def _symmetrised(block: np.ndarray, swap: tuple[int, ...]) -> np.ndarray:
+    """Averages a diagonal tile with its mirror image, which it is but for rounding."""
+    mirrored = block.transpose(swap)
     largest = np.max(np.abs(block), initial=0.0)
-    difference = np.max(np.abs(block - block.transpose(swap)), initial=0.0)
+    difference = np.max(np.abs(block - mirrored), initial=0.0)
     if difference > SYMMETRY_TOLERANCE * largest:
         raise InvalidTilesError(
             what=f"a tile on the diagonal differs from its mirror image by "
@@ -283,3 +285,4 @@ def _check_symmetry(block: np.ndarray, swap: tuple[int, ...]) -> None:
             remedy="Check output_pairs; for a kernel that is not symmetric give x1 "
             "again as x2.",
         )
+    return (0.5 * block + 0.5 * mirrored).astype(block.dtype)

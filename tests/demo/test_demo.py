@@ -108,7 +108,7 @@ def test_plain_contraction_is_the_trace_kernel():
     train, test = load_digits(3, 2)
 
     def dense(images):
-        jacobian = jax.jacrev(model.apply)(params, images)
+        jacobian = jax.jit(jax.jacrev(model.apply))(params, images)
         leaves = [
             leaf.reshape(len(images), 10, -1) for leaf in jax.tree.leaves(jacobian)
         ]

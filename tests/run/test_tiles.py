@@ -70,6 +70,10 @@ def test_symmetric_tiles_equal_one_call(n, tile, case):
     dense = kernel(WEIGHTS, x, x)
     assert tiled.dtype == dense.dtype
     np.testing.assert_allclose(tiled, dense, rtol=0, atol=1e-12 * abs(dense).max())
+    mirror = list(range(dense.ndim))
+    for first, second in [(0, 1), *(pairs or ())]:
+        mirror[first], mirror[second] = second, first
+    np.testing.assert_array_equal(tiled, tiled.transpose(mirror))
 
 
 @settings(deadline=None, max_examples=60)
