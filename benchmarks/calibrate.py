@@ -131,12 +131,15 @@ def _argument(shape: tuple[Any, ...], dtype: str) -> Any:
 def launch_programs() -> dict[str, Timed]:
     """Returns programs that tell what a call and an iteration of a loop cost."""
     found: dict[str, Timed] = {}
-    start = jnp.ones(8)
+    start, weight = jnp.ones((1, 8)), jnp.eye(8)
     found["call"] = Timed(function=jax.jit(lambda x: x + 1), arguments=(start,))
     for trips in (100, 2100):
 
         def loop(x: Any, trips: int = trips) -> Any:
-            return lax.scan(lambda c, _: (c * 1.1 + x, None), x, None, length=trips)[0]
+            def step(carry: Any, _: None) -> tuple[Any, None]:
+                return jnp.tanh(carry @ weight), None
+
+            return lax.scan(step, x, None, length=trips)[0]
 
         found[f"loop{trips}"] = Timed(function=jax.jit(loop), arguments=(start,))
     for program in found.values():

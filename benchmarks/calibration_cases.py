@@ -91,15 +91,10 @@ def _dots(itemsize: int) -> list[Case]:
         )
         return Case(operation=operation, function=function, shapes=(left, right))
 
-    fixed = [
-        make(m, n, k, form)
-        for form, (m, n, k) in enumerate(
-            ((1, 512, 512), (4, 512, 512), (16, 512, 512), (512, 512, 16))
-            # Long contractions, thin products, and squares.
-            + ((16, 16, 65536), (512, 4, 512), (8, 1024, 1024), (1024, 1024, 4))
-            + ((32, 32, 32), (128, 128, 128), (512, 512, 512), (768, 768, 768))
-        )
-    ]
+    thin = ((1, 512, 512), (4, 512, 512), (16, 512, 512), (512, 512, 16))
+    long = ((16, 16, 65536), (512, 4, 512), (8, 1024, 1024), (1024, 1024, 4))
+    square = ((32, 32, 32), (128, 128, 128), (512, 512, 512), (768, 768, 768))
+    fixed = [make(*size, form) for form, size in enumerate((*thin, *long, *square))]
     sizes = _sizes(1, [(1, 2048), (1, 2048), (4, 4096), (1, 40)])
     return fixed + _take(36, sizes, make)
 

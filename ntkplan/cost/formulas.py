@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import cast
 
-from ntkplan.cost.profile import DeviceProfile, Platform, Rate
+from ntkplan.cost.profile import ITEM_BYTES, DeviceProfile, Platform, Rate
 from ntkplan.cost.work import Operation, OperationKind, Work
 
 _REDUCTIONS = (OperationKind.REDUCTION_MINOR, OperationKind.REDUCTION_MAJOR)
@@ -122,7 +122,7 @@ def _memory_seconds(
     read_bytes_per_s = rate.read_bytes_per_s
     if operation.kind in _REDUCTIONS:
         read_bytes_per_s *= _efficiency(operation, rate)
-        stride_bytes = 4 * cast(float, operation.n)
+        stride_bytes = ITEM_BYTES.get(rate.dtype, 4) * cast(float, operation.n)
         if rate.far_stride_bytes and stride_bytes >= rate.far_stride_bytes:
             read_bytes_per_s = rate.far_read_bytes_per_s
     fresh_bytes = cast(float, operation.bytes_written_fresh)

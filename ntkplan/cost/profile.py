@@ -230,7 +230,7 @@ class DeviceProfile:
                     return found
         if dtype == "float32":
             raise KeyError(kind)
-        slower = max(1.0, _ITEM_BYTES.get(dtype, 8) / 4)
+        slower = max(1.0, ITEM_BYTES.get(dtype, 8) / 4)
         alike = self.rate(kind, "float32", precision)
         return dataclasses.replace(
             alike,
@@ -267,7 +267,7 @@ _LIKE: dict[OperationKind, tuple[OperationKind, ...]] = {
     OperationKind.LOOP: (OperationKind.ELEMENTWISE,),
 }
 
-_ITEM_BYTES = {
+ITEM_BYTES = {
     "bool": 1,
     "int8": 1,
     "uint8": 1,
@@ -284,6 +284,7 @@ _ITEM_BYTES = {
     "complex64": 8,
     "complex128": 16,
 }
+"""Bytes of one number, by NumPy's name of its type."""
 
 
 def _as_exact(precision: str) -> tuple[str, ...]:
