@@ -6,7 +6,6 @@ import importlib.util
 import pathlib
 import re
 import tempfile
-from collections.abc import Callable
 
 import jax
 
@@ -49,7 +48,7 @@ def read_first_line(path: pathlib.Path) -> str:
         return file.readline()
 
 
-def import_kernel(path: pathlib.Path) -> Callable[..., jax.Array]:
+def import_kernel(path: pathlib.Path) -> jax.stages.Wrapped:
     """Imports a generated file from where it lies, and returns its kernel."""
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None

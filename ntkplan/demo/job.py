@@ -23,18 +23,15 @@ class Size:
         n_train: Training images.
         n_test: Test images.
         tile: Images along each side of a tile.
-        plain_tile: The same for the Jacobian contraction that is compared against;
-            smaller, because whole Jacobians need room.
     """
 
     n_train: int
     n_test: int
     tile: int
-    plain_tile: int
 
 
-FULL = Size(n_train=1000, n_test=797, tile=200, plain_tile=100)
-QUICK = Size(n_train=500, n_test=500, tile=125, plain_tile=50)
+FULL = Size(n_train=1000, n_test=797, tile=200)
+QUICK = Size(n_train=500, n_test=500, tile=125)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -89,9 +86,7 @@ def run(folder: pathlib.Path, *, quick: bool = False) -> Outcome:
             tile_s=float(plan.cost.seconds), peak_bytes=float(plan.cost.peak_bytes)
         ),
         kernel=kernel_run,
-        plain=measure.run_plain(
-            params, kernel_run, train, test, examples=size.plain_tile
-        ),
+        plain=measure.run_plain(params, kernel_run, train, test),
     )
     print(report(outcome))
     return outcome
@@ -110,7 +105,7 @@ def report(outcome: Outcome) -> str:
             f"training images, {n_test} test images",
             f"Time            {kernel.seconds:.2f} s for {kernel.tiles} tiles; "
             f"estimated {estimate_s:.2f} s "
-            f"(first call, with compilation: {kernel.first_call_s:.1f} s more)",
+            f"(and {kernel.compile_s:.1f} s to compile)",
             f"Memory          {memory(kernel)}; estimated {mib(estimate.peak_bytes)} "
             "for the kernel of one tile",
             f"Plain JAX       {plain.extrapolated_s:.0f} s, extrapolated from "
