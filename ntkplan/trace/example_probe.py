@@ -33,8 +33,8 @@ def probe_independence(
     what they were, but for rounding. Deterministic.
 
     Args:
-        function: Takes `arguments`, returns a pytree of arrays with an example axis;
-            must take any number of examples.
+        function: Takes `arguments`, returns a pytree of arrays with an example axis.
+            It is compiled, and must take any number of examples.
         arguments: Arrays.
         batch_axis: Of the arguments that hold examples.
         data_inputs: Which of the arguments hold examples.
@@ -47,13 +47,14 @@ def probe_independence(
     given = [jnp.asarray(arguments[index]) for index in data_inputs]
     data = _of_testable_size(given, batch_axis)
     n_examples = data[0].shape[batch_axis]
+    compiled = jax.jit(lambda *leaves: function(*leaves))
 
     def outputs(batch: Sequence[Any]) -> list[np.ndarray]:
         full = list(arguments)
         for index, array in zip(data_inputs, batch, strict=True):
             full[index] = array
         with jax.default_matmul_precision("highest"):
-            leaves = jax.tree_util.tree_leaves(function(*full))
+            leaves = jax.tree_util.tree_leaves(compiled(*full))
         return [np.asarray(leaf) for leaf in leaves]
 
     reference = outputs(data)
@@ -107,7 +108,7 @@ def _trials(data: Sequence[Any], axis: int) -> Iterator[_Trial]:
         (everyone[1::2], _OTHER_SIZE_ULPS),
     ):
         yield _Trial(
-            data=[jnp.take(array, examples, axis=axis) for array in data],
+            data=[_take(array, examples, axis) for array in data],
             examples=examples,
             rows=np.arange(len(examples)),
             ulps=ulps,
@@ -136,7 +137,7 @@ def _of_testable_size(data: Sequence[Any], batch_axis: int) -> list[Any]:
     n_examples = data[0].shape[batch_axis]
     n_used = min(max(n_examples, _FEWEST_EXAMPLES), _MOST_EXAMPLES)
     taken = np.arange(n_used) % n_examples
-    used = [jnp.take(array, taken, axis=batch_axis) for array in data]
+    used = [_take(array, taken, batch_axis) for array in data]
     generator = np.random.default_rng(0)
     for copy in range(n_examples, n_used):
         used = [
@@ -144,6 +145,11 @@ def _of_testable_size(data: Sequence[Any], batch_axis: int) -> list[Any]:
             for array in used
         ]
     return used
+
+
+def _take(array: Any, examples: np.ndarray, axis: int) -> Any:
+    """Returns these examples; random keys have no value to fill in, hence the mode."""
+    return jnp.take(array, examples, axis=axis, mode="clip")
 
 
 def _with_noise(
@@ -159,7 +165,7 @@ def _with_noise(
     if not jnp.issubdtype(array.dtype, jnp.number) and array.dtype != jnp.bool_:
         neighbour = np.arange(n_examples)
         neighbour[example] = (example + 1) % n_examples
-        return jnp.take(array, neighbour, axis=axis)
+        return _take(array, neighbour, axis)
     values = np.moveaxis(np.array(array), axis, 0)
     if jnp.issubdtype(array.dtype, jnp.inexact):
         spread = float(np.nanstd(np.abs(values.astype(np.complex128)))) or 1.0

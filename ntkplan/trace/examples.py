@@ -93,7 +93,8 @@ def follow_examples(
         raise ValueError(f"n_examples is {n_examples}; it takes two to interact")
     for index in data_inputs:
         shape = shape_of(body.inputs[index])
-        if len(shape) <= batch_axis or shape[batch_axis] != n_examples:
+        has_axis = 0 <= batch_axis < len(shape)
+        if not has_axis or shape[batch_axis] != n_examples:
             raise ValueError(
                 f"input {index} has the shape {shape}, "
                 f"without {n_examples} examples on axis {batch_axis}"
