@@ -10,7 +10,7 @@ from typing import Any
 from ntkplan.errors import InteractingExamplesError, UndecidedIndependenceWarning
 from ntkplan.ir.equation import Body, Equation
 from ntkplan.trace.axis_rules.factor import Factor, shape_of
-from ntkplan.trace.axis_rules.state import Held, Lost
+from ntkplan.trace.axis_rules.state import Held, Lost, State
 from ntkplan.trace.axis_rules.walk import walk
 from ntkplan.trace.example_probe import probe_independence
 
@@ -105,7 +105,11 @@ def follow_examples(
         Held(examples=(own,)) if index in data else Held()
         for index in range(len(body.inputs))
     ]
-    outputs = walk(body, states, n_examples)
+    return _verdict(walk(body, states, n_examples))
+
+
+def _verdict(outputs: Sequence[State]) -> Verdict:
+    """Returns the worst that is known of any output, certainty before doubt."""
     lost = [state for state in outputs if isinstance(state, Lost)]
     held = [state for state in outputs if isinstance(state, Held)]
     certain = [
