@@ -147,6 +147,7 @@ def check_examples(
     n_examples: int,
     function: Callable[..., Any] | None = None,
     arguments: Sequence[Any] | None = None,
+    output_axis: int = 0,
     stacklevel: int = 2,
 ) -> Independent | Undecided:
     """Refuses functions whose examples interact, and warns where that is not proven.
@@ -154,10 +155,11 @@ def check_examples(
     Args:
         body: The function of a batch of `n_examples`.
         data_inputs: Which inputs, of the body and among `arguments`, hold examples.
-        batch_axis: The example axis of these inputs and of the outputs.
+        batch_axis: The example axis of these inputs.
         n_examples: How many examples the body's batch has.
         function: The same function of flat arguments, for any number of examples.
         arguments: Arrays to test it on, or None if there are only shapes.
+        output_axis: The example axis that the test takes every output to have.
         stacklevel: Of the warning, as for `warnings.warn`.
 
     Returns:
@@ -177,7 +179,11 @@ def check_examples(
     if function is not None and arguments is not None:
         tested = True
         if not probe_independence(
-            function, arguments, batch_axis, data_inputs=data_inputs
+            function,
+            arguments,
+            batch_axis,
+            data_inputs=data_inputs,
+            output_axis=output_axis,
         ):
             found = "on the given arrays, an example's output changed with the others"
             raise _error(verdict.equation, f"{verdict.why}; {found}")

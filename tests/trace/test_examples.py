@@ -191,6 +191,14 @@ def test_unclear_without_arrays_is_said_to_be_untested():
     assert "Give arrays" in str(warning.message)
 
 
+def test_outputs_may_have_the_examples_on_another_axis():
+    traced = Traced(
+        lambda _, x: jnp.sin(x.T[::-1])[::-1], (), normal(6, N), batch_axis=1
+    )
+    with pytest.warns(UndecidedIndependenceWarning, match="not proven"):
+        traced.check(arrays=True)
+
+
 def test_proven_is_silent():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
