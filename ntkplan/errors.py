@@ -382,3 +382,7 @@ _REMEDY = (
     "axes than the batch, no dropout), or pass batch_axis=None to compute the kernel "
     "of the whole batch as one input."
 )
+
+
+class EndlessDerivativeError(NotPrintableError):
+    """A custom derivative that needs another one, and that one yet another."""

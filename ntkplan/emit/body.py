@@ -253,6 +253,7 @@ class _Writer:
         """Prints a step, with names for the operands that would make it too long."""
         while True:
             self.context.before.clear()
+            self.context.has_nested = False
             result = step.write([self.read(item) for item in step.inputs], self.context)
             if not self.deciding or self._is_short(step, result.expression):
                 return result
@@ -311,6 +312,7 @@ class _Writer:
         if (
             variable in self.plan.visible
             or variable in self.named
+            or self.context.has_nested
             or (self._uses.get(variable, 0) > 1 and not value.cheap)
         ):
             self._assign(variable, value, index)

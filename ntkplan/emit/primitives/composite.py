@@ -17,6 +17,7 @@ import numpy as np
 from ntkplan._jax import Literal, Primitive, Var, primitives
 from ntkplan.emit.expression import call, subscript
 from ntkplan.emit.primitives.context import Context, Step
+from ntkplan.emit.primitives.control_flow import print_platform_dependent
 from ntkplan.emit.primitives.table import print_equation
 from ntkplan.emit.primitives.value import Value, aval_of, axes_text, exact, whole
 from ntkplan.ir.equation import Atom, Body, Equation
@@ -265,8 +266,8 @@ def steps(body: Body, protected: Collection[Var]) -> list[Step]:
     for equation in reversed(body.equations):
         if equation in absorbed:
             continue
-        step = None
-        for propose in _PROPOSERS.get(equation.primitive, ()):
+        step = _platform_step(equation, producers, readers, absorbed)
+        for propose in () if step else _PROPOSERS.get(equation.primitive, ()):
             for proposal in propose(equation, producers):
                 group = _matched(proposal, equation, producers, traces)
                 if (
@@ -305,6 +306,27 @@ def _composite(proposal: Proposal, last: Equation) -> Step:
     return Step(inputs=proposal.operands, outputs=last.outputs, write=write)
 
 
+def _platform_step(
+    equation: Equation,
+    producers: Producers,
+    readers: dict[Var, list[Equation]],
+    absorbed: set[Equation],
+) -> Step | None:
+    """A choice by platform, together with the equation that finds the platform."""
+    if not equation.parameters.get("branches_platforms"):
+        return None
+    platform = producers.find(equation.inputs[0])
+    if platform is None or platform.inputs:
+        return None
+    if readers[platform.outputs[0]] == [equation]:
+        absorbed.add(platform)
+
+    def write(operands: Sequence[Value], context: Context):
+        return print_platform_dependent(equation, operands, context)
+
+    return Step(inputs=equation.inputs[1:], outputs=equation.outputs, write=write)
+
+
 def _closed(
     group: set[Equation],
     last: Equation,
@@ -340,7 +362,10 @@ def _matched(
     bound: dict[Var, Atom] = dict(zip(pattern.inputs, proposal.operands, strict=True))
     made = Producers(pattern)
     group: set[Equation] = set()
-    pairs: list[tuple[Atom, Atom]] = [(pattern.outputs[0], last.outputs[0])]
+    end = made.through(pattern.outputs[0], primitives.copy_p)
+    if end is None:
+        return None
+    pairs: list[tuple[Atom, Atom]] = [(end.outputs[0], last.outputs[0])]
     while pairs:
         wanted, actual = pairs.pop()
         if isinstance(wanted, Literal) or isinstance(actual, Literal):

@@ -11,9 +11,10 @@ from typing import Any, Protocol
 from ntkplan._jax import Var
 from ntkplan.emit.expression import Expression, atom, call
 from ntkplan.emit.primitives.value import Unpacked, Value, exact
-from ntkplan.errors import NotPrintableError
+from ntkplan.errors import EndlessDerivativeError, NotPrintableError
 from ntkplan.ir.equation import Atom, Body, Equation
 
+_DEEPEST_HELPER = 4
 IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")
 
 
@@ -39,6 +40,7 @@ class Module:
         self.matches: dict[Any, bool] = {}
         self.keys: dict[Any, tuple[Any, Callable[[str], str]]] = {}
         self._names: dict[Any, str] = {}
+        self._n_writing = 0
 
     def claim(self, base: str) -> str:
         """Returns a name that is new in the module, and keeps it."""
@@ -70,14 +72,26 @@ class Module:
         """
         if key in self._names:
             return self._names[key]
+        if self._n_writing >= _DEEPEST_HELPER:
+            raise EndlessDerivativeError(
+                primitive=base, reason="its derivatives of every order differ"
+            )
         name = self._names[key] = self.claim(base)
+        self._n_writing += 1
         try:
             self.helpers[name] = write(name)
         except NotPrintableError:
             self.taken.discard(name)
             del self._names[key]
             raise
+        finally:
+            self._n_writing -= 1
         return name
+
+    @property
+    def is_writing(self) -> bool:
+        """Whether a helper is being written."""
+        return self._n_writing > 0
 
     def _once(self, key: Any, base: str, table: dict[str, Any], item: Any) -> str:
         if key not in self._names:
@@ -146,6 +160,7 @@ class Context:
         width: Columns for a line.
         deciding: Whether this is the pass that only decides what gets a name.
         before: Lines that must stand before the statement.
+        has_nested: Whether the statement reads a function defined just before it.
         write_function: Prints nested bodies.
     """
 
@@ -155,6 +170,7 @@ class Context:
     deciding: bool
     write_function: WriteFunction
     before: list[str] = dataclasses.field(default_factory=list)
+    has_nested: bool = False
 
     def claim(self, base: str) -> str:
         """Returns a name that is new here, and keeps it."""
@@ -164,6 +180,7 @@ class Context:
 
     def local_function(self, base: str, body: Body, signature: Signature) -> Expression:
         """Defines a function in front of the statement, and returns its name."""
+        self.has_nested = True
         name = self.claim(base)
         if not self.deciding:
             lines = self.write_function(

@@ -12,6 +12,7 @@ from ntkplan.emit.primitives.context import (
     Context,
     Group,
     Printer,
+    Result,
     Signature,
     tuple_target,
 )
@@ -112,37 +113,63 @@ def _while(equation: Equation, operands: Sequence[Value], context: Context):
     return Unpacked(expression=expression, target=tuple_target)
 
 
-def _cond(equation: Equation, operands: Sequence[Value], context: Context):
-    check_known(equation, "branches")
-    which, *arguments = operands
-    branches: list[Expression] = []
-    for closed in equation.parameters["branches"]:
-        signature = Signature(
-            arguments=tuple(
-                Group(
-                    name="x",
-                    each=f"x{index}" if len(arguments) > 1 else "x",
-                    positions=(index,),
-                )
-                for index in range(len(arguments))
-            ),
-            results=(
-                Group(name="results", positions=_positions(0, len(equation.outputs))),
-            ),
-        )
-        branches.append(context.local_function("branch", flatten(closed), signature))
-    passed = [exact(argument) for argument in arguments]
-    if which.condition is not None and len(branches) == 2:
-        no, yes = branches
-        expression = call("lax.cond", exact(which.condition), yes, no, *passed)
-    elif which.dtype == np.bool_:
-        no, yes = branches
-        expression = call("lax.cond", exact(which), yes, no, *passed)
-    else:
-        expression = call("lax.switch", exact(which), sequence(branches), *passed)
+def _branches(
+    equation: Equation, n_arguments: int, context: Context
+) -> list[Expression]:
+    """Defines every branch, and returns their names."""
+    names = ["x"] if n_arguments == 1 else [f"x{index}" for index in range(n_arguments)]
+    signature = Signature(
+        arguments=tuple(
+            Group(name=name, each=name, positions=(index,))
+            for index, name in enumerate(names)
+        ),
+        results=(
+            Group(name="results", positions=_positions(0, len(equation.outputs))),
+        ),
+    )
+    return [
+        context.local_function("branch", flatten(closed), signature)
+        for closed in equation.parameters["branches"]
+    ]
+
+
+def _chosen(equation: Equation, expression: Expression) -> Result:
     if len(equation.outputs) == 1:
         return whole(expression, aval_of(equation.outputs[0]))
     return Unpacked(expression=expression, target=tuple_target)
+
+
+def _cond(equation: Equation, operands: Sequence[Value], context: Context) -> Result:
+    check_known(equation, "branches")
+    which, *arguments = operands
+    branches = _branches(equation, len(arguments), context)
+    passed = [exact(argument) for argument in arguments]
+    condition = which if which.dtype == np.bool_ else which.condition
+    if condition is not None and len(branches) == 2:
+        no, yes = branches
+        return _chosen(equation, call("lax.cond", exact(condition), yes, no, *passed))
+    expression = call("lax.switch", exact(which), sequence(branches), *passed)
+    return _chosen(equation, expression)
+
+
+def print_platform_dependent(
+    equation: Equation, operands: Sequence[Value], context: Context
+) -> Result:
+    """Prints a choice by the platform that the code is compiled for.
+
+    Args:
+        equation: A `cond` that names the platforms of its branches.
+        operands: Its operands without the first, the platform's number.
+        context: Where it is printed.
+    """
+    branches = _branches(equation, len(operands), context)
+    keywords: dict[str, Expression] = {}
+    for names, branch in zip(
+        equation.parameters["branches_platforms"], branches, strict=True
+    ):
+        keywords |= dict.fromkeys(names or ("default",), branch)
+    arguments = [exact(operand) for operand in operands]
+    return _chosen(equation, call("lax.platform_dependent", *arguments, **keywords))
 
 
 PRINTERS: dict[Primitive, Printer] = {

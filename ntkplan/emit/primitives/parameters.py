@@ -9,7 +9,7 @@ import numpy as np
 from jax import lax
 
 from ntkplan.emit.expression import Expression, atom, sequence
-from ntkplan.emit.primitives.value import aval_of, dtype_text, integers
+from ntkplan.emit.primitives.value import aval_of, dtype_text, integers, number_text
 from ntkplan.errors import NotPrintableError
 from ntkplan.ir.equation import Equation
 
@@ -87,4 +87,6 @@ def literal(value: Any) -> Expression:
         return atom(f'"{value}"')
     if isinstance(value, tuple | list):
         return integers(value)
+    if isinstance(value, float):
+        return atom(number_text(np.float64(value)))
     return atom(repr(value))

@@ -19,7 +19,7 @@ from ntkplan.emit.primitives import (
 )
 from ntkplan.emit.primitives.context import Context, Printer, Result, refer
 from ntkplan.emit.primitives.value import Value
-from ntkplan.errors import InternalError, NotPrintableError
+from ntkplan.errors import EndlessDerivativeError, InternalError, NotPrintableError
 from ntkplan.ir.equation import Equation
 
 _FAMILIES = (
@@ -83,6 +83,10 @@ def print_equation(
     try:
         return find(equation.primitive)(equation, operands, context)
     except NotPrintableError as error:
+        if isinstance(error, EndlessDerivativeError) and context.module.is_writing:
+            # The outermost function of the chain is called by reference, and none
+            # of the others is printed.
+            raise
         function: Callable[..., Any] = equation_function(
             equation.primitive,
             equation.inputs,

@@ -155,7 +155,8 @@ def _bare_number(number: Any) -> Expression | None:
 
 def _typed_number(number: Any) -> Expression:
     if jnp.issubdtype(number.dtype, np.complexfloating):
-        return call(dtype_text(number.dtype), atom(repr(complex(number))))
+        parts = [atom(number_text(part)) for part in (number.real, number.imag)]
+        return call(dtype_text(number.dtype), call("complex", *parts))
     text = number_text(number)
     return call(dtype_text(number.dtype), atom(text))
 
