@@ -185,10 +185,7 @@ def profile_for(
         if profile.device_kind == device_kind:
             return profile
     nearest = max(
-        alike,
-        key=lambda profile: difflib.SequenceMatcher(
-            None, profile.device_kind.lower(), device_kind.lower()
-        ).ratio(),
+        alike, key=lambda profile: _likeness(profile.device_kind, device_kind)
     )
     warnings.warn(
         f"no device profile for {device_kind!r}: costs are estimated as for "
@@ -198,3 +195,12 @@ def profile_for(
         stacklevel=2,
     )
     return nearest
+
+
+def _likeness(one: str, other: str) -> tuple[int, float]:
+    """Says how alike two kinds are spelt: how long alike, then how much."""
+    one, other = one.lower(), other.lower()
+    matcher = difflib.SequenceMatcher(None, one, other)
+    first = matcher.get_matching_blocks()[0]
+    beginning = first.size if first.a == first.b == 0 else 0
+    return beginning, matcher.ratio()

@@ -1,0 +1,155 @@
+import dataclasses
+import itertools
+
+import pytest
+
+from ntkplan.cost.device import available_profiles, load_profile
+from ntkplan.cost.formulas import operation_seconds, seconds
+from ntkplan.cost.profile import PRECISIONS, Platform, Rate
+from ntkplan.cost.work import Operation, OperationKind, Work
+from tests.cost import profiles
+
+
+def time_of(operation: Operation, profile=None, **options) -> float:
+    options = {"dtype": "float32", "precision": None, **options}
+    return operation_seconds(operation, profile or profiles.toy(), **options)
+
+
+def elementwise(**fields) -> Operation:
+    return Operation(kind=OperationKind.ELEMENTWISE, **fields)
+
+
+def test_a_cpu_adds_arithmetic_memory_and_overhead():
+    operation = elementwise(
+        flops=1000,
+        transcendentals=10,
+        bytes_read=100,
+        bytes_written_reused=50,
+        repeats=3,
+    )
+    expected = 1000 / 1e9 + 10 / 1e8 + 100 / 1e9 + 50 / 5e8 + 3 * 1e-6
+    assert time_of(operation) == pytest.approx(expected)
+
+
+def test_elsewhere_the_slower_of_both_counts():
+    gpu = dataclasses.replace(profiles.toy(), platform=Platform.GPU)
+    assert time_of(elementwise(flops=1000, bytes_read=100), gpu) == pytest.approx(2e-6)
+    assert time_of(elementwise(flops=100, bytes_read=3000), gpu) == pytest.approx(4e-6)
+
+
+def test_half_the_peak_is_reached_at_the_half_efficiency_size():
+    def dot(m):
+        return Operation(kind=OperationKind.DOT, m=m, flops=10**9)
+
+    assert time_of(dot(10)) == pytest.approx(2.0, rel=1e-3)
+    assert time_of(dot(10**6)) == pytest.approx(1.0, rel=1e-3)
+    assert time_of(dot(1)) == pytest.approx(11.0, rel=1e-3)
+
+
+def test_only_large_buffers_are_fresh():
+    small = elementwise(bytes_written_fresh=999)
+    large = elementwise(bytes_written_fresh=1000)
+    assert time_of(small) == pytest.approx(999 / 5e8 + 1e-6)
+    assert time_of(large) == pytest.approx(1000 / 1e8 + 1e-6)
+    many = elementwise(bytes_written_fresh=9990, repeats=10)
+    assert time_of(many) == pytest.approx(9990 / 5e8 + 1e-5)
+    in_a_large_program = time_of(small, program_bytes=5000)
+    assert in_a_large_program == pytest.approx(999 / 1e8 + 1e-6)
+
+
+def test_no_more_than_the_peak_is_ever_fresh():
+    step = elementwise(bytes_written_fresh=2000)
+    work = Work(operations=(step,) * 10, peak_bytes=4000)
+    found = seconds(work, profiles.toy(), dtype="float32", precision=None)
+    assert found == pytest.approx(4000 / 1e8 + 16000 / 5e8 + 1e-5)
+
+
+def test_small_operations_run_on_one_core_and_large_ones_pay_for_splitting():
+    toy = profiles.toy()
+    launch = dataclasses.replace(
+        toy.launch, parallel_min_s=1e-6, parallel_overhead_s=1e-5
+    )
+    toy = dataclasses.replace(toy, launch=launch)
+    assert time_of(elementwise(bytes_read=100), toy) == pytest.approx(4e-7 + 1e-6)
+    assert time_of(elementwise(bytes_read=10000), toy) == pytest.approx(2.1e-5)
+
+
+def test_far_strides_read_slowly():
+    toy = profiles.toy()
+    far = Rate(
+        **{
+            **toy.rates[1].__dict__,
+            "kind": OperationKind.REDUCTION_MAJOR,
+            "far_stride_bytes": 4096,
+            "far_read_bytes_per_s": 1e7,
+        }
+    )
+    toy = dataclasses.replace(toy, rates=(*toy.rates, far))
+
+    def over(n):
+        operation = Operation(
+            kind=OperationKind.REDUCTION_MAJOR, n=n, k=100, bytes_read=400 * n
+        )
+        return time_of(operation, toy) / n
+
+    assert over(1024) > 50 * over(1023)
+
+
+def test_an_iteration_of_a_loop_costs_its_overhead():
+    loop = Operation(kind=OperationKind.LOOP, repeats=50)
+    assert time_of(loop) == pytest.approx(50 * 1e-7)
+
+
+@pytest.mark.parametrize("profile", available_profiles(), ids=lambda item: item.name)
+def test_whatever_a_profile_lacks_is_priced_by_rule_and_never_zero(profile):
+    dtypes = ("float32", "float64", "bfloat16", "complex64", "int8")
+    for kind, dtype, precision in itertools.product(
+        OperationKind, dtypes, (None, *PRECISIONS, "strange")
+    ):
+        operation = Operation(kind=kind, flops=10, bytes_read=10, repeats=2)
+        assert time_of(operation, profile, dtype=dtype, precision=precision) > 0
+
+
+def test_a_missing_type_runs_as_float32_slower_by_its_width():
+    operation = elementwise(flops=10**9)
+    one = time_of(operation)
+    assert time_of(operation, dtype="float64") == pytest.approx(2 * one, rel=1e-3)
+    assert time_of(operation, dtype="bfloat16") == pytest.approx(one)
+
+
+def test_more_exact_products_take_longer_on_a_tpu():
+    dot = Operation(kind=OperationKind.DOT, m=512, n=512, k=512, flops=2 * 512**3)
+    tpu = load_profile("tpu_v5e")
+    times = [time_of(dot, tpu, precision=precision) for precision in PRECISIONS]
+    assert times == sorted(times)
+    assert times[-1] > 2 * times[0]
+    assert time_of(dot, tpu, precision="exactest") == times[-1]
+
+
+def test_the_shipped_cpu_knows_what_matters():
+    cpu = load_profile("x86_64_cpu")
+
+    def per_flop(m, n, k, batch=1):
+        kind = OperationKind.DOT if batch == 1 else OperationKind.BATCHED_DOT
+        flops = 2 * batch * m * n * k
+        sizes = {"batch": batch, "m": m, "n": n, "k": k, "flops": flops}
+        moved = 4 * batch * (m * k + k * n)
+        operation = Operation(
+            kind=kind, bytes_read=moved, bytes_written_fresh=4 * batch * m * n, **sizes
+        )
+        return time_of(operation, cpu) / flops
+
+    assert per_flop(4, 4, 4, batch=5000) > 8 * per_flop(512, 512, 512)
+    assert per_flop(1, 512, 512) > 2 * per_flop(512, 512, 512)
+
+    def reduction(kind, n):
+        nbytes = 2**24
+        return time_of(
+            Operation(kind=kind, n=n, k=64, flops=nbytes // 4, bytes_read=nbytes), cpu
+        )
+
+    minor = reduction(OperationKind.REDUCTION_MINOR, 1)
+    assert reduction(OperationKind.REDUCTION_MAJOR, 2**16) > 4 * minor
+    written = 2**26
+    fresh = time_of(elementwise(bytes_written_fresh=written), cpu)
+    assert fresh > 3 * time_of(elementwise(bytes_written_reused=written), cpu)
