@@ -38,6 +38,7 @@ __all__ = [
     "equation_function",
     "evaluate",
     "has_derivative",
+    "is_traced",
     "new_variable",
     "primitives",
     "remat_p",
@@ -114,7 +115,9 @@ def equation_function(
     def apply(*operands: Any) -> list[Any]:
         by_variable = dict(
             zip(
-                [atom for atom in inputs if isinstance(atom, Var)], operands, strict=True
+                [atom for atom in inputs if isinstance(atom, Var)],
+                operands,
+                strict=True,
             )
         )
         return evaluate(closed, *(by_variable[variable] for variable in free))
@@ -159,3 +162,8 @@ def sub_jaxprs(parameters: dict[str, Any]) -> list[tuple[str, ClosedJaxpr]]:
 def has_derivative(primitive: Primitive) -> bool:
     """Says whether JAX has a forward-mode rule for a primitive."""
     return primitive in ad.primitive_jvps
+
+
+def is_traced(value: Any) -> bool:
+    """Says whether a value is known only while JAX traces a function."""
+    return isinstance(value, jax.core.Tracer)

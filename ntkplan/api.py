@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 
+from ntkplan._jax import is_traced
 from ntkplan.cost.device import available_profiles, load_profile, profile_for
 from ntkplan.cost.profile import DeviceProfile, Platform
 from ntkplan.emit.lower import Choice, lower
@@ -40,7 +41,7 @@ from ntkplan.plans import Plan, Signature, Symbolic, check_same_count, check_tre
 from ntkplan.trace.build import Predicate, build, shape_of, trace_body, tree_inputs
 from ntkplan.trace.coverage import prove_covered
 from ntkplan.trace.derivatives import check_differentiable
-from ntkplan.trace.examples import check_examples
+from ntkplan.trace.examples import Independent, check_examples
 from ntkplan.trace.layers import find_layers
 
 # How many examples the batch has in which the example axis is followed: a prime that
@@ -232,13 +233,13 @@ def _check_independent(
     structure = jax.tree.structure((params, x))
     arguments = [*leaves, *x_leaves]
     concrete = not any(
-        isinstance(item, jax.ShapeDtypeStruct | jax.core.Tracer) for item in arguments
+        isinstance(item, jax.ShapeDtypeStruct) or is_traced(item) for item in arguments
     )
 
     def flat(*arrays: Any) -> Any:
         return f(*jax.tree.unflatten(structure, arrays))
 
-    check_examples(
+    verdict = check_examples(
         body,
         data_inputs=range(len(leaves), len(arguments)),
         batch_axis=batch_axis,
@@ -247,6 +248,13 @@ def _check_independent(
         arguments=arguments if concrete else None,
         stacklevel=4,
     )
+    if isinstance(verdict, Independent) and (
+        verdict.merged_outputs or verdict.output_axes[0] not in (0, None)
+    ):
+        raise OutputError(
+            why="the first axis of what f returns does not count examples alone",
+            hint="return the example axis first, on its own",
+        )
 
 
 def _active_layers(layers: Sequence[Layer]) -> list[Layer]:
@@ -279,9 +287,7 @@ def _assemble(
     program = lower(
         problem.graph,
         [
-            Choice(
-                layer=layer, candidate=item.candidate, comments=comments(record)
-            )
+            Choice(layer=layer, candidate=item.candidate, comments=comments(record))
             for layer, item, record in zip(
                 active, decision.chosen, records, strict=True
             )
@@ -311,9 +317,13 @@ def _headline(f: Callable[..., Any], problem: Problem, n2: int | None) -> str:
     name = getattr(f, "__name__", type(f).__name__)
     name = "a lambda" if name == "<lambda>" else f"`{name}`"
     other = "x2 absent" if n2 is None else f"n2={n2}"
-    counts = "" if problem.spec.whole_batch else f", planned for n1={problem.n1}, {other}"
+    counts = (
+        "" if problem.spec.whole_batch else f", planned for n1={problem.n1}, {other}"
+    )
     kind = problem.spec.name.replace("axes", "partial").replace("_", " ")
-    return f"The {kind} neural tangent kernel of {name}, {problem.spec.describe()}{counts}"
+    return (
+        f"The {kind} neural tangent kernel of {name}, {problem.spec.describe()}{counts}"
+    )
 
 
 def _symbolic(
@@ -326,7 +336,9 @@ def _symbolic(
         if not item.pushed
     ]
     pushed = [
-        layer for layer, item in zip(layers, decision.chosen, strict=True) if item.pushed
+        layer
+        for layer, item in zip(layers, decision.chosen, strict=True)
+        if item.pushed
     ]
     shared = shared_work(problem, tapped, pushed, symbolic=True)
     return Symbolic(
@@ -342,4 +354,3 @@ def _symbolic(
         sweep=shared.sweep,
         push=shared.push,
     )
-

@@ -72,8 +72,10 @@ def _result(program: Program) -> list[str]:
         sizes = [str(size) for size in shape if size != "n"]
         order = _without_examples(shape, order)
         shaped = method(value, "reshape", *sizes) if sizes else value
-        value = shaped if order == sorted(order) else method(
-            shaped, "transpose", *map(str, order)
+        value = (
+            shaped
+            if order == sorted(order)
+            else method(shaped, "transpose", *map(str, order))
         )
         return [*lines, *statement("return ", value, WIDTH)]
     if len(shape) != len(labels):
@@ -222,7 +224,12 @@ def _pushed_result(program: Program) -> list[str]:
             else f"pairs = jax.tree.map(lambda a: jnp.moveaxis(a, {axis}, 0), (x1, x2))",
             "columns = jax.lax.map(lambda pair: at_example(pair[1], pair[0]), pairs)",
         ]
-        sizes = ["-1", str(spec.n_diagonal), str(spec.n_trace), *(str(spec.n_full),) * 2]
+        sizes = [
+            "-1",
+            str(spec.n_diagonal),
+            str(spec.n_trace),
+            *(str(spec.n_full),) * 2,
+        ]
         spec_text = "mdrpo->"
         wanted = {DIAGONAL: "d", EXAMPLES[0]: "m", FULL[0]: "o", FULL[1]: "p"}
     else:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
 
 from ntkplan._jax import Var
 from ntkplan.emit import names
+from ntkplan.emit.sharing import share
 from ntkplan.ir.graph import KernelGraph
 from ntkplan.ir.program import (
     Block,
@@ -56,7 +56,9 @@ def lower(
     leaf_names = names.leaf_names([leaf.path for leaf in graph.leaves])
     by_leaf = dict(zip([leaf.path for leaf in graph.leaves], leaf_names, strict=True))
     pushed = [c for c in choices if c.candidate.method is Method.NTK_VECTOR_PRODUCTS]
-    tapped = [c for c in choices if c.candidate.method is not Method.NTK_VECTOR_PRODUCTS]
+    tapped = [
+        c for c in choices if c.candidate.method is not Method.NTK_VECTOR_PRODUCTS
+    ]
     tracker = _Tracker(by_leaf)
     for choice in tapped:
         for stack in choice.layer.stacks:
@@ -69,7 +71,7 @@ def lower(
     }
     for choice in tapped:
         for stack in choice.layer.stacks:
-            if input_name("activations", stack, 0) in read:
+            if input_name("activations", stack.activations_id, 0) in read:
                 tracker.activations_of(graph, stack)
     return Program(
         title=title,
@@ -83,7 +85,7 @@ def lower(
         shifts=tuple(_shift(by_leaf, choice.layer) for choice in pushed),
         records=tuple(tracker.records.values()),
         cotangents=tuple(tracker.cotangents.values()),
-        blocks=tuple(_block(choice) for choice in tapped),
+        blocks=share(tuple(_block(choice) for choice in tapped), tracker.input_keys),
         pushed_comments=tuple(line for choice in pushed for line in choice.comments),
         kernel_labels=frame.kernel_labels,
         input_names=tracker.input_names,
@@ -119,26 +121,28 @@ class _Tracker:
     def __init__(self, by_leaf: dict[str, str]) -> None:
         self._by_leaf = by_leaf
         self.taps: dict[Var, Tap] = {}
-        self.records: dict[tuple[Any, ...], Record] = {}
-        self.cotangents: dict[tuple[Any, ...], Cotangent] = {}
+        self.records: dict[int, Record] = {}
+        self.cotangents: dict[int, Cotangent] = {}
         self.input_names: dict[str, str] = {}
+        self.input_keys: dict[str, str] = {}
 
     def cotangents_of(self, layer: Layer, stack: Stack) -> None:
         """Registers the taps of a stack and the array of its cotangents."""
         keys = tuple(self._tap(layer, use.tap) for use in stack.uses)
-        use = stack.first
-        shape = tuple(use.sizes[label] for label in use.value)
-        identity = (keys, shape)
-        if identity not in self.cotangents:
+        if stack.cotangents_id not in self.cotangents:
             taken = [item.key for item in self.cotangents.values()]
             wanted = keys[0] if len(keys) == 1 else names.layer_name(layer.leaf.path)
-            self.cotangents[identity] = Cotangent(
-                key=_free(wanted, taken), taps=keys, shape=shape
+            self.cotangents[stack.cotangents_id] = Cotangent(
+                key=_free(wanted, taken), taps=keys, shape=stack.value_shape
             )
-        key = self.cotangents[identity].key
+        key = self.cotangents[stack.cotangents_id].key
+        self._name("cotangents", stack.cotangents_id, key)
+
+    def _name(self, kind: str, array_id: int, key: str) -> None:
         for number in (0, 1):
-            name = input_name("cotangents", stack, number)
-            self.input_names[name] = f'cotangents{number + 1}["{key}"]'
+            name = input_name(kind, array_id, number)
+            self.input_names[name] = f'{kind}{number + 1}["{key}"]'
+            self.input_keys[name] = key
 
     def _tap(self, layer: Layer, variable: Var) -> str:
         if variable not in self.taps:
@@ -159,28 +163,23 @@ class _Tracker:
 
     def activations_of(self, graph: KernelGraph, stack: Stack) -> None:
         """Registers the record of a stack's data side."""
-        use = stack.first
-        variables = tuple(use.recorded for use in stack.uses if use.recorded is not None)
-        order = None if use.patches is None else use.patches.order
-        if order is None:
-            shape = tuple(use.sizes[label] for label in use.activations)
-        else:
-            shape = tuple(variables[0].aval.shape[axis] for axis in order)
+        variables = tuple(
+            use.recorded for use in stack.uses if use.recorded is not None
+        )
+        patches = stack.first.patches
+        order = None if patches is None else patches.order
         if order == tuple(range(len(order or ()))):
             order = None
-        identity = (variables, order, shape)
-        if identity not in self.records:
+        if stack.activations_id not in self.records:
             taken = [record.key for record in self.records.values()]
-            self.records[identity] = Record(
+            self.records[stack.activations_id] = Record(
                 key=_free(self._record_name(graph, variables), taken),
                 variables=variables,
                 order=order,
-                shape=shape,
+                shape=stack.recorded_shape,
             )
-        key = self.records[identity].key
-        for number in (0, 1):
-            name = input_name("activations", stack, number)
-            self.input_names[name] = f'activations{number + 1}["{key}"]'
+        key = self.records[stack.activations_id].key
+        self._name("activations", stack.activations_id, key)
 
     def _record_name(self, graph: KernelGraph, variables: Sequence[Var]) -> str:
         """Names a record by the input it is, or by the tap that it comes from."""
@@ -197,11 +196,11 @@ class _Tracker:
         }
         if not depths:
             return "inputs"
-        nearest = min(
-            depths, key=lambda tapped: len(graph.downstream((tapped,)))
-        )
-        return f"{self.taps[nearest].key}_act" if nearest is not variable else (
-            f"{self.taps[nearest].key}_out"
+        nearest = min(depths, key=lambda tapped: len(graph.downstream((tapped,))))
+        return (
+            f"{self.taps[nearest].key}_act"
+            if nearest is not variable
+            else (f"{self.taps[nearest].key}_out")
         )
 
 

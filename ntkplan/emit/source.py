@@ -187,7 +187,9 @@ def _forward_lines(program: Program, printed: PrintedBody) -> list[str]:
 
 def _forward_docstring(program: Program) -> list[str]:
     if program.records:
-        return [f'{INDENT}"""Outputs of one example, and what its layers were given."""']
+        return [
+            f'{INDENT}"""Outputs of one example, and what its layers were given."""'
+        ]
     return [f'{INDENT}"""Outputs of one example."""']
 
 
@@ -213,7 +215,11 @@ def _unpacking(program: Program, used: set[Var]) -> list[str]:
         if len(one_line) <= WIDTH:
             return [INDENT + one_line]
         return _indented(
-            ["(", *(f"{INDENT}{name}," for name in program.leaf_names), ") = (", ]
+            [
+                "(",
+                *(f"{INDENT}{name}," for name in program.leaf_names),
+                ") = (",
+            ]
             + [f"{INDENT}jax.tree.leaves(params)", ")"]
         )
     return [
@@ -263,8 +269,10 @@ def _one_record(record: Record, variable: Var, printed: PrintedBody) -> Expressi
         if value.text.endswith("[None]"):
             return atom(value.text.removesuffix("[None]"))
         return Expression(text=f"{value.text}[0]")
-    return method(value, "reshape", *map(str, record.shape)) if record.shape else method(
-        value, "reshape", "()"
+    return (
+        method(value, "reshape", *map(str, record.shape))
+        if record.shape
+        else method(value, "reshape", "()")
     )
 
 
@@ -323,7 +331,9 @@ def _pull_lines(program: Program) -> list[str]:
             shaped = method(shaped, "transpose", *map(str, (*order, rank)))
         lines += statement("basis = ", shaped, WIDTH)
         lines += statement(
-            "basis = ", method(atom("basis"), "reshape", *map(str, (*sizes, n_outputs))), WIDTH
+            "basis = ",
+            method(atom("basis"), "reshape", *map(str, (*sizes, n_outputs))),
+            WIDTH,
         )
         basis = atom("basis")
     mapped = "pull_back"

@@ -60,19 +60,18 @@ class BlockPrinter:
         Args:
             first: Whether `theta` is assigned, not added to.
         """
-        *head, last = self._block.statements
-        lines = [line for item in head for line in self._assign(item)]
-        results = list(self._block.results)
-        only = len(results) == 1 and results[0][0].name == last.target.name
-        if not only:
-            lines += self._assign(last)
-        for array, factor in results:
-            inline = only and list(array.labels) == list(self._kernel_labels)
-            if only and not inline:
-                lines += self._assign(last)
+        statements = list(self._block.statements)
+        inline = self._inlined()
+        lines = [
+            line
+            for item in statements
+            if item is not inline
+            for line in self._assign(item)
+        ]
+        for array, factor in self._block.results:
             value = (
-                self._expression(last)
-                if inline
+                self._expression(inline)
+                if inline is not None
                 else self._ordered(array, self._kernel_labels)
             )
             lines += statement(
@@ -80,6 +79,16 @@ class BlockPrinter:
             )
             first = False
         return lines
+
+    def _inlined(self) -> Statement | None:
+        """Returns the statement that may stand where its result is added, if any."""
+        if len(self._block.results) != 1 or not self._block.statements:
+            return None
+        last = self._block.statements[-1]
+        ((array, _),) = self._block.results
+        fits = list(array.labels) == list(self._kernel_labels)
+        alone = array.name == last.target.name and array.name not in self._block.shared
+        return last if fits and alone else None
 
     def _assign(self, item: Statement) -> list[str]:
         name = self._name(item.target)
@@ -89,14 +98,14 @@ class BlockPrinter:
         known = self._names.get(array.name)
         if known is not None:
             return known
-        if array.name.startswith("patches:"):
-            _, stack, side = array.name.split(":")
+        if array.name.startswith("windows:"):
+            _, number, side = array.name.split(":")
             cuts = {
                 item.target.name.split(":")[1]
                 for item in self._block.statements
-                if isinstance(item, Cut)
+                if isinstance(item, Cut) and item.target.name.startswith("windows:")
             }
-            suffix = f"_{sorted(cuts, key=int).index(stack)}" if len(cuts) > 1 else ""
+            suffix = f"_{sorted(cuts, key=int).index(number)}" if len(cuts) > 1 else ""
             return f"windows{int(side) + 1}{suffix}"
         return array.name
 
@@ -139,10 +148,12 @@ class BlockPrinter:
             stretched = [
                 self._stretched(array, target.labels) for array in (left, right)
             ]
-            if all(part is not None for part in stretched):
-                first, second = stretched
-                assert first is not None and second is not None
-                return binary("*", first, second)
+            names = [self._name(array) for array in (left, right)]
+            first, second = stretched
+            if first is not None and second is not None:
+                # Where both are stretched, an outer product reads better as an einsum.
+                if first.text in names or second.text in names:
+                    return binary("*", first, second)
         spec = (
             f"{self._spell(left.labels)},{self._spell(right.labels)}"
             f"->{self._spell(target.labels)}"
@@ -177,22 +188,22 @@ class BlockPrinter:
     def _cut(self, item: Cut) -> Expression:
         patches = item.patches
         source = atom(self._name(item.source))
-        arguments: dict[str, Expression] = {
-            "window": _integers(patches.window),
-            "strides": _integers(patches.strides),
-            "padding": sequence([_integers(pair) for pair in patches.padding]),
-        }
-        if set(patches.input_dilation) != {1}:
-            arguments["input_dilation"] = _integers(patches.input_dilation)
-        if set(patches.window_dilation) != {1}:
-            arguments["window_dilation"] = _integers(patches.window_dilation)
-        made = call("windows", source, **arguments)
-        kept = 2 if item.stacked else 1
-        shape = [
-            f"*{source.text}.shape[:{kept}]",
-            *(str(size) for size in item.shape),
+        arguments = [
+            _integers(patches.window),
+            _integers(patches.strides),
+            sequence([_integers(pair) for pair in patches.padding]),
         ]
-        return method(made, "reshape", *shape)
+        keywords: dict[str, Expression | str] = {}
+        if set(patches.input_dilation) != {1}:
+            keywords["input_dilation"] = _integers(patches.input_dilation)
+        if set(patches.window_dilation) != {1}:
+            keywords["window_dilation"] = _integers(patches.window_dilation)
+        made = call("windows", source, *arguments, **keywords)
+        if item.windows_shape == item.shape:
+            return made
+        kept = 2 if item.stacked else 1
+        sizes = map(str, item.shape)
+        return method(made, "reshape", f"*{source.text}.shape[:{kept}]", *sizes)
 
 
 def _integers(values: Sequence[int]) -> Expression:
@@ -211,7 +222,7 @@ def _letters(statements: Sequence[Statement]) -> dict[str, str]:
     for item in statements:
         for array in (*sources(item), item.target):
             labels.update(dict.fromkeys(array.labels))
-            if array.name.startswith(("activations:", "patches:")):
+            if array.name.startswith(("activations:", "windows")):
                 in_activations.update(array.labels)
             if array.name.startswith("cotangents:"):
                 in_cotangents.update(array.labels)
@@ -236,4 +247,3 @@ def _letters(statements: Sequence[Statement]) -> dict[str, str]:
         else:
             give(label, "yzqk")
     return letters
-

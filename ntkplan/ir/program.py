@@ -50,12 +50,22 @@ class Reduce:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Cut:
-    """`target = windows of source`, example axis first (and one for stacked uses)."""
+    """`target = windows of source`, example axis first.
+
+    Attributes:
+        target: The windows.
+        source: What they are cut from.
+        patches: How.
+        stacked: Whether a second axis counts uses.
+        windows_shape: Shape of what is cut, the leading axes left out.
+        shape: The same without axes of length one, products of axes split.
+    """
 
     target: Array
     source: Array
     patches: Patches
     stacked: bool
+    windows_shape: tuple[int, ...]
     shape: tuple[int, ...]
 
 
@@ -128,11 +138,13 @@ class Block:
         comments: What stands above it.
         statements: What it computes.
         results: Arrays that are added to the kernel, with their factors.
+        shared: Names of arrays that other blocks read too.
     """
 
     comments: tuple[str, ...]
     statements: tuple[Statement, ...]
     results: tuple[tuple[Array, float], ...]
+    shared: frozenset[str] = frozenset()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)

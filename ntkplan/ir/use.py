@@ -90,17 +90,37 @@ class Stack:
     """Uses of one form; with more than one, they share a further position axis.
 
     Attributes:
-        number: Which stack of the model it is.
         uses: The uses, in the order of their equations.
+        cotangents_id: Number of the array of cotangents; stacks of several leaves that
+            share their taps share it.
+        activations_id: Number of the array of activations, likewise; -1 for none.
     """
 
-    number: int
     uses: tuple[Use, ...]
+    cotangents_id: int = -1
+    activations_id: int = -1
 
     @property
     def first(self) -> Use:
         """The use that stands for the form of all."""
         return self.uses[0]
+
+    @property
+    def value_shape(self) -> tuple[int, ...]:
+        """Shape of one use's cotangent, one axis for every label."""
+        return tuple(self.first.sizes[label] for label in self.first.value)
+
+    @property
+    def recorded_shape(self) -> tuple[int, ...]:
+        """Shape of one use's recorded activations.
+
+        Before windows are cut: batch (unless of length one), spatial axes, features.
+        """
+        use = self.first
+        if use.patches is None or use.recorded is None:
+            return tuple(use.sizes[label] for label in use.activations)
+        shape = tuple(use.recorded.aval.shape[axis] for axis in use.patches.order)
+        return shape[1:] if shape[0] == 1 else shape
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)

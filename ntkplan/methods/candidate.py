@@ -13,6 +13,7 @@ from ntkplan.cost.symbols import Size
 from ntkplan.cost.work import Operation, OperationKind, Work
 from ntkplan.ir.program import Array, Contract, Cut, Reduce, Statement, Sum
 from ntkplan.methods.contraction import contract_operations, reduce_operation
+from ntkplan.methods.sharing import Key, keys
 
 
 class Method(enum.StrEnum):
@@ -35,6 +36,9 @@ class Candidate:
         results: Arrays that are added to the kernel, and their factors.
         work: Work of the statements for two different batches.
         symmetric_work: Work where `x2` is absent, so that one side stands for both.
+        parts: For every statement its key and how many of the operations in `work` are
+            its own. Operations that are left over add the results to the kernel.
+        symmetric_parts: Likewise, of `symmetric_work`.
     """
 
     method: Method
@@ -43,6 +47,8 @@ class Candidate:
     results: tuple[tuple[Array, float], ...]
     work: Work
     symmetric_work: Work
+    parts: tuple[tuple[Key, int], ...] = ()
+    symmetric_parts: tuple[tuple[Key, int], ...] = ()
 
 
 def sides(statements: Sequence[Statement]) -> Iterator[frozenset[int]]:
@@ -81,36 +87,33 @@ def candidate(
 ) -> Candidate:
     """Prices statements and makes a candidate of them."""
     both = list(statements)
-    one = [
-        statement
-        for statement, depends in zip(both, sides(both), strict=True)
-        if depends != frozenset((1,))
+    counted = [
+        (key, statement_operations(statement, sizes, itemsize))
+        for key, statement in zip(keys(both), both, strict=True)
     ]
+    needed = [depends != frozenset((1,)) for depends in sides(both)]
+    one = [statement for statement, kept in zip(both, needed, strict=True) if kept]
+    counted_one = [item for item, kept in zip(counted, needed, strict=True) if kept]
+    added = tuple(_accumulation(array, sizes, itemsize) for array, _ in results)
+
+    def work(
+        chosen: Sequence[Statement], parts: Sequence[tuple[Key, tuple[Operation, ...]]]
+    ) -> Work:
+        operations = (operation for _, many in parts for operation in many)
+        return Work(
+            operations=(*operations, *added),
+            peak_bytes=_peak_bytes(chosen, results, sizes, itemsize),
+        )
+
     return Candidate(
         method=method,
         order=order,
         statements=tuple(both),
         results=tuple(results),
-        work=_work(both, results, sizes, itemsize),
-        symmetric_work=_work(one, results, sizes, itemsize),
-    )
-
-
-def _work(
-    statements: Sequence[Statement],
-    results: Sequence[tuple[Array, float]],
-    sizes: Mapping[str, Size],
-    itemsize: int,
-) -> Work:
-    operations: list[Operation] = []
-    for statement in statements:
-        operations += statement_operations(statement, sizes, itemsize)
-    operations += [
-        _accumulation(array, sizes, itemsize) for array, _ in results
-    ]
-    return Work(
-        operations=tuple(operations),
-        peak_bytes=_peak_bytes(statements, results, sizes, itemsize),
+        work=work(both, counted),
+        symmetric_work=work(one, counted_one),
+        parts=tuple((key, len(many)) for key, many in counted),
+        symmetric_parts=tuple((key, len(many)) for key, many in counted_one),
     )
 
 
@@ -178,4 +181,6 @@ def _peak_bytes(
         alive = {name: size for name, size in alive.items() if last_read[name] > number}
     if not peaks:
         return 0
-    return sympy.Max(*dict.fromkeys(peaks), evaluate=False) if len(peaks) > 1 else peaks[0]
+    return (
+        sympy.Max(*dict.fromkeys(peaks), evaluate=False) if len(peaks) > 1 else peaks[0]
+    )

@@ -163,9 +163,7 @@ def contract_operations(
     def count(labels: Sequence[str]) -> Size:
         return math.prod((sizes[label] for label in labels), start=1)
 
-    n_left, n_right, n_target = (
-        count(array.labels) for array in (left, right, target)
-    )
+    n_left, n_right, n_target = (count(array.labels) for array in (left, right, target))
     if not summed:
         return (
             Operation(
@@ -208,7 +206,10 @@ def contract_operations(
 
 
 def _is_matrix(
-    labels: Sequence[str], batch: Sequence[str], free: Sequence[str], summed: Sequence[str]
+    labels: Sequence[str],
+    batch: Sequence[str],
+    free: Sequence[str],
+    summed: Sequence[str],
 ) -> bool:
     """Says whether an array is a batch of matrices as it lies in memory."""
     return list(labels) in (

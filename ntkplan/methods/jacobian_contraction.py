@@ -71,4 +71,3 @@ def _jacobian(
     target = Array(name=name, labels=kept)
     statements.append(Sum(target=target, terms=tuple(terms), factors=tuple(factors)))
     return target
-

@@ -114,7 +114,7 @@ def side(layer: Layer, stack: Stack, number: int, shared: Frame) -> Side:
 
     example = shared.examples(number)
     cotangents = Array(
-        name=input_name("cotangents", stack, number),
+        name=input_name("cotangents", stack.cotangents_id, number),
         labels=(example, *shared.basis(number), *many, *private(use.value)),
     )
     if use.recorded is None:
@@ -122,10 +122,14 @@ def side(layer: Layer, stack: Stack, number: int, shared: Frame) -> Side:
             cotangents=cotangents, recorded=None, activations=None, factor=use.factor
         )
     labels = (example, *many, *private(use.activations))
-    recorded = Array(name=input_name("activations", stack, number), labels=labels)
+    recorded = Array(
+        name=input_name("activations", stack.activations_id, number), labels=labels
+    )
     activations = recorded
     if use.patches is not None:
-        activations = Array(name=f"patches:{stack.number}:{number}", labels=labels)
+        activations = Array(
+            name=input_name("windows", stack.activations_id, number), labels=labels
+        )
     return Side(
         cotangents=cotangents,
         recorded=recorded,
@@ -134,15 +138,15 @@ def side(layer: Layer, stack: Stack, number: int, shared: Frame) -> Side:
     )
 
 
-def input_name(kind: str, stack: Stack, number: int) -> str:
+def input_name(kind: str, array_id: int, number: int) -> str:
     """Names an array that the kernel function is given; the emitter renames it.
 
     Args:
-        kind: `cotangents` or `activations`.
-        stack: The uses it belongs to.
+        kind: `cotangents`, `activations` or `windows`.
+        array_id: Which of that kind.
         number: 0 for `x1`, 1 for `x2`.
     """
-    return f"{kind}:{stack.number}:{number}"
+    return f"{kind}:{array_id}:{number}"
 
 
 def label_sizes(layer: Layer, shared: Frame) -> dict[str, Size]:

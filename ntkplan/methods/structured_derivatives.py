@@ -40,7 +40,8 @@ def _orders() -> list[Tree]:
     return [
         tree
         for tree in trees(("C1", "A1", "A2", "C2"))
-        if isinstance(tree, tuple) and {members(tree[0]), members(tree[1])} != _JACOBIANS
+        if isinstance(tree, tuple)
+        and {members(tree[0]), members(tree[1])} != _JACOBIANS
     ]
 
 
@@ -96,7 +97,8 @@ def _pair(
     if pruned is None or not _connected(pruned, arrays):
         return None
     many = len(layer.stacks) > 1
-    suffix = f"_{stacks[0].number}_{stacks[1].number}" if many else ""
+    numbers = [layer.stacks.index(stack) for stack in stacks]
+    suffix = f"_{numbers[0]}_{numbers[1]}" if many else ""
     lowered = lower(pruned, arrays, frame.kernel_labels, suffix)
     statements += lowered.statements
     results.append((lowered.result, factor))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ntkplan.errors import InternalError
 from ntkplan.ir.program import Cut, Statement
-from ntkplan.ir.use import Stack
+from ntkplan.ir.use import Patches, Stack
 from ntkplan.methods.network import Side
 
 
@@ -21,6 +21,20 @@ def cut_windows(stack: Stack, side: Side, statements: list[Statement]) -> None:
             source=side.recorded,
             patches=use.patches,
             stacked=len(stack.uses) > 1,
+            windows_shape=_windows_shape(stack.recorded_shape, use.patches),
             shape=tuple(use.sizes[label] for label in use.activations),
         )
     )
+
+
+def _windows_shape(recorded: tuple[int, ...], patches: Patches) -> tuple[int, ...]:
+    """Returns `[batch, *positions, *window, features]`, the batch where there is one."""
+    n_spatial = len(patches.window)
+    *batch, features = (*recorded[: -n_spatial - 1], recorded[-1])
+    positions = []
+    for axis, size in enumerate(recorded[-n_spatial - 1 : -1]):
+        low, high = patches.padding[axis]
+        span = (patches.window[axis] - 1) * patches.window_dilation[axis] + 1
+        length = (size - 1) * patches.input_dilation[axis] + 1 + low + high
+        positions.append((length - span) // patches.strides[axis] + 1)
+    return (*batch, *positions, *patches.window, features)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import cast
 
 from ntkplan.cost.symbols import evaluate
@@ -12,9 +12,27 @@ from ntkplan.errors import MethodNotApplicableError
 from ntkplan.ir.use import Layer
 from ntkplan.methods.candidate import Candidate, Method
 from ntkplan.methods.network import Frame
+from ntkplan.methods.sharing import Key
 from ntkplan.methods.table import METHODS
 from ntkplan.planner.request import MethodRequest
 from ntkplan.planner.shared import Problem
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Part:
+    """One statement of a candidate, priced.
+
+    Attributes:
+        key: Equal for statements that compute the same array.
+        seconds: Its time on the problem's device.
+        flops: Its floating-point operations.
+        bytes_moved: Bytes that it reads and writes.
+    """
+
+    key: Key
+    seconds: float
+    flops: float
+    bytes_moved: float
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -24,15 +42,32 @@ class Priced:
     Attributes:
         candidate: The candidate.
         work: Its work at the problem's sizes.
-        seconds: Its time on the problem's device; 0 for a pushed leaf, whose work is
-            shared.
+        parts: Its statements, and last the addition of the results to the kernel.
         allowed: Whether the user allows it.
     """
 
     candidate: Candidate
     work: Work
-    seconds: float
+    parts: tuple[Part, ...]
     allowed: bool
+
+    @property
+    def seconds(self) -> float:
+        """Its time if it shares nothing; 0 for a pushed leaf, whose work is shared."""
+        return sum(part.seconds for part in self.parts)
+
+    @property
+    def keys(self) -> frozenset[Key]:
+        """Keys of its statements."""
+        return frozenset(part.key for part in self.parts if part.key)
+
+    def own(self, computed: Container[Key]) -> tuple[Part, ...]:
+        """Returns what is left to do where some statements are computed anyway."""
+        return tuple(part for part in self.parts if part.key not in computed)
+
+    def marginal_seconds(self, computed: Container[Key]) -> float:
+        """Returns its time where some statements are computed anyway."""
+        return sum(part.seconds for part in self.own(computed))
 
     @property
     def pushed(self) -> bool:
@@ -60,26 +95,42 @@ def price(
         for candidate in candidates
     ]
     numbers = iter(
-        evaluate(
-            works, n1=problem.n1, n2=problem.n2, n_outputs=problem.spec.n_basis
-        )
+        evaluate(works, n1=problem.n1, n2=problem.n2, n_outputs=problem.spec.n_basis)
     )
     result: list[tuple[Priced, ...]] = []
     for layer, candidates in zip(layers, made, strict=True):
         allowed = _allowed(layer, candidates, request)
         priced = []
         for candidate in candidates:
-            work = next(numbers)
             priced.append(
-                Priced(
-                    candidate=candidate,
-                    work=work,
-                    seconds=0.0 if not work.operations else problem.seconds(work),
-                    allowed=candidate.method in allowed,
-                )
+                _priced(candidate, next(numbers), problem, candidate.method in allowed)
             )
         result.append(tuple(sorted(priced, key=lambda item: item.seconds)))
     return result
+
+
+def _priced(
+    candidate: Candidate, work: Work, problem: Problem, allowed: bool
+) -> Priced:
+    counts = candidate.symmetric_parts if problem.symmetric else candidate.parts
+    pending = list(work.operations)
+
+    def take(key: Key, count: int) -> Part:
+        taken = dataclasses.replace(work, operations=tuple(pending[:count]))
+        del pending[:count]
+        return Part(
+            key=key,
+            seconds=problem.seconds(taken),
+            flops=float(cast(float, taken.flops)),
+            bytes_moved=float(
+                cast(float, taken.bytes_read) + cast(float, taken.bytes_written)
+            ),
+        )
+
+    parts = [take(key, count) for key, count in counts]
+    if pending:
+        parts.append(take((), len(pending)))
+    return Priced(candidate=candidate, work=work, parts=tuple(parts), allowed=allowed)
 
 
 def _candidates(layer: Layer, frame: Frame, itemsize: int) -> list[Candidate]:
@@ -113,5 +164,8 @@ def _allowed(
         else 'Ask for kernel="sum_of_logits", or take one of ' + ", ".join(present)
     )
     raise MethodNotApplicableError(
-        method=", ".join(wanted), path=path or "(the whole of params)", why=why, hint=hint
+        method=", ".join(wanted),
+        path=path or "(the whole of params)",
+        why=why,
+        hint=hint,
     )

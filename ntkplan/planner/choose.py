@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import cast
 
 from ntkplan.errors import MemoryLimitError
 from ntkplan.ir.plan import PlanCost
 from ntkplan.ir.use import Layer
-from ntkplan.planner.candidates import Priced
+from ntkplan.methods.sharing import Key
+from ntkplan.planner.candidates import Part, Priced
 from ntkplan.planner.shared import Problem, SharedWork, shared_work
 
 # Leaves whose own part is among the most expensive are also tried one by one.
@@ -25,11 +27,13 @@ class Decision:
 
     Attributes:
         chosen: One candidate for every layer.
+        parts: What each adds to the work, given those before it.
         shared: What they share.
         cost: Of the whole.
     """
 
     chosen: tuple[Priced, ...]
+    parts: tuple[tuple[Part, ...], ...]
     shared: SharedWork
     cost: PlanCost
 
@@ -43,8 +47,8 @@ def choose(
     """Chooses the cheapest set that fits the memory limit.
 
     Tapped leaves share one sweep and pushed leaves one push forward, so divisions of the
-    leaves are compared as wholes. Given a division, every tapped leaf takes its own best
-    candidate. The divisions tried are: none pushed, all pushed, the first so many pushed,
+    leaves are compared as wholes. Given a division, every tapped leaf takes its best
+    candidate, given what the others compute anyway. The divisions tried are: none pushed, all pushed, the first so many pushed,
     and each of the most expensive leaves pushed, alone and on top of the best so far.
 
     Raises:
@@ -104,9 +108,7 @@ def _divisions(
     yield forced
     if must_push_or_tap or able:
         yield able
-    by_depth = sorted(
-        able, key=lambda number: layers[number].stacks[0].first.equation
-    )
+    by_depth = sorted(able, key=lambda number: layers[number].stacks[0].first.equation)
     step = max(1, len(by_depth) // _PREFIXES)
     for count in range(step, len(by_depth), step):
         yield forced | frozenset(by_depth[:count])
@@ -117,7 +119,11 @@ def _most_expensive(
 ) -> list[int]:
     def own(number: int) -> float:
         return min(
-            (item.seconds for item in priced[number] if item.allowed and not item.pushed),
+            (
+                item.seconds
+                for item in priced[number]
+                if item.allowed and not item.pushed
+            ),
             default=0.0,
         )
 
@@ -141,50 +147,83 @@ def _decide(
         [layer for number, layer in enumerate(layers) if number not in pushed],
         [layer for number, layer in enumerate(layers) if number in pushed],
     )
-    chosen: list[Priced] = []
+    fitting: list[list[Priced]] = []
     least = max(shared.resident_bytes, shared.sweep_bytes)
     for number, items in enumerate(priced):
         options = [
-            item
-            for item in items
-            if item.allowed and item.pushed == (number in pushed)
+            item for item in items if item.allowed and item.pushed == (number in pushed)
         ]
         if not options:
             return None, float("inf")
         smallest = min(item.peak_bytes for item in options)
         least = max(least, shared.resident_bytes + smallest)
-        fitting = [
+        fits = [
             item
             for item in options
             if shared.resident_bytes + item.peak_bytes <= limit_bytes
         ]
-        chosen.append((fitting or options)[0])
+        fitting.append(fits)
     if least > limit_bytes:
         return None, least
+    chosen = _descend(fitting)
+    parts = _own_parts(chosen)
     return (
         Decision(
             chosen=tuple(chosen),
+            parts=parts,
             shared=shared,
-            cost=_cost(problem, chosen, shared, limit_bytes),
+            cost=_cost(problem, chosen, parts, shared, limit_bytes),
         ),
         least,
     )
 
 
+def _descend(options: Sequence[Sequence[Priced]]) -> list[Priced]:
+    """Takes for every leaf its best option, given what the others compute anyway.
+
+    Starts from each leaf's own best and improves one leaf at a time until nothing
+    changes; the time falls with every change.
+    """
+    chosen = [items[0] for items in options]
+    users = Counter(key for item in chosen for key in item.keys)
+    changed = True
+    while changed:
+        changed = False
+        for number, items in enumerate(options):
+            users.subtract(chosen[number].keys)
+            computed = {key for key, count in users.items() if count > 0}
+            current = chosen[number].marginal_seconds(computed)
+            best = min(items, key=lambda item: item.marginal_seconds(computed))
+            if best.marginal_seconds(computed) < current * (1 - 1e-9):
+                chosen[number], changed = best, True
+            users.update(chosen[number].keys)
+    return chosen
+
+
+def _own_parts(chosen: Sequence[Priced]) -> tuple[tuple[Part, ...], ...]:
+    """Returns what each candidate adds to the work, given those before it."""
+    computed: set[Key] = set()
+    found: list[tuple[Part, ...]] = []
+    for item in chosen:
+        found.append(item.own(computed))
+        computed.update(item.keys)
+    return tuple(found)
+
+
 def _cost(
     problem: Problem,
     chosen: Sequence[Priced],
+    parts: Sequence[Sequence[Part]],
     shared: SharedWork,
     limit_bytes: float,
 ) -> PlanCost:
     forward = problem.seconds(shared.forward)
     sweep = problem.seconds(shared.sweep)
-    contraction = sum(item.seconds for item in chosen)
+    own = [part for many in parts for part in many]
+    contraction = sum(part.seconds for part in own)
     loops = cast(float, shared.loops)
-    push = (
-        problem.seconds(shared.push) + problem.profile.launch.loop_overhead_s * loops
-    )
-    works = [shared.forward, shared.sweep, shared.push, *(item.work for item in chosen)]
+    push = problem.seconds(shared.push) + problem.profile.launch.loop_overhead_s * loops
+    works = [shared.forward, shared.sweep, shared.push]
     call = problem.profile.launch.call_overhead_s
     return PlanCost(
         seconds=call + forward + sweep + contraction + push,
@@ -192,13 +231,15 @@ def _cost(
         sweep_seconds=sweep,
         contraction_seconds=contraction,
         push_seconds=push,
-        flops=float(sum(cast(float, work.flops) for work in works)),
+        flops=float(sum(cast(float, work.flops) for work in works))
+        + sum(part.flops for part in own),
         bytes_moved=float(
             sum(
                 cast(float, work.bytes_read) + cast(float, work.bytes_written)
                 for work in works
             )
-        ),
+        )
+        + sum(part.bytes_moved for part in own),
         peak_bytes=max(
             shared.sweep_bytes,
             *(shared.resident_bytes + item.peak_bytes for item in chosen),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
-from collections.abc import Sequence
-from typing import cast
+from collections.abc import Container, Sequence
 
 from rich import box
 from rich.console import Console
@@ -15,6 +15,7 @@ from ntkplan.errors import readable_bytes
 from ntkplan.ir.plan import Alternative, LayerPlan, PlanCost
 from ntkplan.ir.use import Layer
 from ntkplan.methods.candidate import Method
+from ntkplan.methods.sharing import Key
 from ntkplan.planner.candidates import Priced
 from ntkplan.planner.choose import Decision
 from ntkplan.planner.request import MethodRequest
@@ -29,15 +30,46 @@ def layer_plans(
     request: MethodRequest,
     limit_bytes: float,
 ) -> tuple[LayerPlan, ...]:
-    """Records what was chosen for every leaf, and why."""
-    pushed = [
-        number for number, item in enumerate(decision.chosen) if item.pushed
-    ]
-    share = decision.cost.push_seconds / len(pushed) if pushed else 0.0
-    return tuple(
-        _layer_plan(layer, items, chosen, decision, request, limit_bytes, share)
-        for layer, items, chosen in zip(layers, priced, decision.chosen, strict=True)
+    """Records what was chosen for every leaf, and why.
+
+    A leaf's figures are what it adds, given the leaves before it: what they compute
+    anyway costs it nothing.
+    """
+    n_pushed = sum(item.pushed for item in decision.chosen)
+    recorder = _Recorder(
+        resident_bytes=decision.shared.resident_bytes,
+        limit_bytes=limit_bytes,
+        push_share_s=decision.cost.push_seconds / n_pushed if n_pushed else 0.0,
     )
+    computed: set[Key] = set()
+    plans: list[LayerPlan] = []
+    for layer, items, chosen in zip(layers, priced, decision.chosen, strict=True):
+        plans.append(_layer_plan(layer, items, chosen, request, recorder, computed))
+        computed.update(chosen.keys)
+    return tuple(plans)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Recorder:
+    """Turns priced candidates into records."""
+
+    resident_bytes: float
+    limit_bytes: float
+    push_share_s: float
+
+    def record(self, item: Priced, computed: Container[Key]) -> Alternative:
+        parts = item.own(computed)
+        return Alternative(
+            method=item.candidate.method.value,
+            order=item.candidate.order,
+            seconds=self.push_share_s
+            if item.pushed
+            else sum(part.seconds for part in parts),
+            flops=sum(part.flops for part in parts),
+            bytes_moved=sum(part.bytes_moved for part in parts),
+            peak_bytes=item.peak_bytes,
+            feasible=self.resident_bytes + item.peak_bytes <= self.limit_bytes,
+        )
 
 
 def idle_plan(layer: Layer) -> LayerPlan:
@@ -67,45 +99,38 @@ def _layer_plan(
     layer: Layer,
     items: Sequence[Priced],
     chosen: Priced,
-    decision: Decision,
     request: MethodRequest,
-    limit_bytes: float,
-    push_share_s: float,
+    recorder: _Recorder,
+    computed: Container[Key],
 ) -> LayerPlan:
-    resident = decision.shared.resident_bytes
-
-    def record(item: Priced) -> Alternative:
-        return Alternative(
-            method=item.candidate.method.value,
-            order=item.candidate.order,
-            seconds=push_share_s if item.pushed else item.seconds,
-            flops=float(cast(float, item.work.flops)),
-            bytes_moved=float(
-                cast(float, item.work.bytes_read) + cast(float, item.work.bytes_written)
-            ),
-            peak_bytes=item.peak_bytes,
-            feasible=resident + item.peak_bytes <= limit_bytes,
-        )
-
+    record = recorder.record(chosen, computed)
     others = [
-        item for item in items if item is not chosen and item.allowed and not item.pushed
+        recorder.record(item, computed)
+        for item in items
+        if item is not chosen and item.allowed and not item.pushed
     ]
-    runner_up = record(others[0]) if others else None
-    rules = tuple(dict.fromkeys(stack.first.rule for stack in layer.stacks))
+    runner_up = min(others, key=lambda item: item.seconds, default=None)
+    alternatives = (recorder.record(item, computed) for item in items)
+    shares = any(key in computed for key in chosen.keys)
     return LayerPlan(
         path=layer.leaf.path,
         shape=layer.leaf.shape,
-        rules=rules,
+        rules=tuple(dict.fromkeys(stack.first.rule for stack in layer.stacks)),
         n_uses=sum(len(stack.uses) for stack in layer.stacks),
-        chosen=record(chosen),
+        chosen=record,
         runner_up=runner_up,
-        why=_why(layer, record(chosen), runner_up, request),
-        alternatives=tuple(record(item) for item in items),
+        why=_why(layer, record, runner_up, request, shares=shares),
+        alternatives=tuple(sorted(alternatives, key=lambda item: item.seconds)),
     )
 
 
 def _why(
-    layer: Layer, chosen: Alternative, runner_up: Alternative | None, request: MethodRequest
+    layer: Layer,
+    chosen: Alternative,
+    runner_up: Alternative | None,
+    request: MethodRequest,
+    *,
+    shares: bool,
 ) -> str:
     parts: list[str] = []
     allowed, forced = request.of(layer.leaf.path)
@@ -115,6 +140,8 @@ def _why(
         parts.append("forced by methods=")
     elif len(allowed) < len(Method):
         parts.append(f"methods= allows {', '.join(allowed)}")
+    if shares:
+        parts.append("shares products with leaves above")
     if chosen.method == Method.NTK_VECTOR_PRODUCTS.value:
         parts.append("shares one push forward with the other pushed leaves")
     elif runner_up is not None and chosen.seconds > 0:
@@ -122,10 +149,16 @@ def _why(
         if ratio >= 1.005:
             parts.append(f"{ratio:.3g} times faster than the runner-up")
         elif ratio <= 0.995:
-            parts.append("the faster runner-up does not fit the memory limit")
+            parts.append(_why_slower(runner_up))
         else:
             parts.append("as fast as the runner-up")
     return "; ".join(parts) or "the only candidate"
+
+
+def _why_slower(runner_up: Alternative) -> str:
+    if not runner_up.feasible:
+        return "the faster runner-up does not fit the memory limit"
+    return "leaves below share its products, so that all together are faster"
 
 
 def table(

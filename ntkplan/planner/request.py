@@ -52,9 +52,7 @@ def parse_methods(
     names = [methods] if isinstance(methods, str) else list(methods)
     if not names:
         raise UnknownOptionError(option="methods", value=[], known=tuple(every))
-    return MethodRequest(
-        allowed=tuple(_method(name) for name in names), forced=()
-    )
+    return MethodRequest(allowed=tuple(_method(name) for name in names), forced=())
 
 
 def _method(name: str) -> Method:

@@ -104,9 +104,7 @@ def shared_work(
     sweep = Work()
     active = _active(graph, taps)
     if taps:
-        sweep = sweep_work(
-            equations, active, n=counts.points, n_outputs=counts.basis
-        )
+        sweep = sweep_work(equations, active, n=counts.points, n_outputs=counts.basis)
     push, loops = Work(), 0
     if pushed:
         push, loops = _push(problem, [layer.leaf.variable for layer in pushed], counts)
@@ -121,7 +119,10 @@ def shared_work(
         sweep_bytes=resident
         + itemsize
         * problem.n_points
-        * (2 * largest * problem.spec.n_basis + sum(_entries(variable) for variable in active)),
+        * (
+            2 * largest * problem.spec.n_basis
+            + sum(_entries(variable) for variable in active)
+        ),
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import math
 from collections.abc import Sequence
 
@@ -36,16 +35,28 @@ def find_layers(graph: KernelGraph) -> tuple[Layer, ...]:
 
 
 def _numbered(layers: Sequence[Layer]) -> tuple[Layer, ...]:
-    """Counts the stacks of all layers."""
-    numbers = itertools.count()
-    return tuple(
-        dataclasses.replace(
-            layer,
-            stacks=tuple(
-                dataclasses.replace(stack, number=next(numbers))
-                for stack in layer.stacks
+    """Numbers the arrays that stacks need, so that equal ones are computed once."""
+    cotangents: dict[object, int] = {}
+    activations: dict[object, int] = {}
+
+    def numbered(stack: Stack) -> Stack:
+        taps = tuple(use.tap for use in stack.uses)
+        recorded = tuple(use.recorded for use in stack.uses)
+        patches = stack.first.patches
+        order = None if patches is None else patches.order
+        data = (recorded, order, stack.recorded_shape)
+        return dataclasses.replace(
+            stack,
+            cotangents_id=cotangents.setdefault(
+                (taps, stack.value_shape), len(cotangents)
             ),
+            activations_id=-1
+            if stack.first.recorded is None
+            else activations.setdefault(data, len(activations)),
         )
+
+    return tuple(
+        dataclasses.replace(layer, stacks=tuple(map(numbered, layer.stacks)))
         for layer in layers
     )
 
@@ -82,7 +93,7 @@ def opaque_layer(leaf: Leaf, reason: str) -> Layer:
         sizes=sizes,
         factor=1.0,
     )
-    return Layer(leaf=leaf, stacks=(Stack(number=-1, uses=(use,)),), opaque=reason)
+    return Layer(leaf=leaf, stacks=(Stack(uses=(use,)),), opaque=reason)
 
 
 def _find_uses(graph: KernelGraph, leaf: Leaf) -> list[Use] | _Uncovered:
@@ -142,7 +153,10 @@ def _use(
 
     def flat(groups: Sequence[Sequence[str]]) -> tuple[str, ...]:
         return tuple(
-            _label(part) for group in groups for label in group for part in labels[label]
+            _label(part)
+            for group in groups
+            for label in group
+            for part in labels[label]
         )
 
     return Use(
@@ -202,7 +216,9 @@ def _substitution(
     return parts, sizes
 
 
-def _split_atoms(atoms: Sequence[Atom], sizes: Sequence[int], position: int) -> list[Atom]:
+def _split_atoms(
+    atoms: Sequence[Atom], sizes: Sequence[int], position: int
+) -> list[Atom]:
     """Splits the atoms of one axis so that they have the given sizes.
 
     A piece of a broadcast axis is told apart from others by a stride that counts
@@ -266,4 +282,4 @@ def _stacked(uses: Sequence[Use]) -> tuple[Stack, ...]:
     groups: dict[tuple[object, ...], list[Use]] = {}
     for use in uses:
         groups.setdefault((*use.form, use.tap.aval.shape), []).append(use)
-    return tuple(Stack(number=-1, uses=tuple(group)) for group in groups.values())
+    return tuple(Stack(uses=tuple(group)) for group in groups.values())

@@ -1,0 +1,52 @@
+"""Statements of several leaves that compute the same array.
+
+A weight and its bias share their cotangents, query and key their activations. What
+they contract alike need be computed once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ntkplan.ir.program import Array, Contract, Cut, Reduce, Statement, Sum
+
+Key = tuple[object, ...]
+"""Equal for statements that compute the same array, whatever it is called."""
+
+
+def keys(statements: Sequence[Statement]) -> tuple[Key, ...]:
+    """Returns a key for every statement of one leaf.
+
+    A key holds what is computed from which inputs, down to the arrays that the kernel
+    function is given, so that keys of different leaves may be compared.
+    """
+    known: dict[str, Key] = {}
+    found: list[Key] = []
+    for statement in statements:
+        key = _key(statement, known)
+        known[statement.target.name] = key
+        found.append(key)
+    return tuple(found)
+
+
+def _key(statement: Statement, known: Mapping[str, Key]) -> Key:
+    letters: dict[str, int] = {}
+
+    def spelled(array: Array) -> tuple[int, ...]:
+        return tuple(letters.setdefault(label, len(letters)) for label in array.labels)
+
+    def operand(array: Array) -> Key:
+        return (known.get(array.name, (array.name,)), spelled(array))
+
+    match statement:
+        case Contract():
+            left, right = operand(statement.left), operand(statement.right)
+            return ("contract", left, right, spelled(statement.target))
+        case Reduce():
+            source = operand(statement.source)
+            return ("reduce", source, spelled(statement.target))
+        case Cut():
+            return ("cut", statement.source.name, statement.patches, statement.shape)
+        case Sum():
+            terms = tuple(operand(term) for term in statement.terms)
+            return ("sum", terms, statement.factors, spelled(statement.target))
