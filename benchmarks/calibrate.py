@@ -368,8 +368,8 @@ def main() -> None:
     arguments = parser.parse_args()
     if jax.devices()[0].platform != "cpu":
         parser.error("this calibration measures CPUs; set JAX_PLATFORMS=cpu")
-    with jax.enable_x64(True):
-        profile = calibrate(arguments.name, arguments.rounds, arguments.budget_s)
+    jax.config.update("jax_enable_x64", True)
+    profile = calibrate(arguments.name, arguments.rounds, arguments.budget_s)
     save_profile(profile, arguments.out)
     print(report(profile))
     print(f"wrote {arguments.out}")
