@@ -11,8 +11,9 @@ from typing import Any
 
 import jax
 from jax._src import source_info_util
-from jax._src.ad_util import stop_gradient_p
 from jax._src.ad_checkpoint import remat_p
+from jax._src.ad_util import stop_gradient_p
+from jax._src.core import Tracer
 from jax._src.interpreters import ad
 from jax.extend import core
 from jax.extend.core import (
@@ -34,6 +35,8 @@ __all__ = [
     "Primitive",
     "SourceLocation",
     "Var",
+    "array_dtype",
+    "array_shape",
     "call_primitives",
     "equation_function",
     "evaluate",
@@ -166,4 +169,16 @@ def has_derivative(primitive: Primitive) -> bool:
 
 def is_traced(value: Any) -> bool:
     """Says whether a value is known only while JAX traces a function."""
-    return isinstance(value, jax.core.Tracer)
+    return isinstance(value, Tracer)
+
+
+def array_shape(atom: Var | Literal) -> tuple[int, ...]:
+    """Returns the shape of a variable or a literal."""
+    aval: Any = atom.aval
+    return tuple(aval.shape)
+
+
+def array_dtype(atom: Var | Literal) -> Any:
+    """Returns the data type of a variable or a literal."""
+    aval: Any = atom.aval
+    return aval.dtype

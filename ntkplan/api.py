@@ -72,8 +72,8 @@ def plan(
     """Plans the empirical neural tangent kernel of a model.
 
     Args:
-        f: The model, `f(params, x)`, with an example axis on its input and, first, on its
-            output. Close over everything else: rng keys, flags, frozen arrays.
+        f: The model, `f(params, x)`, with an example axis on its input and, first, on
+            its output. Close over everything else: rng keys, flags, frozen arrays.
         params: A tree of arrays or of `jax.ShapeDtypeStruct`.
         x1: Examples: an array or a tree of arrays, or of `jax.ShapeDtypeStruct`.
         x2: Other examples, or None for the kernel of `x1` with itself.
@@ -84,13 +84,13 @@ def plan(
         diagonal_axes: Output axes that stand once. Not together with `kernel`.
         pairs: `all`, or `matched` for example i of `x1` with example i of `x2` only.
         wrt: Says of a leaf, by path and value, whether to differentiate by it.
-        batch_axis: The example axis of every array of `x1`; None where examples interact,
-            for the kernel of the batch as a whole.
+        batch_axis: The example axis of every array of `x1`; None where examples
+            interact, for the kernel of the batch as a whole.
         device: A device profile, its name or file; None for where JAX runs.
         memory_limit: Bytes, or text such as `8GiB`; None for what the device has.
         precision: `jax.lax.Precision` of every contraction of the kernel.
-        methods: Names of the methods allowed, or patterns of paths, each with the name of
-            the method that is forced on the leaves it fits.
+        methods: Names of the methods allowed, or patterns of paths, each with the name
+            of the method that is forced on the leaves it fits.
 
     Returns:
         The plan. `print` it, `compile` it, `save` it.
@@ -196,7 +196,7 @@ def _memory_limit(limit: int | float | str | None, profile: DeviceProfile) -> fl
 
 
 def _precision(precision: Any, profile: DeviceProfile) -> str | None:
-    """Small eigenvalues do not survive fast matrix units, so exactness is the default."""
+    """Is exact by default: small eigenvalues do not survive fast matrix units."""
     parsed = parse_precision(precision)
     if parsed is None and profile.platform is not Platform.CPU:
         return "highest"
@@ -261,7 +261,7 @@ def _active_layers(layers: Sequence[Layer]) -> list[Layer]:
     active = [layer for layer in layers if not layer.idle]
     if not active:
         raise OutputError(
-            why="it depends on no leaf that is differentiated, so that the kernel is zero",
+            why="it depends on no leaf that is differentiated: the kernel is zero",
             hint="check that f uses its first argument, and what wrt= leaves in",
         )
     return active

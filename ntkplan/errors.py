@@ -163,8 +163,8 @@ class NoExampleAxisError(NtkPlanError):
         """Builds the message from the array's shape."""
         super().__init__(
             f"an array of x has the shape {list(shape)}, without an axis {batch_axis} "
-            "that counts examples.\nGive every array of x an example axis, name it with "
-            "batch_axis=, and close over arrays that all examples share."
+            "that counts examples.\nGive every array of x an example axis, name it "
+            "with batch_axis=, and close over arrays that all examples share."
         )
 
 
@@ -201,8 +201,8 @@ class MemoryLimitError(NtkPlanError):
             f"the kernel needs at least {readable_bytes(least_bytes)} "
             f"({least_bytes} bytes) at once, and memory_limit is "
             f"{readable_bytes(limit_bytes)}.\nRaise memory_limit to at least "
-            f'"{readable_bytes(least_bytes)}", or plan for fewer examples at a time and '
-            "put the kernel together with ntkplan.kernel_in_tiles."
+            f'"{readable_bytes(least_bytes)}", or plan for fewer examples at a time '
+            "and put the kernel together with ntkplan.kernel_in_tiles."
         )
         self.limit_bytes, self.least_bytes = limit_bytes, least_bytes
 

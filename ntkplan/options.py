@@ -125,7 +125,7 @@ def _axes(name: str, axes: Axes, rank: int, offset: int) -> tuple[int, ...]:
         if positive == 0:
             raise ConflictingOptionsError(
                 what=f"{name} names axis {axis}, which counts examples",
-                hint='Use pairs="matched" for the kernel of each example with one other',
+                hint='Use pairs="matched" for the kernel of matched examples',
             )
         found.append(positive - offset)
     if len(set(found)) != len(found):
@@ -205,7 +205,7 @@ def count_examples(name: str, x: Any, batch_axis: int | None) -> int:
                 what=f"the number of examples in {place}",
                 got=count,
                 wanted=first,
-                hint="Every array of x holds the same examples; close over other arrays",
+                hint="Every array of x holds the examples; close over other arrays",
             )
     if first == 0:
         raise MismatchedInputsError(

@@ -13,7 +13,7 @@ import numpy
 
 from ntkplan.cost.profile import DeviceProfile
 from ntkplan.cost.work import Work
-from ntkplan.emit.load import load
+from ntkplan.emit.load import load, save_constants
 from ntkplan.emit.source import Module
 from ntkplan.errors import MismatchedInputsError, UnknownOptionError, UnprintableError
 from ntkplan.ir.kernel import KernelSpec
@@ -56,9 +56,7 @@ class Symbolic:
     def total(self) -> Work:
         """All of it; the peak is that of the parts, not of the whole."""
         parts = (self.forward, self.sweep, self.push, *self.layers.values())
-        return Work(
-            operations=tuple(op for part in parts for op in part.operations)
-        )
+        return Work(operations=tuple(op for part in parts for op in part.operations))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -123,8 +121,8 @@ class Plan:
     def save(self, path: str | Path) -> Path:
         """Writes the emitted module, which imports only JAX.
 
-        Arrays that the model closed over and that are too large for the text are written
-        beside it, as `.npz`.
+        Arrays that the model closed over and that are too large for the text are
+        written beside it, as `.npz`.
 
         Args:
             path: Where to; a file that is there is replaced.
@@ -144,16 +142,14 @@ class Plan:
             )
         target = Path(path)
         target.write_text(self.module.text, encoding="utf-8")
-        if self.module.constants:
-            constants = {k: numpy.asarray(v) for k, v in self.module.constants.items()}
-            numpy.savez(target.with_suffix(".npz"), **constants)
+        save_constants(self.module.constants, target)
         return target
 
     def compile(self) -> Kernel:
         """Returns the kernel function, `kernel(params, x1, x2=None)`.
 
-        It is plain JAX: safe under `jit`, `grad` and `vmap`. Numbers of examples are free
-        at run time.
+        It is plain JAX: safe under `jit`, `grad` and `vmap`. Numbers of examples are
+        free at run time.
         """
         namespace = load(
             self.module.text,
@@ -174,6 +170,22 @@ class Kernel:
 
     plan: Plan
     function: Callable[..., jax.Array]
+
+    @property
+    def output_pairs(self) -> tuple[tuple[int, int], ...]:
+        """Axes of the kernel that stand for one output axis of the model, in pairs."""
+        axis = 1 if self.plan.spec.matched else 2
+        pairs: list[tuple[int, int]] = []
+        spec = self.plan.spec
+        if spec.sums_logits:
+            return ()
+        for output_axis in range(len(spec.output_shape)):
+            if output_axis in spec.full_axes:
+                pairs.append((axis, axis + 1))
+                axis += 2
+            elif output_axis in spec.diagonal_axes:
+                axis += 1
+        return tuple(pairs)
 
     def __call__(self, params: Any, x1: Any, x2: Any = None) -> jax.Array:
         """Computes the kernel.
@@ -242,9 +254,7 @@ def check_same_count(x1: Any, x2: Any, batch_axis: int) -> None:
     Raises:
         MismatchedInputsError: They do not.
     """
-    counts = [
-        numpy.shape(jax.tree.leaves(x)[0])[batch_axis] for x in (x1, x2)
-    ]
+    counts = [numpy.shape(jax.tree.leaves(x)[0])[batch_axis] for x in (x1, x2)]
     if counts[0] != counts[1]:
         raise MismatchedInputsError(
             what='the number of examples in x2 with pairs="matched"',

@@ -1,1 +1,1 @@
-"""emit"""
+"""From a choice to the source text of a kernel."""

@@ -117,7 +117,7 @@ def print_body(
         variable: array_value(text, aval_of(variable))
         for variable, text in zip(body.inputs, input_names, strict=True)
     }
-    writer = _write(body, plan, module, frozenset(), WIDTH, inputs)
+    writer = _write(body, plan, module, module.outside, WIDTH, inputs)
     names = {
         variable: writer.values[variable].expression.text
         for variable in dict.fromkeys([*keep, *outputs])

@@ -99,8 +99,8 @@ def _expanded(
     """Splits the basis axes of `theta` into output axes, and says how to order them.
 
     Returns:
-        The shape of `theta` with one axis for every output axis (`"n"` for examples), and
-        the permutation that leads to the kernel's own order.
+        The shape of `theta` with one axis for every output axis (`"n"` for examples),
+        and the permutation that leads to the kernel's own order.
     """
     shape: list[int | str] = []
     axes: list[tuple[str, int]] = []
@@ -145,8 +145,8 @@ def _without_examples(shape: Sequence[int | str], order: Sequence[int]) -> list[
 def pushed_lines(program: Program) -> list[str]:
     """Prints the NTK-vector products of all pushed leaves together.
 
-    For one example of x2 the rows of the basis are pulled back to tangents of the leaves,
-    and each tangent is pushed forward at every example of x1.
+    For one example of x2 the rows of the basis are pulled back to tangents of the
+    leaves, and each tangent is pushed forward at every example of x1.
     """
     spec = program.spec
     dtype = f"jnp.{program.graph.output.dtype}"
@@ -217,11 +217,9 @@ def _pushed_result(program: Program) -> list[str]:
     spec = program.spec
     axis = 0 if spec.whole_batch else program.batch_axis
     if spec.matched:
-        moved = "pair" if axis == 0 else None
+        move = f"jax.tree.map(lambda a: jnp.moveaxis(a, {axis}, 0), (x1, x2))"
         lines = [
-            "pairs = (x1, x2)"
-            if moved
-            else f"pairs = jax.tree.map(lambda a: jnp.moveaxis(a, {axis}, 0), (x1, x2))",
+            f"pairs = {move if axis else '(x1, x2)'}",
             "columns = jax.lax.map(lambda pair: at_example(pair[1], pair[0]), pairs)",
         ]
         sizes = [

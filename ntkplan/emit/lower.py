@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from ntkplan._jax import Var
+from ntkplan._jax import Var, array_dtype, array_shape
 from ntkplan.emit import names
 from ntkplan.emit.sharing import share
 from ntkplan.ir.graph import KernelGraph
@@ -156,8 +156,8 @@ class _Tracker:
             self.taps[variable] = Tap(
                 key=_free(name, taken),
                 variable=variable,
-                shape=_squeezed(variable.aval.shape),
-                dtype=str(variable.aval.dtype),
+                shape=_squeezed(array_shape(variable)),
+                dtype=str(array_dtype(variable)),
             )
         return self.taps[variable].key
 

@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ntkplan._jax import Var
+from ntkplan._jax import Var, array_dtype, array_shape
 from ntkplan.emit.body import PrintedBody, print_body
 from ntkplan.emit.expression import INDENT, Expression, atom, call, method, statement
 from ntkplan.emit.expression import sequence as bracketed
@@ -93,8 +93,10 @@ def _docstring(program: Program) -> str:
 
 def _imports(program: Program, printed: PrintedBody, *, cuts: bool) -> str:
     body = "\n".join((*printed.lines, *printed.helpers))
-    lines = ["import itertools", ""] if cuts else []
-    lines += ["import jax", "import jax.numpy as jnp"]
+    lines = ["import itertools"] if cuts else []
+    if printed.constants:
+        lines.append("import pathlib")
+    lines += ["", "import jax", "import jax.numpy as jnp"][not lines :]
     if printed.constants:
         lines.append("import numpy")
     if "lax." in body.replace("jax.lax.", ""):
@@ -106,7 +108,8 @@ def _constant_sections(printed: PrintedBody) -> list[str]:
     if not printed.constants:
         return []
     names = sorted(printed.constants)
-    lines = ["", *(f'{name} = CONSTANTS["{name}"]' for name in names)]
+    lines = ["", 'CONSTANTS = numpy.load(pathlib.Path(__file__).with_suffix(".npz"))']
+    lines += [f'{name} = CONSTANTS["{name}"]' for name in names]
     return ["\n".join(lines)]
 
 
@@ -151,7 +154,7 @@ def _print_forward(program: Program) -> PrintedBody:
 
 def _tap_text(tap: Tap, source: str) -> str:
     text = f'{source}["{tap.key}"]'
-    shape = tap.variable.aval.shape
+    shape = array_shape(tap.variable)
     if tuple(shape) == tap.shape:
         return text
     if tuple(shape) == (1, *tap.shape):
@@ -218,9 +221,8 @@ def _unpacking(program: Program, used: set[Var]) -> list[str]:
             [
                 "(",
                 *(f"{INDENT}{name}," for name in program.leaf_names),
-                ") = (",
+                ") = jax.tree.leaves(params)",
             ]
-            + [f"{INDENT}jax.tree.leaves(params)", ")"]
         )
     return [
         f"{INDENT}{name} = params{leaf.access}"
@@ -246,7 +248,7 @@ def _output_expression(program: Program, printed: PrintedBody) -> Expression:
 def _value(printed: PrintedBody, variable: Any) -> Expression:
     if isinstance(variable, Var):
         return atom(printed.names[variable])
-    dtype = variable.aval.dtype
+    dtype = array_dtype(variable)
     return atom(f"jnp.asarray({variable.val}, {str(dtype)!r})".replace("'", '"'))
 
 
@@ -259,7 +261,7 @@ def _record_expression(record: Record, printed: PrintedBody) -> Expression:
 
 def _one_record(record: Record, variable: Var, printed: PrintedBody) -> Expression:
     value = atom(printed.names[variable])
-    shape = tuple(variable.aval.shape)
+    shape = tuple(array_shape(variable))
     if record.order is not None:
         value = method(value, "transpose", *map(str, record.order))
         shape = tuple(shape[axis] for axis in record.order)
@@ -343,7 +345,7 @@ def _pull_lines(program: Program) -> list[str]:
 
 
 def _cotangent_table(program: Program) -> list[str]:
-    """Prints cotangents as the labels count their axes, stacked where uses share a form."""
+    """Prints cotangents with one axis for each label, stacked for several uses."""
     spec = program.spec
     lead = [size for size in (spec.n_diagonal, spec.n_trace, spec.n_full) if size > 1]
     if spec.sums_logits:

@@ -150,10 +150,9 @@ class BlockPrinter:
             ]
             names = [self._name(array) for array in (left, right)]
             first, second = stretched
-            if first is not None and second is not None:
-                # Where both are stretched, an outer product reads better as an einsum.
-                if first.text in names or second.text in names:
-                    return binary("*", first, second)
+            # Where both are stretched, an outer product reads better as an einsum.
+            if first and second and {first.text, second.text} & set(names):
+                return binary("*", first, second)
         spec = (
             f"{self._spell(left.labels)},{self._spell(right.labels)}"
             f"->{self._spell(target.labels)}"

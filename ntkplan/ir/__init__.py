@@ -1,1 +1,1 @@
-"""ir"""
+"""Frozen records of graphs, uses, kernels, plans and programs."""

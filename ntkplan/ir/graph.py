@@ -75,6 +75,12 @@ class KernelGraph:
     output: Output
     graph: networkx.DiGraph
 
+    @property
+    def shared_variables(self) -> tuple[Var, ...]:
+        """Inputs and constants that are the same for every example."""
+        constants = tuple(variable for variable, _ in self.body.constants)
+        return (*(leaf.variable for leaf in self.leaves), *constants)
+
     def consumers(self, variable: Var) -> list[tuple[int, int]]:
         """Returns (equation number, operand number) for every read of a variable."""
         if variable not in self.graph:
@@ -94,7 +100,7 @@ class KernelGraph:
         return any(atom is variable for atom in self.body.outputs)
 
     def downstream(self, variables: Iterable[Var]) -> frozenset[Var]:
-        """Returns the variables that depend on any of the given ones, these included."""
+        """Returns what depends on any of the given variables, these included."""
         found: set[Any] = set()
         pending = [variable for variable in variables if variable in self.graph]
         while pending:
@@ -105,7 +111,7 @@ class KernelGraph:
         return frozenset(node for node in found if isinstance(node, Var))
 
     def upstream(self, variables: Iterable[Var]) -> frozenset[Var]:
-        """Returns the variables that any of the given ones depends on, these included."""
+        """Returns what any of the given variables depends on, these included."""
         found: set[Any] = set()
         pending = [variable for variable in variables if variable in self.graph]
         while pending:

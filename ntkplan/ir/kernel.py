@@ -76,8 +76,6 @@ class KernelSpec:
 
     def describe(self) -> str:
         """Returns the kernel's shape in words, as `[n1, n2, 10, 10]`."""
-        if self.whole_batch:
-            examples = []
-        else:
-            examples = ["n"] if self.matched else ["n1", "n2"]
+        pairs = ["n"] if self.matched else ["n1", "n2"]
+        examples = [] if self.whole_batch else pairs
         return "[" + ", ".join([*examples, *map(str, self.result_axes)]) + "]"

@@ -1,4 +1,4 @@
-"""Records of a plan: what was chosen for every leaf, and what it is estimated to cost."""
+"""Records of a plan: what was chosen for every leaf, and its estimated cost."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
-from ntkplan._jax import Var
+from ntkplan._jax import Var, array_shape
 from ntkplan.ir.graph import Leaf
 
 
@@ -119,7 +119,7 @@ class Stack:
         use = self.first
         if use.patches is None or use.recorded is None:
             return tuple(use.sizes[label] for label in use.activations)
-        shape = tuple(use.recorded.aval.shape[axis] for axis in use.patches.order)
+        shape = tuple(array_shape(use.recorded)[axis] for axis in use.patches.order)
         return shape[1:] if shape[0] == 1 else shape
 
 

@@ -1,1 +1,1 @@
-"""methods"""
+"""Ways to contract one leaf, with the work that each takes."""

@@ -1,8 +1,8 @@
 """NTK-vector products: pull a basis vector back at x2, push its tangent forward at x1.
 
 Novak, Sohl-Dickstein, Schoenholz 2022, "Fast Finite Width Neural Tangent Kernel",
-section 3.2. All leaves that are computed so share one push forward, whose work belongs to
-the set and not to a leaf; the planner adds it.
+section 3.2. All leaves that are computed so share one push forward, whose work belongs
+to the set and not to a leaf; the planner adds it.
 """
 
 from __future__ import annotations

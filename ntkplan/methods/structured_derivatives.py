@@ -1,7 +1,8 @@
 """Structured derivatives: every contraction order but the one that forms both J.
 
 Novak, Sohl-Dickstein, Schoenholz 2022, "Fast Finite Width Neural Tangent Kernel",
-section 3.3 and appendix: the four arrays C1, A1, A2, C2 contracted in the cheapest order.
+section 3.3 and appendix: the four arrays C1, A1, A2, C2 contracted in the cheapest
+    order.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Sum of logits: one vector, ones / sqrt(O), in place of the output basis.
 
-Mohamadi, Bae, Sutherland 2023, "A Fast, Well-Founded Approximation to the Empirical Neural
-Tangent Kernel". It is exact for the kernel of (1 / sqrt O) sum_o f_o and an approximation
-of any other, so it applies to that kernel alone.
+Mohamadi, Bae, Sutherland 2023, "A Fast, Well-Founded Approximation to the Empirical
+Neural Tangent Kernel". It is exact for the kernel of (1 / sqrt O) sum_o f_o and an
+approximation of any other, so it applies to that kernel alone.
 """
 
 from __future__ import annotations

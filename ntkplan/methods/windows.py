@@ -9,7 +9,7 @@ from ntkplan.methods.network import Side
 
 
 def cut_windows(stack: Stack, side: Side, statements: list[Statement]) -> None:
-    """Adds the statement that cuts a side's windows, where its rule asks for windows."""
+    """Adds the statement that cuts a side's windows, where its rule asks for it."""
     use = stack.first
     if use.patches is None:
         return
@@ -28,7 +28,7 @@ def cut_windows(stack: Stack, side: Side, statements: list[Statement]) -> None:
 
 
 def _windows_shape(recorded: tuple[int, ...], patches: Patches) -> tuple[int, ...]:
-    """Returns `[batch, *positions, *window, features]`, the batch where there is one."""
+    """Returns `[batch, *positions, *window, features]`, batch where there is one."""
     n_spatial = len(patches.window)
     *batch, features = (*recorded[: -n_spatial - 1], recorded[-1])
     positions = []

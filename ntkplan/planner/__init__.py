@@ -1,1 +1,1 @@
-"""planner"""
+"""From candidates to a choice, and the choice in words."""

@@ -147,7 +147,8 @@ def _allowed(
     """Returns the methods that a leaf may have.
 
     Where methods are named for the whole model, an opaque leaf, which has no structure,
-    falls back to its Jacobian; where one is forced on the leaf itself, that is an error.
+    falls back to its Jacobian; where one is forced on the leaf itself, that is an
+        error.
     """
     path = layer.leaf.path
     wanted, forced = request.of(path)

@@ -46,10 +46,11 @@ def choose(
 ) -> Decision:
     """Chooses the cheapest set that fits the memory limit.
 
-    Tapped leaves share one sweep and pushed leaves one push forward, so divisions of the
-    leaves are compared as wholes. Given a division, every tapped leaf takes its best
-    candidate, given what the others compute anyway. The divisions tried are: none pushed, all pushed, the first so many pushed,
-    and each of the most expensive leaves pushed, alone and on top of the best so far.
+    Tapped leaves share one sweep and pushed leaves one push forward, so divisions of
+    the leaves are compared as wholes. Given a division, every tapped leaf takes its
+    best candidate, given what the others compute anyway. The divisions tried are: none
+    pushed, all pushed, the first so many pushed, and each of the most expensive leaves
+    pushed, alone and on top of the best so far.
 
     Raises:
         MemoryLimitError: No set fits; the message says the least that would.

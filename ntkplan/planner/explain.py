@@ -168,7 +168,7 @@ def table(
     headline: str,
     notes: Sequence[str],
 ) -> str:
-    """Writes a plan as the table that `print(plan)` shows, the same on every terminal."""
+    """Writes the table that `print(plan)` shows, the same on every terminal."""
     rows = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for name in ("leaf", "shape", "method", "order"):
         rows.add_column(name, overflow="fold")

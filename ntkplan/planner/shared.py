@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy
 
-from ntkplan._jax import Var
+from ntkplan._jax import Var, array_shape
 from ntkplan.cost import symbols
 from ntkplan.cost.formulas import seconds
 from ntkplan.cost.profile import DeviceProfile
@@ -97,10 +97,10 @@ def shared_work(
             sizes. Bytes stay numbers.
     """
     graph, itemsize = problem.graph, problem.itemsize
-    equations = graph.body.equations
+    equations, given = graph.body.equations, graph.shared_variables
     counts = _Counts.of(problem, symbolic=symbolic)
     taps = list(dict.fromkeys(tap for layer in tapped for tap in layer.taps))
-    forward = forward_work(equations, n=counts.points, itemsize=itemsize)
+    forward = forward_work(equations, n=counts.points, itemsize=itemsize, shared=given)
     sweep = Work()
     active = _active(graph, taps)
     if taps:
@@ -156,16 +156,19 @@ class _Counts:
 def _push(
     problem: Problem, leaves: Sequence[Var], counts: _Counts
 ) -> tuple[Work, Size]:
-    """Counts NTK-vector products: one column for each example and basis vector of x2."""
+    """Counts NTK-vector products, a column for each example and basis vector."""
     equations, itemsize = problem.graph.body.equations, problem.itemsize
+    given = problem.graph.shared_variables
     active = _active(problem.graph, leaves)
     columns = counts.n2 * counts.basis
     points = 1 if problem.spec.matched else counts.n1
     parts = (
-        forward_work(equations, n=counts.n2, itemsize=itemsize),
-        sweep_work(equations, active, n=counts.n2, n_outputs=counts.basis),
-        forward_work(equations, n=points * columns, itemsize=itemsize),
-        push_work(equations, active, n=points, columns=columns),
+        forward_work(equations, n=counts.n2, itemsize=itemsize, shared=given),
+        sweep_work(
+            equations, active, n=counts.n2, n_outputs=counts.basis, shared=given
+        ),
+        forward_work(equations, n=points * columns, itemsize=itemsize, shared=given),
+        push_work(equations, active, n=points, columns=columns, shared=given),
     )
     operations = tuple(operation for part in parts for operation in part.operations)
     return Work(operations=operations, peak_bytes=0), columns
@@ -195,4 +198,4 @@ def _resident_bytes(
 
 
 def _entries(variable: Var) -> int:
-    return math.prod(variable.aval.shape)
+    return math.prod(array_shape(variable))

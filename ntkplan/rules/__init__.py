@@ -1,1 +1,1 @@
-"""rules"""
+"""What primitives do, in labels and in counts."""

@@ -1,7 +1,8 @@
 """Where the axes of a leaf are after a linear, data-free prefix.
 
-A leaf's axis may be split by a reshape. Its pieces are atoms: `Atom(axis, stride, size)`
-is the piece of leaf axis `axis` that runs over `size` steps of `stride` entries each.
+A leaf's axis may be split by a reshape. Its pieces are atoms: `Atom(axis, stride,
+size)` is the piece of leaf axis `axis` that runs over `size` steps of `stride` entries
+each.
 """
 
 from __future__ import annotations
@@ -75,8 +76,8 @@ def broadcast(
 ) -> AxisMap:
     """Returns the map after `broadcast_in_dim`.
 
-    A new axis longer than one gets an atom of its own, with axis -1, since the leaf does
-    not vary along it.
+    A new axis longer than one gets an atom of its own, with axis -1, since the leaf
+    does not vary along it.
     """
     axes: list[AxisAtoms] = [
         (Atom(axis=-1, stride=1, size=size),) if size > 1 else () for size in shape
@@ -98,7 +99,7 @@ def reshaped(axis_map: AxisMap, shape: Sequence[int]) -> AxisMap | None:
                 return None
             atom = pending.pop(0)
             inner = math.gcd(atom.size, size) if atom.size > size else atom.size
-            if atom.size > size and inner != size or size % inner:
+            if (atom.size > size and inner != size) or size % inner:
                 return None
             if atom.size > inner:
                 outer = dataclasses.replace(

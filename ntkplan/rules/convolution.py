@@ -7,6 +7,7 @@ A convolution is a matrix product of windows of its input with the kernel: value
 
 from __future__ import annotations
 
+from ntkplan._jax import array_shape
 from ntkplan.ir.equation import Equation
 from ntkplan.ir.use import Patches
 from ntkplan.rules.labelling import AxisLabels, Labelling
@@ -26,12 +27,12 @@ def convolution(equation: Equation, operand: int) -> Labelling | None:
     )
     (value,) = equation.outputs
     n_spatial = len(kernel_spec) - 2
-    window = tuple(kernel.aval.shape[axis] for axis in kernel_spec[2:])
-    n_in = kernel.aval.shape[kernel_spec[1]]
-    sizes = {"batch": image.aval.shape[image_spec[0]], "groups": groups, "in": n_in}
-    sizes["out"] = kernel.aval.shape[kernel_spec[0]] // groups
+    window = tuple(array_shape(kernel)[axis] for axis in kernel_spec[2:])
+    n_in = array_shape(kernel)[kernel_spec[1]]
+    sizes = {"batch": array_shape(image)[image_spec[0]], "groups": groups, "in": n_in}
+    sizes["out"] = array_shape(kernel)[kernel_spec[0]] // groups
     for number in range(n_spatial):
-        sizes[f"position{number}"] = value.aval.shape[value_spec[2 + number]]
+        sizes[f"position{number}"] = array_shape(value)[value_spec[2 + number]]
         sizes[f"window{number}"] = window[number]
     positions = tuple((f"position{number}",) for number in range(n_spatial))
     windows = tuple((f"window{number}",) for number in range(n_spatial))

@@ -39,8 +39,6 @@ class Labelling:
     factor: float = 1.0
 
 
-
-
 def entrywise_axes(
     operand: Sequence[int], value: Sequence[int]
 ) -> tuple[AxisLabels, ...]:

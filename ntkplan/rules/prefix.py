@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 import numpy
 
-from ntkplan._jax import Literal, Primitive, primitives
+from ntkplan._jax import Literal, Primitive, array_dtype, array_shape, primitives
 from ntkplan.ir.equation import Equation
 from ntkplan.rules import axes
 from ntkplan.rules.axes import AxisMap
@@ -22,23 +22,23 @@ def _transpose(equation: Equation, operand: int, axis_map: AxisMap) -> AxisMap |
 def _reshape(equation: Equation, operand: int, axis_map: AxisMap) -> AxisMap | None:
     if equation.parameters.get("dimensions") is not None:
         return None
-    return axes.reshaped(axis_map, equation.outputs[0].aval.shape)
+    return axes.reshaped(axis_map, array_shape(equation.outputs[0]))
 
 
 def _squeeze(equation: Equation, operand: int, axis_map: AxisMap) -> AxisMap | None:
-    return axes.reshaped(axis_map, equation.outputs[0].aval.shape)
+    return axes.reshaped(axis_map, array_shape(equation.outputs[0]))
 
 
 def _broadcast(equation: Equation, operand: int, axis_map: AxisMap) -> AxisMap | None:
     return axes.broadcast(
         axis_map,
-        equation.outputs[0].aval.shape,
+        array_shape(equation.outputs[0]),
         equation.parameters["broadcast_dimensions"],
     )
 
 
 def _cast(equation: Equation, operand: int, axis_map: AxisMap) -> AxisMap | None:
-    target = equation.outputs[0].aval.dtype
+    target = array_dtype(equation.outputs[0])
     return axis_map if numpy.dtype(target).kind in "fV" else None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ntkplan._jax import Literal
+from ntkplan._jax import Literal, array_shape
 from ntkplan.ir.equation import Equation
 from ntkplan.rules.labelling import Labelling, entrywise_axes
 
@@ -22,13 +22,13 @@ def dot_general(equation: Equation, operand: int) -> Labelling:
                 labels[side][axes[side]] = f"{name}{number}"
     free: list[list[str]] = [[], []]
     for side, name in ((operand, "out"), (other, "position")):
-        for axis in range(equation.inputs[side].aval.ndim):
+        for axis in range(len(array_shape(equation.inputs[side]))):
             if axis not in labels[side]:
                 labels[side][axis] = f"{name}{len(free[side])}"
                 free[side].append(labels[side][axis])
     batch = [f"batch{number}" for number in range(len(batched[0]))]
     sizes = {
-        label: equation.inputs[side].aval.shape[axis]
+        label: array_shape(equation.inputs[side])[axis]
         for side in (0, 1)
         for axis, label in labels[side].items()
     }
@@ -48,15 +48,15 @@ def dot_general(equation: Equation, operand: int) -> Labelling:
 
 def multiply(equation: Equation, operand: int) -> Labelling:
     """Labels an entrywise product."""
-    shape = equation.outputs[0].aval.shape
+    shape = array_shape(equation.outputs[0])
     other = equation.inputs[1 - operand]
     constant = isinstance(other, Literal)
     return Labelling(
         rule="mul",
         value=entrywise_axes(shape, shape),
-        parameter=entrywise_axes(equation.inputs[operand].aval.shape, shape),
+        parameter=entrywise_axes(array_shape(equation.inputs[operand]), shape),
         data_operand=None if constant else 1 - operand,
-        activations=() if constant else entrywise_axes(other.aval.shape, shape),
+        activations=() if constant else entrywise_axes(array_shape(other), shape),
         sizes={f"axis{number}": length for number, length in enumerate(shape)},
         factor=float(other.val) if constant else 1.0,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ntkplan._jax import array_shape
 from ntkplan.ir.equation import Equation
 from ntkplan.rules.labelling import Labelling, entrywise_axes
 
@@ -19,11 +20,11 @@ def subtract(equation: Equation, operand: int) -> Labelling:
 def _entrywise(
     equation: Equation, operand: int, *, rule: str, factor: float
 ) -> Labelling:
-    shape = equation.outputs[0].aval.shape
+    shape = array_shape(equation.outputs[0])
     return Labelling(
         rule=rule,
         value=entrywise_axes(shape, shape),
-        parameter=entrywise_axes(equation.inputs[operand].aval.shape, shape),
+        parameter=entrywise_axes(array_shape(equation.inputs[operand]), shape),
         sizes={f"axis{number}": length for number, length in enumerate(shape)},
         factor=factor,
     )

@@ -10,7 +10,9 @@ from ntkplan.rules import convolution, products, sums
 from ntkplan.rules.labelling import UseRule
 
 
-def assemble(entries: Iterable[tuple[Primitive, UseRule]]) -> Mapping[Primitive, UseRule]:
+def assemble(
+    entries: Iterable[tuple[Primitive, UseRule]],
+) -> Mapping[Primitive, UseRule]:
     """Makes a table; a primitive that is given twice is a bug."""
     table: dict[Primitive, UseRule] = {}
     for primitive, rule in entries:

@@ -1,1 +1,1 @@
-"""trace"""
+"""From `f(params, x)` to layers that are proven covered."""

@@ -29,9 +29,7 @@ def prove_covered(graph: KernelGraph, layers: Sequence[Layer]) -> None:
 
 
 def _prove_layer(graph: KernelGraph, layer: Layer) -> None:
-    used = {
-        (use.equation, use.operand) for stack in layer.stacks for use in stack.uses
-    }
+    used = {(use.equation, use.operand) for stack in layer.stacks for use in stack.uses}
     pending: list[tuple[Var, tuple[str, ...]]] = [(layer.leaf.variable, ())]
     seen: set[Var] = set()
     while pending:

@@ -9,6 +9,7 @@ import jax
 from ntkplan._jax import (
     ClosedJaxpr,
     Var,
+    array_dtype,
     has_derivative,
     primitives,
     source_location,
@@ -28,7 +29,7 @@ def passes_no_derivative(equation: Equation) -> bool:
     if equation.primitive is stop_gradient_p:
         return True
     return not any(
-        jax.numpy.issubdtype(variable.aval.dtype, jax.numpy.inexact)
+        jax.numpy.issubdtype(array_dtype(variable), jax.numpy.inexact)
         for variable in equation.outputs
     )
 
@@ -61,7 +62,9 @@ def reached_variables(graph: KernelGraph, variables: Iterable[Var]) -> frozenset
     """Returns the variables that change, to first order, with the given ones."""
     reached = set(variables)
     for equation in graph.body.equations:
-        if not passes_no_derivative(equation) and not reached.isdisjoint(equation.reads):
+        if not passes_no_derivative(equation) and not reached.isdisjoint(
+            equation.reads
+        ):
             reached.update(equation.outputs)
     return frozenset(reached)
 
@@ -82,7 +85,7 @@ def _without_derivative(equation: Equation) -> Iterator[tuple[str, object]]:
 
 
 def _inner_without_derivative(closed: ClosedJaxpr) -> Iterator[tuple[str, object]]:
-    """Looks into a loop's or a branch's body, where any float may carry a derivative."""
+    """Looks into a loop or a branch, where any float may carry a derivative."""
     for equation in closed.jaxpr.eqns:
         if equation.primitive is primitives.while_p:
             yield equation.primitive.name, source_location(equation)

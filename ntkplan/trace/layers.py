@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
-from ntkplan._jax import Var, primitives
+from ntkplan._jax import Var, array_dtype, array_shape, primitives
 from ntkplan.ir.equation import Equation
 from ntkplan.ir.graph import KernelGraph, Leaf
 from ntkplan.ir.use import Layer, Stack, Use
@@ -262,9 +262,9 @@ def _sunk_tap(graph: KernelGraph, variable: Var) -> Var:
         if operand not in _CARRIES_COTANGENT.get(equation.primitive, ()):
             return variable
         (result,) = equation.outputs
-        if result.aval.shape != variable.aval.shape:
+        if array_shape(result) != array_shape(variable):
             return variable
-        if result.aval.dtype != variable.aval.dtype:
+        if array_dtype(result) != array_dtype(variable):
             return variable
         variable = result
 
@@ -281,5 +281,5 @@ def _stacked(uses: Sequence[Use]) -> tuple[Stack, ...]:
     """Puts uses of one form together; one recorded variable cannot be patched twice."""
     groups: dict[tuple[object, ...], list[Use]] = {}
     for use in uses:
-        groups.setdefault((*use.form, use.tap.aval.shape), []).append(use)
+        groups.setdefault((*use.form, array_shape(use.tap)), []).append(use)
     return tuple(Stack(uses=tuple(group)) for group in groups.values())

@@ -18,6 +18,7 @@ from ntkplan._jax import Literal, Primitive, Var, primitives
 from ntkplan.emit.expression import call, subscript
 from ntkplan.emit.primitives.context import Context, Step
 from ntkplan.emit.primitives.control_flow import print_platform_dependent
+from ntkplan.emit.primitives.parameters import stable_text
 from ntkplan.emit.primitives.table import print_equation
 from ntkplan.emit.primitives.value import Value, aval_of, axes_text, exact, whole
 from ntkplan.ir.equation import Atom, Body, Equation
@@ -401,7 +402,7 @@ def _same_equation(one: Equation, other: Equation) -> bool:
         one.primitive is other.primitive
         and len(one.inputs) == len(other.inputs)
         and len(one.outputs) == len(other.outputs)
-        and str(one.parameters) == str(other.parameters)
+        and stable_text(one.parameters) == stable_text(other.parameters)
         and all(
             aval_of(a).shape == aval_of(b).shape
             and aval_of(a).dtype == aval_of(b).dtype

@@ -22,17 +22,24 @@ class Module:
     """The names and definitions of one printed body outside of its statements.
 
     Attributes:
-        taken: Names that nothing new may have.
+        outside: Names that the caller has given to something else.
+        defined: Names at module level that the source may read.
+        local: Names that are used inside some function, and that would hide others.
+        knows_public: Whether functions of JAX with derivatives of their own are
+            recognised.
         helpers: Source of module-level functions, by name, in order of need.
         constants: Arrays to be bound at module level, by name.
         references: Functions that cannot be printed, by name.
         reasons: Why each of them cannot.
-        matches: Whether an equation is a public function, once it was found out.
+        matches: Whether what has a key is a public function, once it was found out.
         keys: What a custom derivative's helper is known by, and writes it.
     """
 
-    def __init__(self, taken: Collection[str]) -> None:
-        self.taken = set(taken) | {"jax", "jnp", "lax"}
+    def __init__(self, outside: Collection[str], *, knows_public: bool = True) -> None:
+        self.outside = frozenset(outside)
+        self.defined = {"jax", "jnp", "lax"}
+        self.local: set[str] = set()
+        self.knows_public = knows_public
         self.helpers: dict[str, str] = {}
         self.constants: dict[str, Any] = {}
         self.references: dict[str, Callable[..., Any]] = {}
@@ -44,8 +51,8 @@ class Module:
 
     def claim(self, base: str) -> str:
         """Returns a name that is new in the module, and keeps it."""
-        name = unique(base, self.taken)
-        self.taken.add(name)
+        name = unique(base, self.defined | self.outside | self.local)
+        self.defined.add(name)
         return name
 
     def constant(self, variable: Var, array: Any) -> str:
@@ -68,7 +75,8 @@ class Module:
             key: What the function is made from; asked for again, even while it is
                 being written, it is the same function.
             base: The wanted name.
-            write: Makes the source, given the name.
+            write: Makes the source, given the name. Functions whose source is the
+                same, as those for arrays of several shapes may be, become one.
         """
         if key in self._names:
             return self._names[key]
@@ -76,16 +84,23 @@ class Module:
             raise EndlessDerivativeError(
                 primitive=base, reason="its derivatives of every order differ"
             )
+        before = frozenset(self.defined)
         name = self._names[key] = self.claim(base)
         self._n_writing += 1
         try:
-            self.helpers[name] = write(name)
+            source = write(name)
         except NotPrintableError:
-            self.taken.discard(name)
+            self.defined.discard(name)
             del self._names[key]
             raise
         finally:
             self._n_writing -= 1
+        for other, text in self.helpers.items():
+            if _renamed(source, name, other) == text:
+                self.defined = self.defined & (before | self._kept())
+                self._names[key] = other
+                return other
+        self.helpers[name] = source
         return name
 
     @property
@@ -93,11 +108,20 @@ class Module:
         """Whether a helper is being written."""
         return self._n_writing > 0
 
+    def _kept(self) -> frozenset[str]:
+        """Names of what is defined besides the functions' own rules."""
+        return frozenset((*self.helpers, *self.constants, *self.references))
+
     def _once(self, key: Any, base: str, table: dict[str, Any], item: Any) -> str:
         if key not in self._names:
             self._names[key] = self.claim(base)
             table[self._names[key]] = item
         return self._names[key]
+
+
+def _renamed(source: str, name: str, other: str) -> str:
+    """The source of a helper and its rules under another name."""
+    return re.sub(rf"\b{name}((_(jvp|fwd|bwd))?)\b", rf"{other}\1", source)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -174,8 +198,9 @@ class Context:
 
     def claim(self, base: str) -> str:
         """Returns a name that is new here, and keeps it."""
-        name = unique(base, self.local | self.module.taken)
+        name = unique(base, self.local | self.module.defined)
         self.local.add(name)
+        self.module.local.add(name)
         return name
 
     def local_function(self, base: str, body: Body, signature: Signature) -> Expression:

@@ -46,6 +46,11 @@ def _dot_general(equation: Equation, operands: Sequence[Value], _: Context) -> V
     value = whole(expression, aval)
 
     def transposed(permutation: tuple[int, ...]) -> Expression:
+        swapped = _swapped(equation, operands, permutation)
+        if swapped is not None and "precision" not in keywords:
+            if keywords:
+                return call("jnp.matmul", *swapped, **keywords)
+            return binary("@", *swapped)
         text = _einsum_text(equation, ranks, permutation)
         plain = [exact(operand) for operand in operands]
         return call("jnp.einsum", atom(f'"{text}"'), *plain, **keywords)
@@ -71,6 +76,25 @@ def _as_matmul(equation: Equation, ranks: tuple[int, ...]) -> str | None:
     if same and matrices and tuple(right_sum) == (right_rank - 2,):
         return "plain"
     return None
+
+
+def _swapped(
+    equation: Equation, operands: Sequence[Value], permutation: tuple[int, ...]
+) -> tuple[Expression, Expression] | None:
+    """The factors of `right @ left`, if a permuted contraction is just that."""
+    (left_sum, right_sum), (left_batch, _) = equation.parameters["dimension_numbers"]
+    left_rank, right_rank = (len(operand.full_shape) for operand in operands)
+    axis_at_end = (*range(1, right_rank), 0)
+    if (
+        left_batch
+        or left_rank != 2
+        or len(left_sum) != 1
+        or tuple(right_sum) != (right_rank - 1,)
+        or permutation != axis_at_end
+    ):
+        return None
+    left, right = (exact(operand) for operand in operands)
+    return right, (left if tuple(left_sum) == (0,) else attribute(left, "T"))
 
 
 def _einsum_text(

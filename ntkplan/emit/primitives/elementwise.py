@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -23,6 +24,9 @@ from ntkplan.emit.primitives.value import (
 )
 from ntkplan.errors import NotPrintableError
 from ntkplan.ir.equation import Equation
+
+_FLOATS = (np.inexact,)
+_NUMBERS = (np.inexact, np.integer)
 
 
 def combine(equation: Equation, expression: Expression, shapes: list[tuple]) -> Value:
@@ -157,7 +161,7 @@ def _convert(equation: Equation, operands: Sequence[Value], _: Context) -> Value
     old, new = np.dtype(operand.dtype), np.dtype(equation.parameters["new_dtype"])
     if old == new:
         return operand
-    if operand.number is not None and _widens(old, new):
+    if operand.number is not None and _converts_exactly(operand.number, new):
         return number_value(operand.number, new, operand.full_shape)
     plain = all(
         jnp.issubdtype(kind, np.floating) or jnp.issubdtype(kind, np.integer)
@@ -173,11 +177,13 @@ def _convert(equation: Equation, operands: Sequence[Value], _: Context) -> Value
     return dataclasses.replace(value, condition=operand if old == np.bool_ else None)
 
 
-def _widens(old: np.dtype, new: np.dtype) -> bool:
-    """Whether every number of the one dtype is exact in the other."""
-    return jnp.promote_types(old, new) == new and not (
-        jnp.issubdtype(old, np.integer) and jnp.issubdtype(new, np.inexact)
-    )
+def _converts_exactly(number: Any, new: np.dtype) -> bool:
+    """Whether a number is exact in a dtype, so that it may be written in it."""
+    if not any(jnp.issubdtype(new, kind) for kind in _NUMBERS):
+        return False
+    converted = np.asarray(number).astype(new)
+    back = converted.astype(number.dtype)
+    return bool(np.isfinite(converted)) and back.tobytes() == number.tobytes()
 
 
 def _alias(equation: Equation, operands: Sequence[Value], _: Context) -> Value:
@@ -193,9 +199,6 @@ def _device_put(equation: Equation, operands: Sequence[Value], _: Context) -> Va
         raise NotPrintableError(primitive="device_put", reason="it names a device")
     return operands[0]
 
-
-_FLOATS = (np.inexact,)
-_NUMBERS = (np.inexact, np.integer)
 
 PRINTERS: dict[Primitive, Printer] = {
     primitives.add_p: _by_dtype("+", *_NUMBERS, otherwise="add"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import re
 from typing import Any
 
 import numpy as np
@@ -90,3 +91,14 @@ def literal(value: Any) -> Expression:
     if isinstance(value, float):
         return atom(number_text(np.float64(value)))
     return atom(repr(value))
+
+
+def stable_text(value: Any) -> str:
+    """Text that is the same in every trace: no addresses, and no kinds of integers.
+
+    >>> import numpy as np
+    >>> stable_text({"axes": (np.int64(1),)})
+    "{'axes': (1,)}"
+    """
+    text = re.sub(r"np\.int\d+\((-?\d+)\)", r"\1", str(value))
+    return re.sub(r"0x[0-9a-f]+", "", text)

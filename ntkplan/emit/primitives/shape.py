@@ -20,6 +20,7 @@ from ntkplan.emit.expression import (
 from ntkplan.emit.primitives.context import Context, Printer, tuple_target
 from ntkplan.emit.primitives.parameters import check_known
 from ntkplan.emit.primitives.value import (
+    Shape,
     Unpacked,
     Value,
     aval_of,
@@ -52,49 +53,82 @@ def insert_axes(expression: Expression, kept: Sequence[bool]) -> Expression:
     return subscript(expression, *items)
 
 
-def _broadcast(equation: Equation, operands: Sequence[Value], _: Context):
+def _with_axes(operand: Value, kept: Sequence[bool], full_shape: Shape) -> Value:
+    """Inserts axes into a value; those it has got in this way count as one index."""
+    root = operand
+    if operand.inserted is not None:
+        root, own = operand.inserted
+        rest = iter(own)
+        kept = [keep and next(rest) for keep in kept]
+    sizes = iter(root.shape)
+    return Value(
+        expression=insert_axes(typed(root), kept),
+        shape=tuple(next(sizes) if keep else 1 for keep in kept),
+        full_shape=full_shape,
+        dtype=operand.dtype,
+        cheap=operand.cheap,
+        inserted=None if all(kept) else (root, tuple(kept)),
+    )
+
+
+def _without_axes(operand: Value) -> Value:
+    """A value as it was before axes of size one were inserted, if they were."""
+    if operand.inserted is None or operand.shape != operand.full_shape:
+        return operand
+    root, _ = operand.inserted
+    return dataclasses.replace(root, full_shape=root.shape)
+
+
+def _scalar(operand: Value, full_shape: Shape) -> Value:
+    """A value that prints as a scalar, in another shape."""
+    return dataclasses.replace(operand, full_shape=full_shape, condition=None)
+
+
+def _broadcast(equation: Equation, operands: Sequence[Value], _: Context) -> Value:
     check_known(equation, "shape", "broadcast_dimensions")
-    operand, *dynamic = operands
-    check_known(equation, "shape", "broadcast_dimensions")
+    operand = operands[0]
     aval = aval_of(equation.outputs[0])
-    if dynamic or operand.shape == ():
-        return dataclasses.replace(operand, full_shape=aval.shape, condition=None)
+    if operand.shape == ():
+        return _scalar(operand, aval.shape)
     positions = equation.parameters["broadcast_dimensions"]
-    shape = [1] * len(aval.shape)
-    for axis, size in zip(positions, operand.shape, strict=True):
-        shape[axis] = size
     if operand.with_kept_axes is not None:
         removed, expression = operand.with_kept_axes
-        inserted = set(range(len(shape))) - set(positions)
-        if set(removed) == inserted:
+        if set(removed) == set(range(len(aval.shape))) - set(positions):
             return Value(
                 expression=expression,
-                shape=tuple(shape),
+                shape=tuple(
+                    1 if axis in removed else size
+                    for axis, size in enumerate(
+                        _spread(operand.shape, positions, len(aval.shape))
+                    )
+                ),
                 full_shape=aval.shape,
                 dtype=aval.dtype,
             )
-    kept = [axis in positions for axis in range(len(shape))]
-    return Value(
-        expression=insert_axes(operand.expression, kept),
-        shape=tuple(shape),
-        full_shape=aval.shape,
-        dtype=aval.dtype,
-        cheap=operand.cheap,
-    )
+    kept = [axis in positions for axis in range(len(aval.shape))]
+    return _with_axes(operand, kept, aval.shape)
+
+
+def _spread(shape: Shape, positions: Sequence[int], rank: int) -> list[int]:
+    """The sizes of axes at their positions among axes of size one."""
+    sizes = [1] * rank
+    for axis, size in zip(positions, shape, strict=True):
+        sizes[axis] = size
+    return sizes
 
 
 def _reshape(equation: Equation, operands: Sequence[Value], _: Context) -> Value:
     check_known(equation, "new_sizes")
-    (operand,) = operands
+    operand = operands[0]
     aval = aval_of(equation.outputs[0])
+    if operand.shape == ():
+        return _scalar(operand, aval.shape)
+    operand = _without_axes(operand)
     if aval.shape == operand.full_shape:
         return operand
-    if operand.shape == () and operand.full_shape != ():
-        return dataclasses.replace(operand, full_shape=aval.shape, condition=None)
     kept = _inserted_only(operand.full_shape, aval.shape)
     if kept is not None and operand.shape == operand.full_shape:
-        expression = insert_axes(typed(operand), kept)
-        return dataclasses.replace(whole(expression, aval), cheap=operand.cheap)
+        return _with_axes(operand, kept, aval.shape)
     sizes = [str(int(size)) for size in aval.shape] or ["()"]
     return whole(method(exact(operand), "reshape", *sizes), aval)
 
@@ -120,15 +154,18 @@ def _squeeze(equation: Equation, operands: Sequence[Value], _: Context) -> Value
     check_known(equation, "dimensions")
     (operand,) = operands
     aval = aval_of(equation.outputs[0])
-    dimensions = tuple(equation.parameters["dimensions"])
+    dimensions = tuple(int(axis) for axis in equation.parameters["dimensions"])
     if not dimensions:
         return operand
     if operand.shape == ():
-        return dataclasses.replace(operand, full_shape=aval.shape, condition=None)
-    if operand.squeezed is not None and operand.shape == operand.full_shape:
-        shorter = operand.squeezed(dimensions)
+        return _scalar(operand, aval.shape)
+    if operand.shape == operand.full_shape:
+        shorter = operand.squeezed(dimensions) if operand.squeezed else None
         if shorter is not None:
             return whole(shorter, aval)
+        root = _without_axes(operand)
+        if root is not operand and root.full_shape == aval.shape:
+            return root
     axes = axes_text(dimensions, len(operand.full_shape))
     return whole(method(exact(operand), "squeeze", axes), aval)
 
@@ -141,7 +178,7 @@ def _transpose(equation: Equation, operands: Sequence[Value], _: Context) -> Val
     if permutation == tuple(range(len(permutation))):
         return operand
     if operand.shape == ():
-        return dataclasses.replace(operand, full_shape=aval.shape, condition=None)
+        return _scalar(operand, aval.shape)
     if operand.transposed is not None:
         return whole(operand.transposed(permutation), aval)
     base = typed(operand)
@@ -159,7 +196,7 @@ def _slice(equation: Equation, operands: Sequence[Value], _: Context) -> Value:
     (operand,) = operands
     aval = aval_of(equation.outputs[0])
     if operand.shape == ():
-        return dataclasses.replace(operand, full_shape=aval.shape, condition=None)
+        return _scalar(operand, aval.shape)
     starts = equation.parameters["start_indices"]
     limits = equation.parameters["limit_indices"]
     strides = equation.parameters["strides"] or (1,) * len(starts)

@@ -37,6 +37,8 @@ class Value:
         transposed: For a contraction: the expression with its axes permuted.
         squeezed: For a slice: the expression without the given axes, or None.
         condition: For a boolean cast to an integer: the boolean.
+        inserted: For axes of size one put in by an index: the value without them, and
+            which axes are its own.
     """
 
     expression: Expression
@@ -49,6 +51,7 @@ class Value:
     transposed: Callable[[tuple[int, ...]], Expression] | None = None
     squeezed: Callable[[tuple[int, ...]], Expression | None] | None = None
     condition: Value | None = None
+    inserted: tuple[Value, tuple[bool, ...]] | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
