@@ -29,6 +29,8 @@ class Case:
             keys of an attention, for one).
         forward_mode: Whether JAX can push tangents forward through the model.
         heavy: Whether it takes seconds to compile.
+        float64_tolerance: How far a float64 kernel may be off; more than the default
+            where a library computes a part in float32 all the same.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Case:
     idle: tuple[str, ...] = ()
     forward_mode: bool = True
     heavy: bool = False
+    float64_tolerance: float = 1e-12
 
 
 def generator(key: jax.Array) -> np.random.Generator:
@@ -96,3 +99,14 @@ def fill(key: jax.Array, shapes: Any) -> Any:
         return weight(rng, leaf.shape, centre)
 
     return jax.tree_util.tree_map_with_path(value, shapes)
+
+
+def in_dtype_of(params: Any, tree: Any) -> Any:
+    """Returns a tree, running statistics say, with its floats in the dtype of params."""
+    dtype = jax.tree.leaves(params)[0].dtype
+
+    def cast(leaf: Any) -> Any:
+        floating = jnp.issubdtype(leaf.dtype, jnp.floating)
+        return leaf.astype(dtype) if floating else leaf
+
+    return jax.tree.map(cast, tree)

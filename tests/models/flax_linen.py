@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from tests.case import Case, Problem, fill, normal_examples
+from tests.case import Case, Problem, fill, in_dtype_of, normal_examples
 
 nn = pytest.importorskip("flax.linen")
 
@@ -17,7 +17,7 @@ def build(key: jax.Array, module, *example_shape: int) -> Problem:
     params = variables.pop("params")
 
     def f(params, x):
-        return module.apply({"params": params, **variables}, x)
+        return module.apply({"params": params, **in_dtype_of(params, variables)}, x)
 
     return f, params, x1, x2
 

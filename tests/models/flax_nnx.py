@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from tests.case import Case, Problem, fill, normal_examples
+from tests.case import Case, Problem, fill, in_dtype_of, normal_examples
 
 nnx = pytest.importorskip("flax.nnx")
 
@@ -15,7 +15,7 @@ def problem(key: jax.Array, module, *example_shape: int) -> Problem:
     graph, params, rest = nnx.split(module, nnx.Param, ...)
 
     def f(params, x):
-        return nnx.merge(graph, params, rest)(x)
+        return nnx.merge(graph, params, in_dtype_of(params, rest))(x)
 
     return f, params, *normal_examples(key, *example_shape)
 
@@ -111,6 +111,7 @@ CASES = (
         name="nnx_transformer",
         build=lambda key: build(key, TransformerEncoder, 5, 6),
         idle=("attention/key/bias*",),
+        float64_tolerance=1e-6,  # the softmax of its attention is in float32
     ),
     Case(name="nnx_rnn", build=lambda key: build(key, RecurrentNetwork, 12, 3)),
 )

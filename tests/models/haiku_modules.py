@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from tests.case import Case, Problem, fill, normal_examples
+from tests.case import Case, Problem, fill, in_dtype_of, normal_examples
 
 hk = pytest.importorskip("haiku")
 
@@ -20,7 +20,9 @@ def build(key: jax.Array, network, *example_shape: int) -> Problem:
     params, state = fill(key, jax.eval_shape(init, key, x1))
 
     def f(params, x):
-        return transformed.apply(params, state, None, x, is_training=False)[0]
+        return transformed.apply(
+            params, in_dtype_of(params, state), None, x, is_training=False
+        )[0]
 
     return f, params, x1, x2
 
