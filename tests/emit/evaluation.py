@@ -88,6 +88,29 @@ def evaluate_body(body: Body, tapped: Mapping[Var, str]) -> Callable[..., list[A
     return function
 
 
+def some_variables(body: Body) -> dict[Var, str]:
+    """Some floating-point variables, spread over the body, with the taps' names."""
+    variables = [
+        variable
+        for variable in (
+            *body.inputs,
+            *(v for equation in body.equations for v in equation.outputs),
+        )
+        if variable.aval.dtype == np.float32
+    ]
+    chosen = variables[:1] + variables[len(variables) // 2 :: 3]
+    return {variable: f"t{index}" for index, variable in enumerate(chosen)}
+
+
+def small_taps(tapped: Mapping[Var, str]) -> dict[str, np.ndarray]:
+    """Arrays to be added to the variables."""
+    return {
+        name: np.random.default_rng(index).normal(size=v.aval.shape).astype(np.float32)
+        * np.float32(0.01)
+        for index, (v, name) in enumerate(tapped.items())
+    }
+
+
 def arrays_close(actual: Any, expected: Any, tolerance: float) -> None:
     actual_leaves, expected_leaves = jax.tree.leaves(actual), jax.tree.leaves(expected)
     assert len(actual_leaves) == len(expected_leaves)

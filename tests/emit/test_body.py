@@ -12,8 +12,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ntkplan._jax import Var
-from ntkplan.ir.equation import Body
 from tests.emit import evaluation
 from tests.emit.functions import ELEMENTWISE, REDUCTIONS, SHAPES, Function
 from tests.emit.more_functions import ALL
@@ -29,20 +27,6 @@ BY_REFERENCE = {
     "slogdet": {"custom_linear_solve"},
     "sinc": {"custom_jvp_call"},
 }
-
-
-def _tapped(body: Body) -> dict[Var, str]:
-    """Some floating-point variables, spread over the body, with the taps' names."""
-    variables = [
-        variable
-        for variable in (
-            *body.inputs,
-            *(v for equation in body.equations for v in equation.outputs),
-        )
-        if variable.aval.dtype == np.float32
-    ]
-    chosen = variables[:1] + variables[len(variables) // 2 :: 3]
-    return {variable: f"t{index}" for index, variable in enumerate(chosen)}
 
 
 def _random(shapes, seed: int):
@@ -69,9 +53,9 @@ def _split(arguments):
     return [arguments[index] for index in moving], join
 
 
-def _check(case: Function, original, printed, taps) -> None:
+def check(arguments, original, printed, *, taps, modes, tolerance) -> None:
     """Values and derivatives, in the inputs and the taps, of the two functions."""
-    inputs, join = _split(case.arguments)
+    inputs, join = _split(arguments)
 
     def results(function):
         def moved(taps, inputs):
@@ -83,8 +67,8 @@ def _check(case: Function, original, printed, taps) -> None:
             ]
 
         shapes = jax.eval_shape(moved, taps, inputs)
-        forward = "forward" in case.modes and shapes and inputs
-        reverse = "reverse" in case.modes and shapes and inputs
+        forward = "forward" in modes and shapes and inputs
+        reverse = "reverse" in modes and shapes and inputs
         tangents = _random(jax.eval_shape(lambda *p: p, taps, inputs), 5)
         cotangents = _random(shapes, 6)
 
@@ -97,9 +81,9 @@ def _check(case: Function, original, printed, taps) -> None:
                 found.append(jax.vjp(moved, *primals)[1](cotangents))
             return found
 
-        return everything(case.arguments, (taps, inputs), tangents, cotangents)
+        return everything(arguments, (taps, inputs), tangents, cotangents)
 
-    evaluation.arrays_close(results(printed), results(original), case.tolerance)
+    evaluation.arrays_close(results(printed), results(original), tolerance)
 
 
 @BY_NAME
@@ -107,7 +91,15 @@ def test_value_and_derivatives(case):
     body = evaluation.traced(case.function, *case.arguments)
     result = evaluation.printed(body)
     expected = evaluation.evaluate_body(body, {})
-    _check(case, expected, evaluation.evaluate_printed(body, result), {})
+    printed = evaluation.evaluate_printed(body, result)
+    check(
+        case.arguments,
+        expected,
+        printed,
+        taps={},
+        modes=case.modes,
+        tolerance=case.tolerance,
+    )
     names = {name.removeprefix("call_").split("_1")[0] for name in result.references}
     assert names == BY_REFERENCE.get(case.name, set())
     assert set(result.reasons) == set(result.references)
@@ -118,7 +110,7 @@ def test_value_and_derivatives(case):
 @BY_NAME
 def test_taps(case):
     body = evaluation.traced(case.function, *case.arguments)
-    tapped = _tapped(body)
+    tapped = evaluation.some_variables(body)
     if not tapped:
         pytest.skip("nothing to tap")
     keep = [equation.outputs[0] for equation in body.equations[::3]]
@@ -128,21 +120,14 @@ def test_taps(case):
         keep=keep,
     )
     assert set(keep) <= set(result.names)
-    taps = {
-        name: np.random.default_rng(index).normal(size=v.aval.shape).astype(np.float32)
-        * np.float32(0.01)
-        for index, (v, name) in enumerate(tapped.items())
-    }
-    expected = evaluation.evaluate_body(body, tapped)
-    printed = evaluation.evaluate_printed(body, result)
-    case = Function(
-        name=case.name,
-        function=case.function,
-        arguments=case.arguments,
+    check(
+        case.arguments,
+        evaluation.evaluate_body(body, tapped),
+        evaluation.evaluate_printed(body, result),
+        taps=evaluation.small_taps(tapped),
         modes=case.modes,
         tolerance=max(case.tolerance, 1e-5),
     )
-    _check(case, expected, printed, taps)
 
 
 @BY_NAME

@@ -32,6 +32,7 @@ Derive = Callable[[Equation, Context], tuple[list[ClosedJaxpr], Write]]
 
 
 def call_jaxpr(equation: Equation) -> ClosedJaxpr:
+    """The function itself, without its derivative."""
     return equation.parameters["call_jaxpr"]
 
 
@@ -40,6 +41,7 @@ def _literal_array(literal: Literal) -> np.ndarray:
 
 
 def free_shapes(equation: Equation) -> tuple[jax.ShapeDtypeStruct, ...]:
+    """Shapes of the operands that are variables."""
     return tuple(
         jax.ShapeDtypeStruct(aval_of(atom).shape, aval_of(atom).dtype)
         for atom in equation.inputs
@@ -87,6 +89,11 @@ def _differentiable(shapes: Sequence[Any]) -> list[int]:
 
 
 def check_outputs(equation: Equation) -> None:
+    """Refuses a function with results that have no tangents.
+
+    Raises:
+        NotPrintableError: There is such a result.
+    """
     avals = [aval_of(variable) for variable in equation.outputs]
     if len(_differentiable(avals)) != len(avals):
         raise NotPrintableError(
