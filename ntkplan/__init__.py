@@ -1,5 +1,6 @@
 """A compiler for empirical (finite-width) neural tangent kernels in JAX."""
 
+from ntkplan.api import check as check
 from ntkplan.api import devices as devices
 from ntkplan.api import ntk as ntk
 from ntkplan.api import plan as plan

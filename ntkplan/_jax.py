@@ -5,6 +5,7 @@ Everything here is checked against the lowest and the newest JAX that ntkplan su
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -38,6 +39,7 @@ __all__ = [
     "array_dtype",
     "array_shape",
     "call_primitives",
+    "enable_x64",
     "equation_function",
     "evaluate",
     "has_derivative",
@@ -182,3 +184,12 @@ def array_dtype(atom: Var | Literal) -> Any:
     """Returns the data type of a variable or a literal."""
     aval: Any = atom.aval
     return aval.dtype
+
+
+def enable_x64() -> contextlib.AbstractContextManager[Any]:
+    """Returns a context in which JAX computes in 64 bits."""
+    if hasattr(jax, "enable_x64"):
+        return jax.enable_x64(True)
+    from jax.experimental import enable_x64 as context
+
+    return context(True)

@@ -37,7 +37,15 @@ from ntkplan.planner.explain import (
 )
 from ntkplan.planner.request import parse_methods
 from ntkplan.planner.shared import Problem, shared_work
-from ntkplan.plans import Plan, Signature, Symbolic, check_same_count, check_tree
+from ntkplan.plans import (
+    Kernel,
+    Plan,
+    Signature,
+    Symbolic,
+    check_same_count,
+    check_tree,
+)
+from ntkplan.run.check import CheckResult, compare_with_dense
 from ntkplan.trace.build import Predicate, build, shape_of, trace_body, tree_inputs
 from ntkplan.trace.coverage import prove_covered
 from ntkplan.trace.derivatives import check_differentiable
@@ -169,6 +177,50 @@ def ntk(
         [[1.0, 0.0], [0.0, 1.0]]
     """
     return plan(f, params, x1, x2, **options).compile()(params, x1, x2)
+
+
+def check(
+    kernel_or_plan: Kernel | Plan,
+    f: Callable[..., Any],
+    params: Any,
+    x: Any,
+    *,
+    wrt: Predicate | None = None,
+) -> CheckResult:
+    """Compares a kernel with the dense float64 Jacobian's on a few examples.
+
+    Args:
+        kernel_or_plan: What `plan` or `plan(...).compile()` returned.
+        f: The model.
+        params: Its parameters.
+        x: Examples.
+        wrt: What the plan was given.
+
+    Returns:
+        The error found.
+
+    Raises:
+        InaccurateKernelError: It is more than rounding.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> f = lambda w, x: jnp.tanh(x @ w)
+        >>> w, x = jnp.ones((3, 2)), jnp.eye(3)
+        >>> check(plan(f, w, x), f, w, x).n_examples
+        3
+    """
+    kernel = (
+        kernel_or_plan.compile() if isinstance(kernel_or_plan, Plan) else kernel_or_plan
+    )
+    return compare_with_dense(
+        kernel,
+        kernel.plan.spec,
+        f,
+        params,
+        x,
+        batch_axis=kernel.plan.signature.batch_axis,
+        wrt=wrt,
+    )
 
 
 def devices() -> tuple[DeviceProfile, ...]:

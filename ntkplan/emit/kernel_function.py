@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ntkplan.emit.expression import INDENT, atom, call, method, statement
 from ntkplan.emit.statements import BlockPrinter
@@ -148,7 +148,6 @@ def pushed_lines(program: Program) -> list[str]:
     For one example of x2 the rows of the basis are pulled back to tangents of the
     leaves, and each tangent is pushed forward at every example of x1.
     """
-    spec = program.spec
     dtype = f"jnp.{program.graph.output.dtype}"
     taps = "taps, " if program.taps else ""
     first = "[0]" if program.records else ""
@@ -160,35 +159,25 @@ def pushed_lines(program: Program) -> list[str]:
     if program.taps:
         body += zeros("taps", program.taps)
     body += zeros("shifts", program.shifts)
-    body += _basis_lines(spec, dtype)
+    body += _basis_lines(program.spec, dtype)
     body += [
         "",
-        "def output(x):",
+        "def outputs(x):",
         f"{INDENT}return lambda shifts: forward(params, x, {taps}shifts){first}",
         "",
-        "def at_example(x, x1):",
-        f"{INDENT}_, pull_back = jax.vjp(output(x), shifts)",
-        "",
-        f"{INDENT}def column(row):",
-        f"{INDENT * 2}tangents = pull_back(row)",
-        f"{INDENT * 2}push = lambda x: jax.jvp(output(x), (shifts,), tangents)[1]",
-        f"{INDENT * 2}return {_push(program)}",
+        "def columns(x, push):",
+        f"{INDENT}_, pull_back = jax.vjp(outputs(x), shifts)",
         "",
         f"{INDENT}def rows_that_meet(rows):",
-        f"{INDENT * 2}return jax.lax.map(lambda row: column(row) @ rows.T, rows)",
+        f"{INDENT * 2}return jax.lax.map(",
+        f"{INDENT * 3}lambda row: push(*pull_back(row)) @ rows.T, rows",
+        f"{INDENT * 2})",
         "",
         f"{INDENT}return jax.lax.map(rows_that_meet, basis)",
         "",
     ]
-    body += _pushed_result(program)
+    body += _matched_parts(program) if program.spec.matched else _all_parts(program)
     return [*lines, *((INDENT + line) if line else "" for line in body)]
-
-
-def _push(program: Program) -> str:
-    if program.spec.matched:
-        return "push(x1)"
-    axis = 0 if program.spec.whole_batch else program.batch_axis
-    return "jax.vmap(push)(x1)" if axis == 0 else f"jax.vmap(push, {axis})(x1)"
 
 
 def _basis_lines(spec: KernelSpec, dtype: str) -> list[str]:
@@ -212,43 +201,63 @@ def _basis_lines(spec: KernelSpec, dtype: str) -> list[str]:
     return statement("basis = ", value, WIDTH)
 
 
-def _pushed_result(program: Program) -> list[str]:
-    """Sums over the trace group and drops groups of one vector."""
+def _moved(program: Program, text: str) -> str:
+    """Brings the example axis of every array to the front."""
+    axis = 0 if program.spec.whole_batch else program.batch_axis
+    if axis == 0:
+        return text
+    return f"jax.tree.map(lambda array: jnp.moveaxis(array, {axis}, 0), {text})"
+
+
+def _matched_parts(program: Program) -> list[str]:
+    """Prints the products of each example of x1 with its partner in x2."""
+    linear = "jax.linearize(outputs(pair[0]), shifts)[1]"
+    lines = [
+        "def one_pair(pair):",
+        f"{INDENT}return columns(pair[1], {linear})",
+        "",
+        f"parts = jax.lax.map(one_pair, {_moved(program, '(x1, x2)')})",
+    ]
+    letters = {DIAGONAL: "d", EXAMPLES[0]: "m", FULL[0]: "o", FULL[1]: "p"}
+    return [*lines, *_summed(program, ["-1"], "m", [], "", letters)]
+
+
+def _all_parts(program: Program) -> list[str]:
+    """Prints the products of every example of x1 with every example of x2."""
+    axis = 0 if program.spec.whole_batch else program.batch_axis
+    suffix = "" if axis == 0 else f", {axis}"
+    mapped = f"jax.vmap(lambda x: outputs(x)(shifts){suffix})(x1)"
+    linear = call("jax.linearize", atom(f"lambda shifts: {mapped}"), atom("shifts"))
+    lines = statement("_, push = ", linear, WIDTH)
+    lines += [
+        f"parts = jax.lax.map(lambda x: columns(x, push), {_moved(program, 'x2')})"
+    ]
+    letters = {
+        DIAGONAL: "d",
+        EXAMPLES[0]: "n",
+        FULL[0]: "o",
+        EXAMPLES[1]: "m",
+        FULL[1]: "p",
+    }
+    return [*lines, *_summed(program, ["parts.shape[0]"], "m", ["-1"], "n", letters)]
+
+
+def _summed(
+    program: Program,
+    outer: list[str],
+    outer_letter: str,
+    inner: list[str],
+    inner_letter: str,
+    letters: Mapping[str, str],
+) -> list[str]:
+    """Sums over the trace group, drops groups of one vector, and orders the axes."""
     spec = program.spec
-    axis = 0 if spec.whole_batch else program.batch_axis
-    if spec.matched:
-        move = f"jax.tree.map(lambda a: jnp.moveaxis(a, {axis}, 0), (x1, x2))"
-        lines = [
-            f"pairs = {move if axis else '(x1, x2)'}",
-            "columns = jax.lax.map(lambda pair: at_example(pair[1], pair[0]), pairs)",
-        ]
-        sizes = [
-            "-1",
-            str(spec.n_diagonal),
-            str(spec.n_trace),
-            *(str(spec.n_full),) * 2,
-        ]
-        spec_text = "mdrpo->"
-        wanted = {DIAGONAL: "d", EXAMPLES[0]: "m", FULL[0]: "o", FULL[1]: "p"}
-    else:
-        source = (
-            "x2"
-            if axis == 0
-            else f"jax.tree.map(lambda a: jnp.moveaxis(a, {axis}, 0), x2)"
-        )
-        lines = [f"columns = jax.lax.map(lambda x: at_example(x, x1), {source})"]
-        n_full = str(spec.n_full)
-        sizes = ["columns.shape[0]", str(spec.n_diagonal), str(spec.n_trace), n_full]
-        sizes += ["-1", n_full]
-        spec_text = "mdrpno->"
-        wanted = {
-            DIAGONAL: "d",
-            EXAMPLES[0]: "n",
-            FULL[0]: "o",
-            EXAMPLES[1]: "m",
-            FULL[1]: "p",
-        }
-    value = method(atom("columns"), "reshape", *sizes)
-    lines += statement("columns = ", value, WIDTH)
-    letters = "".join(wanted[label] for label in program.kernel_labels)
-    return [*lines, f'return jnp.einsum("{spec_text}{letters}", columns)']
+    n_full = str(spec.n_full)
+    sizes = [*outer, str(spec.n_diagonal), str(spec.n_trace), n_full, *inner, n_full]
+    value = method(atom("parts"), "reshape", *sizes)
+    source = f"{outer_letter}drp{inner_letter}o"
+    target = "".join(letters[label] for label in program.kernel_labels)
+    return [
+        *statement("parts = ", value, WIDTH),
+        f'return jnp.einsum("{source}->{target}", parts)',
+    ]

@@ -189,19 +189,14 @@ class _Tracker:
         for leaf in graph.leaves:
             if variable is leaf.variable:
                 return self._by_leaf[leaf.path]
-        depths = {
-            tap.variable: depth
-            for depth, tap in enumerate(self.taps.values())
-            if tap.variable in graph.upstream((variable,))
-        }
-        if not depths:
+        if variable in self.taps:
+            return f"{self.taps[variable].key}_out"
+        upstream = graph.upstream((variable,))
+        sources = [tap for tap in self.taps.values() if tap.variable in upstream]
+        if not sources:
             return "inputs"
-        nearest = min(depths, key=lambda tapped: len(graph.downstream((tapped,))))
-        return (
-            f"{self.taps[nearest].key}_act"
-            if nearest is not variable
-            else (f"{self.taps[nearest].key}_out")
-        )
+        nearest = max(sources, key=lambda tap: graph.definition(tap.variable) or -1)
+        return f"{nearest.key}_act"
 
 
 def _free(name: str, taken: Sequence[str]) -> str:

@@ -138,7 +138,7 @@ def _print_forward(program: Program) -> PrintedBody:
     keep = [variable for record in program.records for variable in record.variables]
     if isinstance(graph.output.variable, Var):
         keep.append(graph.output.variable)
-        hints.setdefault(graph.output.variable, "output")
+        hints.setdefault(graph.output.variable, "logits")
     for record in program.records:
         for variable in record.variables:
             hints.setdefault(variable, record.key)

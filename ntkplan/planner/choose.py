@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import cast
 
+from ntkplan.cost.work import Work
 from ntkplan.errors import MemoryLimitError
 from ntkplan.ir.plan import PlanCost
 from ntkplan.ir.use import Layer
@@ -15,10 +16,10 @@ from ntkplan.planner.candidates import Part, Priced
 from ntkplan.planner.shared import Problem, SharedWork, shared_work
 
 # Leaves whose own part is among the most expensive are also tried one by one.
-_SINGLES = 8
+_SINGLES = 4
 
 # Divisions that push the first leaves and tap the rest, evenly spread.
-_PREFIXES = 8
+_PREFIXES = 4
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -59,18 +60,31 @@ def choose(
     least = float("inf")
     seen: set[frozenset[int]] = set()
 
+    forward: Work | None = None
+
     def attempt(pushed: frozenset[int]) -> None:
-        nonlocal best, least
-        if pushed in seen:
+        nonlocal best, least, forward
+        if pushed in seen or (best and pushed and hopeless_s >= best.cost.seconds):
             return
         seen.add(pushed)
-        decision, needed = _decide(problem, layers, priced, pushed, limit_bytes)
+        shared = shared_work(
+            problem,
+            [layer for number, layer in enumerate(layers) if number not in pushed],
+            [layer for number, layer in enumerate(layers) if number in pushed],
+            forward=forward,
+        )
+        forward = shared.forward
+        decision, needed = _decide(problem, shared, priced, pushed, limit_bytes)
         least = min(least, needed)
         if decision is not None and (
             best is None or decision.cost.seconds < best.cost.seconds
         ):
             best = decision
 
+    # The loops alone, whatever leaves are pushed, and whatever their work.
+    hopeless_s = (
+        problem.profile.launch.loop_overhead_s * problem.n2 * problem.spec.n_basis
+    )
     forced = frozenset(
         number
         for number, items in enumerate(priced)
@@ -81,7 +95,7 @@ def choose(
         for number, items in enumerate(priced)
         if any(item.pushed and item.allowed for item in items)
     )
-    for pushed in _divisions(layers, priced, forced, able):
+    for pushed in _divisions(layers, forced, able):
         attempt(pushed)
     for number in _most_expensive(priced, able - forced):
         base = forced if best is None else _pushed(best)
@@ -99,16 +113,11 @@ def _pushed(decision: Decision) -> frozenset[int]:
 
 
 def _divisions(
-    layers: Sequence[Layer],
-    priced: Sequence[tuple[Priced, ...]],
-    forced: frozenset[int],
-    able: frozenset[int],
+    layers: Sequence[Layer], forced: frozenset[int], able: frozenset[int]
 ) -> Iterator[frozenset[int]]:
     """Yields the sets of pushed leaves that are always tried."""
-    must_push_or_tap = able == frozenset(range(len(priced)))
     yield forced
-    if must_push_or_tap or able:
-        yield able
+    yield able
     by_depth = sorted(able, key=lambda number: layers[number].stacks[0].first.equation)
     step = max(1, len(by_depth) // _PREFIXES)
     for count in range(step, len(by_depth), step):
@@ -133,7 +142,7 @@ def _most_expensive(
 
 def _decide(
     problem: Problem,
-    layers: Sequence[Layer],
+    shared: SharedWork,
     priced: Sequence[tuple[Priced, ...]],
     pushed: frozenset[int],
     limit_bytes: float,
@@ -143,11 +152,6 @@ def _decide(
     Returns:
         The decision, or None where it does not fit; and the least bytes it needs.
     """
-    shared = shared_work(
-        problem,
-        [layer for number, layer in enumerate(layers) if number not in pushed],
-        [layer for number, layer in enumerate(layers) if number in pushed],
-    )
     fitting: list[list[Priced]] = []
     least = max(shared.resident_bytes, shared.sweep_bytes)
     for number, items in enumerate(priced):

@@ -13,7 +13,7 @@ from ntkplan.cost import symbols
 from ntkplan.cost.formulas import seconds
 from ntkplan.cost.profile import DeviceProfile
 from ntkplan.cost.symbols import Size
-from ntkplan.cost.work import Work
+from ntkplan.cost.work import Operation, Work
 from ntkplan.ir.graph import KernelGraph
 from ntkplan.ir.kernel import KernelSpec
 from ntkplan.ir.use import Layer
@@ -85,6 +85,7 @@ def shared_work(
     tapped: Sequence[Layer],
     pushed: Sequence[Layer],
     *,
+    forward: Work | None = None,
     symbolic: bool = False,
 ) -> SharedWork:
     """Counts what a division of the leaves shares.
@@ -93,6 +94,7 @@ def shared_work(
         problem: The kernel's sizes.
         tapped: Leaves whose uses are tapped.
         pushed: Leaves that are pushed forward.
+        forward: Work of the forward passes, where it is known already.
         symbolic: Whether to write the work in symbols, instead of at the problem's
             sizes. Bytes stay numbers.
     """
@@ -100,11 +102,16 @@ def shared_work(
     equations, given = graph.body.equations, graph.shared_variables
     counts = _Counts.of(problem, symbolic=symbolic)
     taps = list(dict.fromkeys(tap for layer in tapped for tap in layer.taps))
-    forward = forward_work(equations, n=counts.points, itemsize=itemsize, shared=given)
+    if forward is None:
+        forward = forward_work(
+            equations, n=counts.points, itemsize=itemsize, shared=given
+        )
     sweep = Work()
     active = _active(graph, taps)
     if taps:
-        sweep = sweep_work(equations, active, n=counts.points, n_outputs=counts.basis)
+        sweep = sweep_work(
+            equations, active, n=counts.points, n_outputs=counts.basis, shared=given
+        )
     push, loops = Work(), 0
     if pushed:
         push, loops = _push(problem, [layer.leaf.variable for layer in pushed], counts)
@@ -162,16 +169,34 @@ def _push(
     active = _active(problem.graph, leaves)
     columns = counts.n2 * counts.basis
     points = 1 if problem.spec.matched else counts.n1
-    parts = (
-        forward_work(equations, n=counts.n2, itemsize=itemsize, shared=given),
-        sweep_work(
-            equations, active, n=counts.n2, n_outputs=counts.basis, shared=given
-        ),
-        forward_work(equations, n=points * columns, itemsize=itemsize, shared=given),
-        push_work(equations, active, n=points, columns=columns, shared=given),
+    once = forward_work(equations, n=1, itemsize=itemsize, shared=given)
+    linearized = forward_work(equations, n=counts.n1, itemsize=itemsize, shared=given)
+    pulled = sweep_work(equations, active, n=1, n_outputs=1, shared=given)
+    pushed = push_work(equations, active, n=points, columns=1, shared=given)
+    operations = (
+        *linearized.operations,
+        *_repeated(once, counts.n2),
+        *_repeated(pulled, columns),
+        *_repeated(pushed, columns),
     )
-    operations = tuple(operation for part in parts for operation in part.operations)
     return Work(operations=operations, peak_bytes=0), columns
+
+
+def _repeated(work: Work, times: Size) -> tuple[Operation, ...]:
+    """Counts work that a loop does again and again, as large each time as once."""
+    return tuple(
+        dataclasses.replace(
+            operation,
+            flops=operation.flops * times,
+            transcendentals=operation.transcendentals * times,
+            bytes_read=operation.bytes_read * times,
+            bytes_written_fresh=0,
+            bytes_written_reused=times
+            * (operation.bytes_written_fresh + operation.bytes_written_reused),
+            repeats=operation.repeats * times,
+        )
+        for operation in work.operations
+    )
 
 
 def _resident_bytes(

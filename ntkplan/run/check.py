@@ -1,0 +1,185 @@
+"""A kernel against the dense Jacobian, in float64, by plain JAX."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy
+
+from ntkplan._jax import enable_x64
+from ntkplan.errors import InaccurateKernelError, MismatchedInputsError
+from ntkplan.ir.kernel import KernelSpec
+
+# Largest relative error for each data type: 2e-5 is what float32 is held to.
+_LIMITS = {"float64": 1e-12, "float32": 2e-5}
+_LOOSEST = 5e-2
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CheckResult:
+    """How far a kernel is from the dense one.
+
+    Attributes:
+        relative_error: Largest absolute difference over the largest absolute entry.
+        limit: What would have been an error.
+        n_examples: Examples that were compared.
+    """
+
+    relative_error: float
+    limit: float
+    n_examples: int
+
+
+def compare_with_dense(
+    kernel: Callable[..., Any],
+    spec: KernelSpec,
+    f: Callable[..., Any],
+    params: Any,
+    x: Any,
+    *,
+    batch_axis: int | None,
+    wrt: Callable[[str, Any], bool] | None = None,
+    n_examples: int = 4,
+) -> CheckResult:
+    """Compares a kernel with the dense Jacobian's on a few examples.
+
+    Args:
+        kernel: `kernel(params, x1)`.
+        spec: What the kernel is of.
+        f: The model, `f(params, x)`.
+        params: Its parameters.
+        x: Examples; the first few are used.
+        batch_axis: The example axis of every array of `x`, or None.
+        wrt: Which leaves are differentiated, by path and value.
+        n_examples: How many examples to use.
+
+    Returns:
+        The error found.
+
+    Raises:
+        InaccurateKernelError: It is more than rounding.
+    """
+    few = x
+    if batch_axis is not None:
+        few = jax.tree.map(
+            lambda array: jax.numpy.take(
+                array,
+                numpy.arange(min(n_examples, array.shape[batch_axis])),
+                axis=batch_axis,
+            ),
+            x,
+        )
+    got = numpy.asarray(kernel(params, few))
+    wanted = dense_kernel(f, params, few, spec, wrt)
+    if got.shape != wanted.shape:
+        raise MismatchedInputsError(
+            what="the kernel's shape",
+            got=list(got.shape),
+            wanted=list(wanted.shape),
+            hint="Check the same f that was planned for",
+        )
+    scale = numpy.abs(wanted).max()
+    difference = numpy.abs(got.astype(numpy.float64) - wanted).max()
+    error = float(difference / scale) if scale else float(difference)
+    limit = _LIMITS.get(str(got.dtype), _LOOSEST)
+    if not error <= limit:
+        raise InaccurateKernelError(error=error, limit=limit)
+    return CheckResult(relative_error=error, limit=limit, n_examples=wanted.shape[0])
+
+
+def dense_kernel(
+    f: Callable[..., Any],
+    params: Any,
+    x: Any,
+    spec: KernelSpec,
+    wrt: Callable[[str, Any], bool] | None,
+) -> numpy.ndarray:
+    """Computes a kernel from the whole Jacobian in float64, with `jax.jacrev`.
+
+    Returns:
+        The kernel in the layout of `spec`.
+    """
+    with enable_x64():
+        leaves, structure = jax.tree.flatten(jax.tree.map(_widened, params))
+        points = jax.tree.map(_widened, x)
+        chosen = _chosen(params, wrt)
+
+        def of_chosen(values: list[Any]) -> Any:
+            every = list(leaves)
+            for number, value in zip(chosen, values, strict=True):
+                every[number] = value
+            return f(jax.tree.unflatten(structure, every), points)
+
+        jacobians = jax.jacrev(of_chosen)([leaves[number] for number in chosen])
+        n_examples = jacobians[0].shape[0]
+        flat = numpy.concatenate(
+            [
+                numpy.asarray(jacobian).reshape(
+                    n_examples, *_output_shape(spec), leaves[number].size
+                )
+                for number, jacobian in zip(chosen, jacobians, strict=True)
+            ],
+            axis=-1,
+        )
+    return _reduced(flat, spec)
+
+
+def _output_shape(spec: KernelSpec) -> tuple[int, ...]:
+    return spec.output_shape[1:] if spec.whole_batch else spec.output_shape
+
+
+def _chosen(params: Any, wrt: Callable[[str, Any], bool] | None) -> list[int]:
+    flat, _ = jax.tree_util.tree_flatten_with_path(params)
+    return [
+        number
+        for number, (keys, leaf) in enumerate(flat)
+        if wrt is None or wrt(_path(keys), leaf)
+    ]
+
+
+def _path(keys: tuple[Any, ...]) -> str:
+    parts = []
+    for key in keys:
+        known = [getattr(key, name, None) for name in ("key", "idx", "name")]
+        parts.append(str(next((part for part in known if part is not None), key)))
+    return "/".join(parts)
+
+
+def _widened(array: Any) -> Any:
+    """Returns an array with its floats in float64."""
+    array = jax.numpy.asarray(array)
+    if jax.numpy.issubdtype(array.dtype, jax.numpy.floating):
+        return array.astype("float64")
+    return array
+
+
+def _reduced(jacobian: numpy.ndarray, spec: KernelSpec) -> numpy.ndarray:
+    """Contracts `[n, *outputs, parameters]` with itself into the kernel's layout."""
+    offset = 0 if spec.whole_batch else 1
+    rank = jacobian.ndim - 1
+    if spec.sums_logits:
+        n_outputs = numpy.prod(jacobian.shape[1:-1])
+        summed = jacobian.sum(axis=tuple(range(1, rank))) / numpy.sqrt(n_outputs)
+        subscripts = "np,np->n" if spec.matched else "np,mp->nm"
+        return numpy.einsum(subscripts, summed, summed)
+    first = ["n", *(chr(ord("a") + axis) for axis in range(rank - 1))]
+    second, result = list(first), []
+    scale = 1.0
+    for axis in range(rank):
+        group = axis - offset
+        if axis == 0 and not spec.whole_batch:
+            if not spec.matched:
+                second[0] = "m"
+            result += ["n"] if spec.matched else ["n", "m"]
+        elif group in spec.full_axes:
+            second[axis] = first[axis].upper()
+            result += [first[axis], second[axis]]
+        elif group in spec.diagonal_axes:
+            result.append(first[axis])
+        else:
+            scale /= jacobian.shape[axis]
+    subscripts = f"{''.join(first)}z,{''.join(second)}z->{''.join(result)}"
+    return scale * numpy.einsum(subscripts, jacobian, jacobian, optimize=True)
