@@ -102,7 +102,7 @@ def fill(key: jax.Array, shapes: Any) -> Any:
 
 
 def in_dtype_of(params: Any, tree: Any) -> Any:
-    """Returns a tree, running statistics say, with its floats in the dtype of params."""
+    """Returns a tree (running statistics, say) in the dtype that params have."""
     dtype = jax.tree.leaves(params)[0].dtype
 
     def cast(leaf: Any) -> Any:
