@@ -255,7 +255,7 @@ class _Writer:
             self.context.before.clear()
             self.context.has_nested = False
             result = step.write([self.read(item) for item in step.inputs], self.context)
-            if not self.deciding or self._is_short(step, result.expression):
+            if not self.deciding or self._is_short(result.expression):
                 return result
             nested = [v for v in variables if v in self._pending]
             if not nested:
@@ -288,9 +288,8 @@ class _Writer:
             return parts[0]
         return sequence(parts) if parts else atom("None")
 
-    def _is_short(self, step: Step, expression: Expression) -> bool:
-        taps = [len(self.plan.after.get(v, "")) for v in step.outputs]
-        columns = _NAME_COLUMNS + len(expression.text) + max(taps, default=0)
+    def _is_short(self, expression: Expression) -> bool:
+        columns = _NAME_COLUMNS + len(expression.text)
         return columns <= self.width and expression.depth <= _DEEPEST
 
     def _size(self, variable: Var) -> tuple[int, int]:

@@ -151,7 +151,7 @@ def prefixed(operator: str, operand: Expression) -> Expression:
     '-(a * b)'
     """
     text = operand.text
-    if operand.precedence < Precedence.POWER:
+    if operand.precedence < Precedence.ATOM:
         text = f"({text})"
     return Expression(
         text=f"{operator}{text}",

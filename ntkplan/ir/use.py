@@ -133,12 +133,14 @@ class Layer:
         opaque: Why no rule covers the leaf, or None where rules cover all its uses. An
             opaque layer has one use: the leaf itself is tapped.
         idle: Whether the output does not depend on the leaf.
+        no_forward: Why no tangent can be pushed forward from the leaf, or None.
     """
 
     leaf: Leaf
     stacks: tuple[Stack, ...]
     opaque: str | None = None
     idle: bool = False
+    no_forward: str | None = None
 
     @property
     def taps(self) -> tuple[Var, ...]:

@@ -14,8 +14,13 @@ from ntkplan.methods.network import Frame
 
 
 def candidates(layer: Layer, frame: Frame, itemsize: int) -> tuple[Candidate, ...]:
-    """Returns the one candidate of this method; every leaf has it."""
-    del layer, frame, itemsize
+    """Returns the one candidate of this method.
+
+    None where the leaf's tangent meets a function with a backward rule alone.
+    """
+    del frame, itemsize
+    if layer.no_forward is not None:
+        return ()
     return (
         Candidate(
             method=Method.NTK_VECTOR_PRODUCTS,

@@ -158,12 +158,15 @@ def _allowed(
         return found
     if Method.STRUCTURED_DERIVATIVES in wanted and not forced:
         return (Method.JACOBIAN_CONTRACTION,)
-    why = layer.opaque or "the kernel is not that of the sum of logits"
-    hint = (
-        f"Take one of {', '.join(present)}"
-        if layer.opaque
-        else 'Ask for kernel="sum_of_logits", or take one of ' + ", ".join(present)
-    )
+    others = f"one of {', '.join(present)}"
+    hint = f"Take {others}"
+    if Method.NTK_VECTOR_PRODUCTS in wanted:
+        why = str(layer.no_forward)
+    elif Method.SUM_OF_LOGITS in wanted:
+        why = "it is exact for the kernel of the sum of logits alone"
+        hint = f'Ask for kernel="sum_of_logits", or take {others}'
+    else:
+        why = str(layer.opaque)
     raise MethodNotApplicableError(
         method=", ".join(wanted),
         path=path or "(the whole of params)",

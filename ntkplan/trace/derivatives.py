@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import jax
 
 from ntkplan._jax import (
     ClosedJaxpr,
+    Primitive,
     Var,
     array_dtype,
     has_derivative,
@@ -18,7 +20,7 @@ from ntkplan._jax import (
 )
 from ntkplan.errors import UnsupportedPrimitiveError
 from ntkplan.ir.equation import Equation
-from ntkplan.ir.graph import KernelGraph
+from ntkplan.ir.graph import KernelGraph, Leaf
 
 
 def passes_no_derivative(equation: Equation) -> bool:
@@ -91,3 +93,26 @@ def _inner_without_derivative(closed: ClosedJaxpr) -> Iterator[tuple[str, object
             yield equation.primitive.name, source_location(equation)
         for _, inner in sub_jaxprs(equation.params):
             yield from _inner_without_derivative(inner)
+
+
+def without_forward_mode(graph: KernelGraph, leaf: Leaf) -> str | None:
+    """Says why no tangent of a leaf can be pushed forward, or None where one can.
+
+    A function with a `custom_vjp` has a backward rule and no forward one.
+    """
+    reached = reached_variables(graph, [leaf.variable])
+    for equation in graph.body.equations:
+        if not reached.isdisjoint(equation.reads) and _has_custom_vjp(
+            equation.primitive, equation.parameters
+        ):
+            where = f" at {equation.source}" if equation.source else ""
+            return f"it meets a custom_vjp{where}, which has no forward mode"
+    return None
+
+
+def _has_custom_vjp(primitive: Primitive, parameters: dict[str, Any]) -> bool:
+    return primitive is primitives.custom_vjp_call_p or any(
+        _has_custom_vjp(equation.primitive, equation.params)
+        for _, inner in sub_jaxprs(parameters)
+        for equation in inner.jaxpr.eqns
+    )

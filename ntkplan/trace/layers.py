@@ -15,7 +15,7 @@ from ntkplan.rules.axes import Atom, AxisMap
 from ntkplan.rules.labelling import Labelling
 from ntkplan.rules.prefix import PREFIX_RULES
 from ntkplan.rules.table import USE_RULES
-from ntkplan.trace.derivatives import passes_no_derivative
+from ntkplan.trace.derivatives import passes_no_derivative, without_forward_mode
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,13 @@ def find_layers(graph: KernelGraph) -> tuple[Layer, ...]:
     live = graph.upstream(
         variable for variable in graph.body.outputs if isinstance(variable, Var)
     )
-    layers = [_layer(graph, leaf, live) for leaf in graph.leaves if leaf.differentiated]
+    layers = [
+        dataclasses.replace(
+            _layer(graph, leaf, live), no_forward=without_forward_mode(graph, leaf)
+        )
+        for leaf in graph.leaves
+        if leaf.differentiated
+    ]
     return _numbered(layers)
 
 

@@ -121,6 +121,16 @@ def _integer_pow(equation: Equation, operands: Sequence[Value], _: Context) -> V
     return combine(equation, expression, [operand.shape])
 
 
+def _power(equation: Equation, operands: Sequence[Value], context: Context) -> Value:
+    """`x**y`, where numpy's power is sure to be this primitive."""
+    base, exponent = operands
+    floats = all(jnp.issubdtype(item.dtype, np.floating) for item in operands)
+    special = exponent.number is not None and float(exponent.number).is_integer()
+    plain = floats and base.number is None and not special
+    write = _operator("**") if plain else _lax_function("pow")
+    return write(equation, operands, context)
+
+
 def _round(equation: Equation, operands: Sequence[Value], _: Context) -> Value:
     check_known(equation, "rounding_method")
     method = enum_text(equation, equation.parameters["rounding_method"])
@@ -207,7 +217,7 @@ PRINTERS: dict[Primitive, Printer] = {
     primitives.mul_p: _by_dtype("*", *_NUMBERS, otherwise="mul"),
     primitives.div_p: _by_dtype("/", *_FLOATS, otherwise="div"),
     primitives.rem_p: _lax_function("rem"),
-    primitives.pow_p: _lax_function("pow"),
+    primitives.pow_p: _power,
     primitives.integer_pow_p: _integer_pow,
     primitives.max_p: _function("jnp.maximum"),
     primitives.min_p: _function("jnp.minimum"),

@@ -28,6 +28,7 @@ from ntkplan.emit.primitives.value import (
     dtype_text,
     exact,
     integers,
+    is_zero,
     typed,
     whole,
 )
@@ -282,7 +283,7 @@ def _pad(equation: Equation, operands: Sequence[Value], _: Context) -> Value:
     config = equation.parameters["padding_config"]
     aval = aval_of(equation.outputs[0])
     simple = all(low >= 0 and high >= 0 and not gap for low, high, gap in config)
-    if simple and filling.number == 0:
+    if simple and is_zero(filling):
         widths = integers([(low, high) for low, high, _ in config])
         return whole(call("jnp.pad", exact(operand), widths), aval)
     expression = call("lax.pad", exact(operand), typed(filling), integers(config))

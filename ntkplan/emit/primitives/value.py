@@ -131,10 +131,11 @@ def number_text(number: Any) -> str:
     if text in _NAMED_NUMBERS:
         return _NAMED_NUMBERS[text]
     make = number.dtype.type
+    if number.dtype.itemsize > 4:
+        return text
     for shorter in (str(number), str(np.float32(number))):
         # A Python float passes through float32 on its way to a narrower type.
-        single = make(np.float32(shorter)) if number.dtype.itemsize <= 4 else number
-        if make(float(shorter)) == number and single == number:
+        if make(float(shorter)) == number == make(np.float32(shorter)):
             return shorter
     return text
 
@@ -188,9 +189,15 @@ def exact(value: Value) -> Expression:
     dtype = dtype_text(value.dtype)
     if value.number == 1:
         return call("jnp.ones", shape, dtype=dtype)
-    if value.number == 0 and not np.signbit(np.float64(value.number)):
+    if is_zero(value):
         return call("jnp.zeros", shape, dtype=dtype)
     return call("jnp.full", shape, value.expression, dtype=dtype)
+
+
+def is_zero(value: Value) -> bool:
+    """Whether a value is the number zero, and not minus zero."""
+    number = value.number
+    return number is not None and number == 0 and not np.signbit(np.float64(number))
 
 
 def integers(numbers: Sequence[Any]) -> Expression:
