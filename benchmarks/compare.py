@@ -1,0 +1,250 @@
+"""Times the chosen plan against every method forced and against plain JAX.
+
+Run `python -m benchmarks.compare`; `docs/benchmarks.md` says what it writes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import gc
+import json
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+import ntkplan
+from benchmarks import candidates, compare_report
+from benchmarks.environment import environment
+from benchmarks.measure import Timed, interleave, summary
+from benchmarks.problems import PROBLEMS, Inputs, Problem
+
+RESULTS = Path(__file__).resolve().parent / "results"
+# What a candidate has in common with another one that is the same program.
+_MEASURED = (
+    "first_call_s",
+    "median_s",
+    "minimum_s",
+    "samples_s",
+    "difference_fraction",
+    "difference_from",
+    "error",
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Limits:
+    """How much is spent on each candidate.
+
+    Attributes:
+        rounds: Rounds of timing.
+        budget_s: Seconds of timed calls after which a candidate is run no more; each
+            is run at least once.
+        temp_bytes: Temporary memory, as the compiler has it, over which a candidate is
+            not run.
+        patience_s: Seconds that tracing and compiling may take.
+    """
+
+    rounds: int
+    budget_s: float
+    temp_bytes: float
+    patience_s: int
+
+
+def measure_problem(problem: Problem, limits: Limits) -> dict[str, Any]:
+    """Measures every candidate on one configuration.
+
+    Args:
+        problem: The configuration.
+        limits: What may be spent.
+
+    Returns:
+        A row of the results, as JSON can hold it.
+    """
+    started_s = time.perf_counter()
+    load_before = os.getloadavg()[0]
+    inputs = problem.build()
+    rows: dict[str, dict[str, Any]] = {}
+    programs: dict[str, Timed] = {}
+    kernels: dict[str, np.ndarray] = {}
+    known: dict[str, candidates.Prepared] = {}
+    for name in candidates.NAMES:
+        rows[name] = _ready(name, inputs, limits, known, programs, kernels)
+    interleave(list(programs.values()), limits.rounds)
+    for name, program in programs.items():
+        rows[name].update(summary(program.samples_s))
+    worst = _add_differences(rows, kernels)
+    for row in rows.values():
+        same = rows.get(row.get("same_program_as", ""), {})
+        row.update({key: same[key] for key in _MEASURED if key in same})
+    return {
+        "name": problem.name,
+        "family": problem.family,
+        "n1": problem.n1,
+        "n2": problem.n2,
+        "n_outputs": jax.eval_shape(inputs.f, inputs.params, inputs.x1).shape[1],
+        "n_parameters": sum(leaf.size for leaf in jax.tree.leaves(inputs.params)),
+        "max_difference_fraction": worst,
+        "load_average_before": load_before,
+        "took_s": time.perf_counter() - started_s,
+        "candidates": rows,
+    }
+
+
+def _ready(
+    name: str,
+    inputs: Inputs,
+    limits: Limits,
+    known: dict[str, candidates.Prepared],
+    programs: dict[str, Timed],
+    kernels: dict[str, np.ndarray],
+) -> dict[str, Any]:
+    """Compiles a candidate and runs it once; says why where it cannot be."""
+    try:
+        prepared = candidates.prepare(name, inputs, known, patience_s=limits.patience_s)
+        facts = prepared.facts
+        if "same_program_as" in facts:
+            return facts
+        known[name] = prepared
+        temp_bytes = facts["memory"].get("temp_bytes", 0)
+        if temp_bytes > limits.temp_bytes:
+            limit = limits.temp_bytes / 2**30
+            needs = f"needs {temp_bytes / 2**30:.1f} GiB of temporaries"
+            return {**facts, "error": f"{needs}, over the limit of {limit:.1f}"}
+        program = Timed(
+            function=prepared.compiled,
+            arguments=inputs.arguments,
+            budget_s=limits.budget_s,
+        )
+        kernel, facts["first_call_s"] = program.warm_up()
+        kernels[name] = np.asarray(kernel)
+        programs[name] = program
+    except Exception as error:
+        # That a candidate fails is a result too: the others are still measured, and
+        # the report names it.
+        return {"error": f"{type(error).__name__}: {error}"[:500]}
+    return facts
+
+
+def _add_differences(
+    rows: dict[str, dict[str, Any]], kernels: dict[str, np.ndarray]
+) -> float | None:
+    """Compares every kernel with the plainest one that ran; returns the largest."""
+    order = (*candidates.PLAIN, *candidates.NAMES)
+    reference = next((name for name in order if name in kernels), None)
+    if reference is None:
+        return None
+    expected = kernels[reference].astype(np.float64)
+    scale = np.abs(expected).max()
+    differences: list[float] = []
+    for name, kernel in kernels.items():
+        differences.append(float(np.abs(kernel - expected).max() / scale))
+        rows[name]["difference_fraction"] = differences[-1]
+        rows[name]["difference_from"] = reference
+    # Not max(): a NaN must not lose against a number.
+    return float(np.max(differences))
+
+
+def warm_up() -> float:
+    """Plans something small, so that imports count for no configuration.
+
+    Returns:
+        The seconds.
+    """
+    started_s = time.perf_counter()
+    ntkplan.plan(lambda w, x: x @ w, np.ones((2, 2), "f"), np.ones((3, 2), "f"))
+    return time.perf_counter() - started_s
+
+
+def run(problems: Sequence[Problem], limits: Limits, out: Path) -> dict[str, Any]:
+    """Measures configurations, and writes the results after each of them.
+
+    Args:
+        problems: The configurations.
+        limits: What may be spent on each candidate.
+        out: The file to write.
+
+    Returns:
+        What the file holds.
+    """
+    results: dict[str, Any] = {
+        "environment": environment(),
+        "matmul_precision": _precision(),
+        "limits": dataclasses.asdict(limits),
+        "first_plan_s": warm_up(),
+        "configurations": [],
+    }
+    out.parent.mkdir(parents=True, exist_ok=True)
+    for problem in problems:
+        with _same_precision():
+            row = measure_problem(problem, limits)
+        results["configurations"].append(row)
+        out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+        print(f"{compare_report.line(row)}   took {row['took_s']:.1f} s", flush=True)
+        jax.clear_caches()
+        gc.collect()
+    return results
+
+
+def _precision() -> str | None:
+    """Plans are exact by default where matrix units are not; so are plain programs."""
+    return None if jax.devices()[0].platform == "cpu" else "highest"
+
+
+def _same_precision() -> contextlib.AbstractContextManager[Any]:
+    precision = _precision()
+    if precision is None:
+        return contextlib.nullcontext()
+    return jax.default_matmul_precision(precision)
+
+
+def select(only: str, quick: bool) -> list[Problem]:
+    """Returns the configurations whose name holds `only`; one of a family if quick."""
+    found = [problem for problem in PROBLEMS if only in problem.name]
+    if quick:
+        found = list({problem.family: problem for problem in reversed(found)}.values())
+        found.reverse()
+    return found
+
+
+def main() -> None:
+    """Reads the command line; measures and writes, or reads and reports."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", default="", help="configurations whose name has this")
+    parser.add_argument("--rounds", type=int, default=7, help="rounds of timing")
+    parser.add_argument("--budget-s", type=float, default=8.0, help="for a candidate")
+    parser.add_argument("--max-temp-gib", type=float, default=9.0)
+    parser.add_argument("--patience-s", type=int, default=120, help="for a compilation")
+    parser.add_argument("--quick", action="store_true", help="little of everything")
+    parser.add_argument("--report", action="store_true", help="only print the results")
+    parser.add_argument("--out", type=Path, help="the file of results")
+    arguments = parser.parse_args()
+    problems = select(arguments.only, arguments.quick)
+    if not problems:
+        names = ", ".join(problem.name for problem in PROBLEMS)
+        parser.error(f"no configuration has {arguments.only!r} in its name: {names}")
+    partial = "_partial" if arguments.only or arguments.quick else ""
+    platform = jax.devices()[0].platform
+    out = arguments.out or RESULTS / f"compare_{platform}{partial}.json"
+    if not arguments.report:
+        limits = Limits(
+            rounds=2 if arguments.quick else arguments.rounds,
+            budget_s=1.0 if arguments.quick else arguments.budget_s,
+            temp_bytes=arguments.max_temp_gib * 2**30,
+            patience_s=arguments.patience_s,
+        )
+        run(problems, limits, out)
+        print(f"wrote {out}\n")
+    elif not out.exists():
+        parser.error(f"{out} does not exist; run without --report first")
+    print(compare_report.report(json.loads(out.read_text(encoding="utf-8"))))
+
+
+if __name__ == "__main__":
+    main()

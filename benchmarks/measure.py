@@ -1,0 +1,146 @@
+"""Times compiled programs against each other, interleaved, in one process."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import signal
+import statistics
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import jax
+
+_ROUND_S = 0.05
+_ROUND_CALLS = 10
+
+
+class OutOfPatienceError(Exception):
+    """Something took longer than it may."""
+
+
+@dataclasses.dataclass(kw_only=True, eq=False)
+class Timed:
+    """A program that is ready to be run, and what its calls took.
+
+    Attributes:
+        function: The compiled program.
+        arguments: What it is called with.
+        budget_s: Seconds after which no further call is begun, once there is one.
+        samples_s: Seconds of every call, in order.
+    """
+
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
+    budget_s: float
+    samples_s: list[float] = dataclasses.field(default_factory=list)
+
+    def call(self) -> Any:
+        """Runs it once, keeps the time and returns the result once it is there."""
+        started_s = time.perf_counter()
+        result = jax.block_until_ready(self.function(*self.arguments))
+        self.samples_s.append(time.perf_counter() - started_s)
+        return result
+
+    def warm_up(self) -> tuple[Any, float]:
+        """Runs it once and returns the result and the seconds.
+
+        The first call also brings memory in, so that it only counts as a sample where
+        the budget allows no other.
+        """
+        result = self.call()
+        first_s = self.samples_s[0]
+        if first_s < self.budget_s:
+            self.samples_s.clear()
+        return result, first_s
+
+    def round(self) -> None:
+        """Runs it once, and more often where that is quick, while its budget lasts."""
+        began = len(self.samples_s)
+        while not self._spent:
+            self.call()
+            done = self.samples_s[began:]
+            if len(done) >= _ROUND_CALLS or sum(done) + done[-1] > _ROUND_S:
+                return
+
+    @property
+    def _spent(self) -> bool:
+        """Whether the next call, as long as the shortest so far, is over the budget."""
+        if not self.samples_s:
+            return False
+        return sum(self.samples_s) + min(self.samples_s) > self.budget_s
+
+
+def interleave(programs: Sequence[Timed], rounds: int) -> None:
+    """Runs all programs round by round, beginning each round with the next of them.
+
+    Whatever slows the machine down for a while then slows every program down, and no
+    program always follows the same one.
+
+    Args:
+        programs: What to run.
+        rounds: How many rounds.
+    """
+    for turn in range(rounds):
+        first = turn % max(len(programs), 1)
+        for program in (*programs[first:], *programs[:first]):
+            program.round()
+
+
+@contextlib.contextmanager
+def patience(seconds: int) -> Iterator[None]:
+    """Raises once what is inside has taken too long.
+
+    Python code, such as tracing, is stopped where it is. A call into the compiler
+    cannot be stopped: the error comes when it returns.
+
+    Args:
+        seconds: How long to wait; at least 1.
+
+    Raises:
+        OutOfPatienceError: It took longer.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        raise RuntimeError("patience works in the main thread only")
+
+    def give_up(*_: Any) -> None:
+        raise OutOfPatienceError(f"not ready within {seconds} s")
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def memory_figures(compiled: Any) -> dict[str, int]:
+    """Returns the compiler's figures of memory, in bytes; empty where it has none."""
+    analysis = compiled.memory_analysis()
+    names = ("temp", "argument", "output", "alias", "generated_code")
+    figures = {
+        f"{name}_bytes": getattr(analysis, f"{name}_size_in_bytes", None)
+        for name in names
+    }
+    figures["peak_bytes"] = getattr(analysis, "peak_memory_in_bytes", None)
+    return {name: value for name, value in figures.items() if value is not None}
+
+
+def summary(samples_s: Sequence[float]) -> Mapping[str, Any]:
+    """Returns median, minimum and the samples themselves, in seconds.
+
+    Args:
+        samples_s: At least one.
+
+    Example:
+        >>> summary([3.0, 1.0, 2.0])["median_s"]
+        2.0
+    """
+    return {
+        "median_s": statistics.median(samples_s),
+        "minimum_s": min(samples_s),
+        "samples_s": list(samples_s),
+    }

@@ -1,0 +1,5 @@
+"""The models that are measured, in plain JAX, and their configurations."""
+
+from benchmarks.problems.table import PROBLEMS as PROBLEMS
+from benchmarks.problems.table import Inputs as Inputs
+from benchmarks.problems.table import Problem as Problem
