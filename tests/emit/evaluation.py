@@ -98,7 +98,8 @@ def some_variables(body: Body) -> dict[Var, str]:
         )
         if variable.aval.dtype == np.float32
     ]
-    chosen = variables[:1] + variables[len(variables) // 2 :: 3]
+    step = max(3, len(variables) // 10)
+    chosen = variables[:1] + variables[len(variables) // 2 :: step]
     return {variable: f"t{index}" for index, variable in enumerate(chosen)}
 
 
