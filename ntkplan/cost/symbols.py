@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,34 @@ Size = int | sympy.Expr
 """A number of things: known, or a formula in the symbols above."""
 
 SYMBOLS: tuple[sympy.Symbol, ...] = (n1, n2, n_outputs)
+
+
+@functools.cache
+def product(*sizes: Size) -> Size:
+    """Multiplies sizes; what is equal for many leaves is multiplied once.
+
+    Example:
+        >>> product(2, n1, 3)
+        6*n1
+        >>> product()
+        1
+    """
+    numbers = math.prod(size for size in sizes if isinstance(size, int))
+    formulas = [size for size in sizes if not isinstance(size, int)]
+    return sympy.Mul(numbers, *formulas) if formulas else numbers
+
+
+@functools.cache
+def total(*sizes: Size) -> Size:
+    """Adds sizes; what is equal for many leaves is added once.
+
+    Example:
+        >>> total(1, n1, n1)
+        2*n1 + 1
+    """
+    if all(isinstance(size, int) for size in sizes):
+        return sum(size for size in sizes if isinstance(size, int))
+    return sympy.Add(*sizes)
 
 
 def evaluate(works: Sequence[Work], *, n1: int, n2: int, n_outputs: int) -> list[Work]:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-import math
 from collections.abc import Iterator, Mapping, Sequence
 
 import sympy
 
-from ntkplan.cost.symbols import Size
+from ntkplan.cost.symbols import Size, product, total
 from ntkplan.cost.work import Operation, OperationKind, Work
 from ntkplan.ir.program import Array, Contract, Cut, Reduce, Statement, Sum
 from ntkplan.methods.contraction import contract_operations, reduce_operation
@@ -127,7 +126,7 @@ def statement_operations(
         case Reduce():
             return (reduce_operation(statement, sizes, itemsize),)
         case Cut():
-            written = itemsize * _entries(statement.target, sizes)
+            written = product(itemsize, _entries(statement.target, sizes))
             return (
                 Operation(
                     kind=OperationKind.TRANSPOSE,
@@ -136,7 +135,7 @@ def statement_operations(
                 ),
             )
         case Sum():
-            written = itemsize * _entries(statement.target, sizes)
+            written = product(itemsize, _entries(statement.target, sizes))
             return (
                 Operation(
                     kind=OperationKind.ELEMENTWISE,
@@ -153,13 +152,13 @@ def _accumulation(array: Array, sizes: Mapping[str, Size], itemsize: int) -> Ope
     return Operation(
         kind=OperationKind.ELEMENTWISE,
         flops=entries,
-        bytes_read=2 * itemsize * entries,
-        bytes_written_reused=itemsize * entries,
+        bytes_read=product(2, itemsize, entries),
+        bytes_written_reused=product(itemsize, entries),
     )
 
 
 def _entries(array: Array, sizes: Mapping[str, Size]) -> Size:
-    return math.prod((sizes[label] for label in array.labels), start=1)
+    return product(*(sizes[label] for label in array.labels))
 
 
 def _peak_bytes(
@@ -176,8 +175,9 @@ def _peak_bytes(
     alive: dict[str, Size] = {}
     peaks: list[Size] = []
     for number, statement in enumerate(statements):
-        alive[statement.target.name] = itemsize * _entries(statement.target, sizes)
-        peaks.append(sympy.Add(*alive.values()))
+        entries = _entries(statement.target, sizes)
+        alive[statement.target.name] = product(itemsize, entries)
+        peaks.append(total(*alive.values()))
         alive = {name: size for name, size in alive.items() if last_read[name] > number}
     if not peaks:
         return 0

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Iterator, Mapping, Sequence
 
-from ntkplan.cost.symbols import Size
+from ntkplan.cost.symbols import Size, product, total
 from ntkplan.cost.work import Operation, OperationKind
 from ntkplan.ir.program import Array, Contract, Reduce, Statement
 
@@ -160,24 +159,25 @@ def contract_operations(
     rows = [x for x in left.labels if x not in right.labels]
     columns = [x for x in right.labels if x not in left.labels]
 
-    def count(labels: Sequence[str]) -> Size:
-        return math.prod((sizes[label] for label in labels), start=1)
+    def count(labels: Sequence[str], times: int = 1) -> Size:
+        return product(times, *(sizes[label] for label in labels))
 
-    n_left, n_right, n_target = (count(array.labels) for array in (left, right, target))
+    n_target = count(target.labels)
+    read = total(count(left.labels, itemsize), count(right.labels, itemsize))
     if not summed:
         return (
             Operation(
                 kind=OperationKind.ELEMENTWISE,
                 flops=n_target,
-                bytes_read=itemsize * (n_left + n_right),
-                bytes_written_fresh=itemsize * n_target,
+                bytes_read=read,
+                bytes_written_fresh=product(itemsize, n_target),
             ),
         )
     operations = [
         Operation(
             kind=OperationKind.TRANSPOSE,
-            bytes_read=itemsize * count(array.labels),
-            bytes_written_fresh=itemsize * count(array.labels),
+            bytes_read=count(array.labels, itemsize),
+            bytes_written_fresh=count(array.labels, itemsize),
         )
         for array, free in ((left, rows), (right, columns))
         if not _is_matrix(array.labels, batch, free, summed)
@@ -189,17 +189,17 @@ def contract_operations(
             m=count(rows),
             n=count(columns),
             k=count(summed),
-            flops=2 * count([*batch, *rows, *columns, *summed]),
-            bytes_read=itemsize * (n_left + n_right),
-            bytes_written_fresh=itemsize * n_target,
+            flops=count([*batch, *rows, *columns, *summed], 2),
+            bytes_read=read,
+            bytes_written_fresh=product(itemsize, n_target),
         )
     )
     if list(target.labels) != [*batch, *rows, *columns]:
         operations.append(
             Operation(
                 kind=OperationKind.TRANSPOSE,
-                bytes_read=itemsize * n_target,
-                bytes_written_fresh=itemsize * n_target,
+                bytes_read=product(itemsize, n_target),
+                bytes_written_fresh=product(itemsize, n_target),
             )
         )
     return tuple(operations)
@@ -223,13 +223,13 @@ def reduce_operation(
 ) -> Operation:
     """Counts one sum over axes."""
     source, target = statement.source.labels, statement.target.labels
-    n_source = math.prod((sizes[label] for label in source), start=1)
-    n_target = math.prod((sizes[label] for label in target), start=1)
+    n_source = product(*(sizes[label] for label in source))
+    n_target = product(*(sizes[label] for label in target))
     minor = source[-1] not in target
     kind = OperationKind.REDUCTION_MINOR if minor else OperationKind.REDUCTION_MAJOR
     return Operation(
         kind=kind,
         flops=n_source,
-        bytes_read=itemsize * n_source,
-        bytes_written_fresh=itemsize * n_target,
+        bytes_read=product(itemsize, n_source),
+        bytes_written_fresh=product(itemsize, n_target),
     )

@@ -11,7 +11,7 @@ import numpy as np
 
 from ntkplan._jax import Primitive, primitives
 from ntkplan.emit.expression import Expression, atom, binary, call, method, prefixed
-from ntkplan.emit.primitives.context import Context, Printer
+from ntkplan.emit.primitives.context import Context, Printer, Result
 from ntkplan.emit.primitives.parameters import check_known, enum_text
 from ntkplan.emit.primitives.value import (
     Value,
@@ -121,7 +121,7 @@ def _integer_pow(equation: Equation, operands: Sequence[Value], _: Context) -> V
     return combine(equation, expression, [operand.shape])
 
 
-def _power(equation: Equation, operands: Sequence[Value], context: Context) -> Value:
+def _power(equation: Equation, operands: Sequence[Value], context: Context) -> Result:
     """`x**y`, where numpy's power is sure to be this primitive."""
     base, exponent = operands
     floats = all(jnp.issubdtype(item.dtype, np.floating) for item in operands)
