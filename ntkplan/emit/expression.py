@@ -126,15 +126,11 @@ def _needs_parentheses(operator: str, operand: Expression, *, is_right: bool) ->
     precedence = OPERATORS[operator]
     if operator == "**":
         return operand.precedence < (Precedence.UNARY if is_right else Precedence.ATOM)
-    if precedence in (Precedence.COMPARE, Precedence.SHIFT) or (
-        Precedence.OR <= precedence <= Precedence.AND
-    ):
-        # Few readers know how these bind against each other.
-        same = operand.operator == operator and precedence is not Precedence.COMPARE
-        if operand.operator and not (same and not is_right):
-            return (
-                operand.precedence <= Precedence.AND or operand.precedence < precedence
-            )
+    if precedence <= Precedence.SHIFT and operand.operator:
+        # Few readers know how these bind against each other and against arithmetic.
+        if precedence is Precedence.COMPARE:
+            return operand.precedence < Precedence.ADD
+        return is_right or operand.operator != operator
     if operand.precedence < precedence:
         return True
     if operand.precedence > precedence:

@@ -93,7 +93,7 @@ def _node(tree) -> ast.expr:
 
 
 @hypothesis.given(trees)
-@hypothesis.settings(max_examples=300, deadline=None)
+@hypothesis.settings(max_examples=1000, deadline=None)
 def test_text_parses_to_the_same_tree(tree):
     text = _expression(tree).text
     assert ast.dump(ast.parse(text, mode="eval").body) == ast.dump(_node(tree))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import jax
+import jax.experimental
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -191,7 +192,9 @@ def test_closed_over_arrays():
 
 
 def test_double_precision():
-    with jax.enable_x64(True):
+    newer = hasattr(jax, "enable_x64")
+    enable = jax.enable_x64 if newer else jax.experimental.enable_x64
+    with enable(True):
         x, w = X.astype(np.float64), W.astype(np.float64)
 
         def function(x, w):
