@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fnmatch
-import pathlib
 
 import jax
 import jax.numpy as jnp
@@ -13,8 +12,8 @@ import pytest
 from tests import oracles
 from tests.cases import CASES, N1, leaf_jacobians, problem
 from tests.models.reference import MODELS
+from tests.reference_kernels import reference
 
-DATA = pathlib.Path(__file__).parent / "data" / "neural_tangents"
 NAMES = [case.name for case in CASES]
 
 
@@ -99,31 +98,18 @@ def test_relative_error_broadcasts_nothing_and_sees_nan():
 
 @pytest.mark.parametrize("name", MODELS)
 def test_axes_mean_what_users_of_neural_tangents_know(name):
-    with np.load(DATA / f"{name}.npz") as file:
-        arrays = dict(file)
-    params = {
-        key.removeprefix("param:"): value
-        for key, value in arrays.items()
-        if key.startswith("param:")
-    }
-    jacobian1 = oracles.dense_jacobian(MODELS[name], params, arrays["x1"])
-    jacobian2 = oracles.dense_jacobian(MODELS[name], params, arrays["x2"])
-    wanted = [key for key in arrays if key.startswith("kernel:")]
-    assert wanted
-    for key in wanted:
-        trace, diagonal, which = key.removeprefix("kernel:").split("|")
+    stored = reference(name)
+    jacobian1 = oracles.dense_jacobian(MODELS[name], stored.params, stored.x1)
+    jacobian2 = oracles.dense_jacobian(MODELS[name], stored.params, stored.x2)
+    assert stored.kernels
+    for (trace_axes, diagonal_axes, which), wanted in stored.kernels.items():
         got = oracles.kernel_of_jacobians(
             jacobian1,
             jacobian1 if which == "self" else jacobian2,
-            trace_axes=axes_of(trace),
-            diagonal_axes=axes_of(diagonal),
+            trace_axes=trace_axes,
+            diagonal_axes=diagonal_axes,
         )
-        assert oracles.relative_error(got, arrays[key]) < 1e-12, key
-
-
-def axes_of(text: str) -> tuple[int, ...]:
-    """Reads `(1, 2)` or `(-1,)`."""
-    return tuple(int(part) for part in text.strip("()").split(",") if part.strip())
+        assert oracles.relative_error(got, wanted) < 1e-12
 
 
 def test_names_of_cases_are_unique():

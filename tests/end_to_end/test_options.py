@@ -1,0 +1,171 @@
+"""Axes, matched pairs, parts of the parameters and interacting examples."""
+
+from __future__ import annotations
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import ntkplan
+from tests.cases import jacobians, leaf_jacobians, problem
+from tests.end_to_end.matrix import FLOAT32_TOLERANCE, METHODS, methods_option
+from tests.models.reference import MODELS
+from tests.oracles import (
+    cast_floats,
+    dense_kernel,
+    kernel_of_jacobians,
+    leaf_names,
+    relative_error,
+    x64,
+)
+from tests.reference_kernels import reference
+
+
+REFERENCES = [(name, key) for name in MODELS for key in reference(name).kernels]
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "method"),
+    [
+        (*stored, method)
+        for stored, method in zip(REFERENCES, itertools.cycle(METHODS), strict=False)
+    ],
+    ids=str,
+)
+def test_axes_give_what_neural_tangents_gives(name, key, method):
+    stored = reference(name)
+    trace_axes, diagonal_axes, which = key
+    with x64():
+        got = ntkplan.ntk(
+            MODELS[name],
+            stored.params,
+            stored.x1,
+            stored.x2 if which == "cross" else None,
+            trace_axes=trace_axes,
+            diagonal_axes=diagonal_axes,
+            methods=methods_option(method, leaf_names(stored.params)),
+        )
+    assert relative_error(got, stored.kernels[key]) < 1e-12
+
+
+@pytest.mark.parametrize(
+    ("kernel", "method"),
+    [
+        ("full", "chosen"),
+        ("full", "mixed"),
+        ("full", "structured_derivatives"),
+        ("trace", "jacobian_contraction"),
+        ("trace", "structured_derivatives"),
+        ("diagonal", "ntk_vector_products"),
+        ("diagonal", "jacobian_contraction"),
+        ("sum_of_logits", "chosen"),
+        ("sum_of_logits", "ntk_vector_products"),
+    ],
+)
+def test_matched_pairs(kernel, method):
+    name = "plain_mlp_on_positions"
+    f, params, x1, _ = problem(name)
+    x2 = x1[::-1] * 0.7
+    methods = methods_option(method, leaf_names(params))
+    options = {"kernel": kernel, "pairs": "matched"}
+    got = ntkplan.ntk(f, params, x1, x2, methods=methods, **options)
+    wanted = dense_kernel(f, params, x1, x2, **options)
+    assert relative_error(got, wanted) < FLOAT32_TOLERANCE
+    got = ntkplan.ntk(f, params, x1, methods=methods, **options)
+    wanted = kernel_of_jacobians(*[jacobians(name)[0]] * 2, **options)
+    assert relative_error(got, wanted) < FLOAT32_TOLERANCE
+
+
+@pytest.mark.parametrize(
+    ("name", "chosen"),
+    [
+        ("plain_tied_autoencoder", {"w"}),
+        ("plain_mlp", {"0/w", "2/b"}),
+        ("plain_transformer_of_tokens", {"block/w_qkv", "block/g_hidden"}),
+    ],
+)
+def test_wrt_leaves_out_leaves(name, chosen):
+    f, params, x1, _ = problem(name)
+    got = ntkplan.ntk(f, params, x1, wrt=lambda path, leaf: path in chosen)
+    kept = [leaf for path, leaf in leaf_jacobians(name).items() if path in chosen]
+    assert len(kept) == len(chosen)
+    jacobian = np.concatenate(kept, axis=-1)[: len(x1)]
+    wanted = kernel_of_jacobians(jacobian, jacobian)
+    assert relative_error(got, wanted) < FLOAT32_TOLERANCE
+
+
+def batch_normalised(params, x):
+    """A model in training mode: every output depends on every example."""
+    hidden = x @ params["w"]
+    hidden = (hidden - hidden.mean(axis=0)) * jax.lax.rsqrt(hidden.var(axis=0) + 0.1)
+    return jnp.tanh(hidden * params["g"]) @ params["head"]
+
+
+@pytest.mark.parametrize("cross", [False, True], ids=["symmetric", "cross"])
+@pytest.mark.parametrize(
+    ("kernel", "pairs", "method"),
+    [
+        ("full", "all", "chosen"),
+        ("full", "matched", "structured_derivatives"),
+        ("full", "matched", "mixed"),
+        ("trace", "all", "ntk_vector_products"),
+        ("trace", "matched", "jacobian_contraction"),
+        ("diagonal", "all", "structured_derivatives"),
+        ("diagonal", "matched", "ntk_vector_products"),
+    ],
+)
+def test_examples_that_interact(kernel, pairs, method, cross):
+    rng = np.random.default_rng(4)
+    params = {
+        "w": rng.normal(size=(3, 5)),
+        "g": rng.normal(size=5),
+        "head": rng.normal(size=(5, 2)),
+    }
+    params = cast_floats(params, np.float32)
+    x1, x2 = cast_floats(list(rng.normal(size=(2, 4, 3))), np.float32)
+    x2 = x2 if cross else None
+    methods = methods_option(method, leaf_names(params))
+    options = {"kernel": kernel, "pairs": pairs}
+    got = ntkplan.ntk(
+        batch_normalised, params, x1, x2, batch_axis=None, methods=methods, **options
+    )
+    wanted = dense_kernel(batch_normalised, params, x1, x2, **options)
+    assert relative_error(got, wanted) < FLOAT32_TOLERANCE
+
+
+def test_example_axis_that_is_not_the_first():
+    f, params, x1, x2 = problem("plain_rnn_unrolled")
+
+    def of_time_major(params, x):
+        return f(params, jnp.moveaxis(x, 1, 0))
+
+    moved = [np.moveaxis(x, 0, 1) for x in (x1, x2)]
+    got = ntkplan.ntk(of_time_major, params, *moved, batch_axis=1)
+    wanted = kernel_of_jacobians(*jacobians("plain_rnn_unrolled"))
+    assert relative_error(got, wanted) < FLOAT32_TOLERANCE
+
+
+@pytest.mark.parametrize("precision", ["highest", jax.lax.Precision.HIGHEST])
+def test_precision_reaches_the_source(precision):
+    f, params, x1, x2 = problem("plain_mlp")
+    plan = ntkplan.plan(f, params, x1, x2, precision=precision)
+    assert "highest" in plan.source().lower()
+    got = plan.compile()(params, x1, x2)
+    wanted = kernel_of_jacobians(*jacobians("plain_mlp"))
+    assert relative_error(got, wanted) < FLOAT32_TOLERANCE
+
+
+def test_shapes_are_enough_to_plan():
+    f, params, x1, x2 = problem("plain_cnn_same_strided")
+
+    def shapes(tree):
+        return jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), tree)
+
+    plan = ntkplan.plan(f, shapes(params), shapes(x1), shapes(x2))
+    assert str(plan) == str(ntkplan.plan(f, params, x1, x2))
+    got = plan.compile()(params, x1, x2)
+    wanted = kernel_of_jacobians(*jacobians("plain_cnn_same_strided"))
+    assert relative_error(got, wanted) < FLOAT32_TOLERANCE
