@@ -23,7 +23,6 @@ from tests.oracles import (
 )
 from tests.reference_kernels import reference
 
-
 REFERENCES = [(name, key) for name in MODELS for key in reference(name).kernels]
 
 
