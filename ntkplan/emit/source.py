@@ -109,7 +109,7 @@ def _constant_sections(printed: PrintedBody) -> list[str]:
         return []
     names = sorted(printed.constants)
     lines = ["", 'CONSTANTS = numpy.load(pathlib.Path(__file__).with_suffix(".npz"))']
-    lines += [f'{name} = CONSTANTS["{name}"]' for name in names]
+    lines += [f'{name} = jnp.asarray(CONSTANTS["{name}"])' for name in names]
     return ["\n".join(lines)]
 
 

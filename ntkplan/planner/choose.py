@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import cast
@@ -102,7 +103,9 @@ def choose(
         attempt(base | {number})
         attempt(base - {number} | forced)
     if best is None:
-        raise MemoryLimitError(limit_bytes=int(limit_bytes), least_bytes=int(least) + 1)
+        raise MemoryLimitError(
+            limit_bytes=int(limit_bytes), least_bytes=math.ceil(least)
+        )
     return best
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -61,21 +62,31 @@ def _path(keys: tuple[Any, ...]) -> str:
 
 
 def _access(tree: Any, keys: tuple[Any, ...], leaf: Any) -> str | None:
-    """Writes the path as Python, or returns None where that does not read the leaf."""
+    """Writes the path as Python, or returns None where that does not read the leaf.
+
+    A container that warns when it is read so is not read so.
+    """
     text, value = "", tree
-    for key in keys:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
         try:
-            if isinstance(key, jax.tree_util.DictKey):
-                text, value = f"{text}[{key.key!r}]", value[key.key]
-            elif isinstance(key, jax.tree_util.SequenceKey):
-                text, value = f"{text}[{key.idx}]", value[key.idx]
-            elif isinstance(key, jax.tree_util.GetAttrKey):
-                text, value = f"{text}.{key.name}", getattr(value, key.name)
-            else:
-                return None
-        except (KeyError, IndexError, AttributeError, TypeError):
+            for key in keys:
+                step, value = _step(value, key)
+                text += step
+        except (KeyError, IndexError, AttributeError, TypeError, Warning):
             return None
     return text.replace("'", '"') if value is leaf else None
+
+
+def _step(value: Any, key: Any) -> tuple[str, Any]:
+    """Reads one key: the Python text that does it, and what is found."""
+    if isinstance(key, jax.tree_util.DictKey):
+        return f"[{key.key!r}]", value[key.key]
+    if isinstance(key, jax.tree_util.SequenceKey):
+        return f"[{key.idx}]", value[key.idx]
+    if isinstance(key, jax.tree_util.GetAttrKey):
+        return f".{key.name}", getattr(value, key.name)
+    raise KeyError(key)
 
 
 def shape_of(value: Any) -> jax.ShapeDtypeStruct:
