@@ -20,7 +20,7 @@ from ntkplan.planner.candidates import Priced
 from ntkplan.planner.choose import Decision
 from ntkplan.planner.request import MethodRequest
 
-_WIDTH = 150
+_WIDTH = 170
 
 
 def layer_plans(
@@ -171,7 +171,7 @@ def table(
     """Writes the table that `print(plan)` shows, the same on every terminal."""
     rows = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for name in ("leaf", "shape", "method", "order"):
-        rows.add_column(name, overflow="fold")
+        rows.add_column(name, no_wrap=True)
     rows.add_column("runner-up", overflow="fold")
     for name in ("flops", "bytes", "peak", "seconds"):
         rows.add_column(name, justify="right", no_wrap=True)
