@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from ntkplan.emit.expression import (
     Expression,
@@ -52,7 +52,7 @@ class BlockPrinter:
         self._kernel_labels = kernel_labels
         self._names = dict(input_names)
         self._precision = precision
-        self._letters = _letters(block.statements)
+        self._roles = _roles(block.statements)
 
     def lines(self, *, first: bool) -> list[str]:
         """Returns the block's statements.
@@ -153,10 +153,12 @@ class BlockPrinter:
             # Where both are stretched, an outer product reads better as an einsum.
             if first and second and {first.text, second.text} & set(names):
                 return binary("*", first, second)
-        spec = (
-            f"{self._spell(left.labels)},{self._spell(right.labels)}"
-            f"->{self._spell(target.labels)}"
+        letters = _letters((left, right, target), self._roles)
+        first, second, result = (
+            "".join(letters[label] for label in array.labels)
+            for array in (left, right, target)
         )
+        spec = f"{first},{second}->{result}"
         keywords: dict[str, Expression | str] = {}
         if self._precision is not None:
             keywords["precision"] = f'"{self._precision}"'
@@ -180,9 +182,6 @@ class BlockPrinter:
             return atom(self._name(array))
         trailing = len(labels) - len(items)
         return subscript(atom(self._name(array)), *items, *(["..."] * (trailing > 0)))
-
-    def _spell(self, labels: Iterable[str]) -> str:
-        return "".join(self._letters[label] for label in labels)
 
     def _cut(self, item: Cut) -> Expression:
         patches = item.patches
@@ -213,36 +212,60 @@ def _scaled(value: Expression, factor: float) -> Expression:
     return value if factor == 1.0 else binary("*", atom(repr(factor)), value)
 
 
-def _letters(statements: Sequence[Statement]) -> dict[str, str]:
-    """Gives every label a letter: n, m examples; s, t positions; x in; y out."""
-    labels: dict[str, None] = {}
+# Letters for labels of one role: the first row where there is one such label. Within a
+# row they ascend, since `jnp.einsum` sums over axes in the order of their letters.
+_LETTERS = {
+    "position1": ("s", "ijkl"),
+    "position2": ("t", "stuv"),
+    "inner": ("x", "abcefghk"),
+    "outer": ("y", "uvwxyz"),
+    "both": ("g", "gh"),
+}
+
+
+def _roles(statements: Sequence[Statement]) -> dict[str, str]:
+    """Says of every label whether it counts positions or entries of the parameter."""
     in_activations: set[str] = set()
     in_cotangents: set[str] = set()
+    labels: set[str] = set()
     for item in statements:
         for array in (*sources(item), item.target):
-            labels.update(dict.fromkeys(array.labels))
+            labels.update(array.labels)
             if array.name.startswith(("activations:", "windows")):
                 in_activations.update(array.labels)
             if array.name.startswith("cotangents:"):
                 in_cotangents.update(array.labels)
-    letters: dict[str, str] = {}
 
-    def give(label: str, wanted: str) -> None:
-        pool = (*wanted, *string.ascii_lowercase, *string.ascii_uppercase)
-        used = set(letters.values()) | set(_FIXED_LETTERS.values())
-        letters[label] = next(letter for letter in pool if letter not in used)
+    def role(label: str) -> str:
+        for number in (1, 2):
+            if label.endswith(f"@{number - 1}") or label == f"stacked{number - 1}":
+                return f"position{number}"
+        if label in in_activations:
+            return "both" if label in in_cotangents else "inner"
+        return "outer"
 
-    for label in labels:
-        if label in _FIXED_LETTERS:
-            letters[label] = _FIXED_LETTERS[label]
-        elif label.endswith("@0") or label == "stacked0":
-            give(label, "sijk")
-        elif label.endswith("@1") or label == "stacked1":
-            give(label, "tuvw")
-        elif label in in_activations and label in in_cotangents:
-            give(label, "ghef")
-        elif label in in_activations:
-            give(label, "xabc")
-        else:
-            give(label, "yzqk")
+    return {label: role(label) for label in labels if label not in _FIXED_LETTERS}
+
+
+def _letters(arrays: Sequence[Array], roles: Mapping[str, str]) -> dict[str, str]:
+    """Gives a letter to every label of one statement.
+
+    A statement of the second side alone is spelled like that of the first, so that the
+    compiler finds the two to be the same where `x2` is absent.
+    """
+    labels = list(dict.fromkeys(label for array in arrays for label in array.labels))
+    alone = EXAMPLES[0] not in labels
+    fixed = dict(_FIXED_LETTERS)
+    if alone:
+        fixed |= {EXAMPLES[1]: "n", FULL[1]: "o"}
+    letters = {label: fixed[label] for label in labels if label in fixed}
+    spare = iter(string.ascii_uppercase)
+    for role, (single, several) in _LETTERS.items():
+        members = [label for label in labels if roles.get(label) == role]
+        if alone and role == "position2":
+            single, several = _LETTERS["position1"]
+        pool = single if len(members) == 1 else several
+        for number, label in enumerate(members):
+            free = number < len(pool) and pool[number] not in letters.values()
+            letters[label] = pool[number] if free else next(spare)
     return letters
