@@ -190,6 +190,6 @@ def enable_x64() -> contextlib.AbstractContextManager[Any]:
     """Returns a context in which JAX computes in 64 bits."""
     if hasattr(jax, "enable_x64"):
         return jax.enable_x64(True)
-    from jax.experimental import enable_x64 as context
+    from jax.experimental import enable_x64 as context  # pyright: ignore
 
     return context(True)
