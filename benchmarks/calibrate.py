@@ -31,6 +31,8 @@ from ntkplan.cost.profile import (
     Rate,
 )
 from ntkplan.cost.work import OperationKind
+from ntkplan.rules.equation_work import push_work, sweep_work
+from ntkplan.trace.jaxpr import flatten
 
 _DTYPES = {"float32": 4, "float64": 8}
 _MATRIX = ("half_efficiency_m", "half_efficiency_n", "half_efficiency_k")
@@ -142,17 +144,60 @@ def launch_programs() -> dict[str, Timed]:
             return lax.scan(step, x, None, length=trips)[0]
 
         found[f"loop{trips}"] = Timed(function=jax.jit(loop), arguments=(start,))
+    found["columns"] = _columns_program()
     for program in found.values():
         program.once()
     return found
 
 
+_COLUMNS = 400
+_COLUMN_WIDTH = 16
+_COLUMN_DEPTH = 6
+
+
+def _network(weights: list[Any], x: Any) -> Any:
+    """A perceptron so narrow that launching its operations is all it costs."""
+    for weight in weights:
+        x = jnp.tanh(x @ weight)
+    return x
+
+
+def _network_arguments() -> tuple[list[Any], Any]:
+    weight = 0.1 * jnp.ones((_COLUMN_WIDTH, _COLUMN_WIDTH))
+    return [weight] * _COLUMN_DEPTH, jnp.ones((1, _COLUMN_WIDTH))
+
+
+def _columns_program() -> Timed:
+    """Returns a loop of pull-backs and push-forwards, as NTK-vector products do it."""
+    weights, x = _network_arguments()
+
+    def columns(weights: list[Any], rows: Any) -> Any:
+        _, pull_back = jax.vjp(lambda weights: _network(weights, x), weights)
+        _, push = jax.linearize(lambda weights: _network(weights, x), weights)
+        return lax.map(lambda row: push(*pull_back(row)), rows)
+
+    rows = jnp.ones((_COLUMNS, 1, _COLUMN_WIDTH))
+    return Timed(function=jax.jit(columns), arguments=(weights, rows))
+
+
+def _column_launches() -> float:
+    """Counts the operations of one iteration as the planner counts them."""
+    body = flatten(jax.make_jaxpr(_network)(*_network_arguments()))
+    active = {variable for each in body.equations for variable in each.outputs}
+    active.update(body.inputs[:-1])
+    pulled = sweep_work(body.equations, active, n=1, n_outputs=1)
+    pushed = push_work(body.equations, active, n=1, columns=1)
+    return float(pulled.launches) + float(pushed.launches)
+
+
 def measure_launch(programs: dict[str, Timed]) -> Launch:
     """Returns what a call and an iteration cost, nothing yet about splitting."""
     per_loop = (programs["loop2100"].least - programs["loop100"].least) / 2000
+    per_operation = programs["columns"].least / _COLUMNS / _column_launches()
     return Launch(
         call_overhead_s=float(f"{programs['call'].least:.3g}"),
         loop_overhead_s=float(f"{max(per_loop, 1e-9):.3g}"),
+        loop_operation_s=float(f"{per_operation:.3g}"),
     )
 
 

@@ -40,6 +40,7 @@ _MAY_BE_ZERO = frozenset(
         "fresh_buffer_bytes",
         "call_overhead_s",
         "loop_overhead_s",
+        "loop_operation_s",
         "parallel_overhead_s",
         "parallel_min_s",
         "overhead_s",

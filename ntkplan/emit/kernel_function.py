@@ -25,9 +25,12 @@ def kernel_lines(program: Program) -> list[str]:
         ]
     if program.blocks:
         body += _sides(program)
-    first = True
+    first, group = True, None
     for block in program.blocks:
-        body += ["", *(f"# {comment}" for comment in block.comments)]
+        if block.group != group:
+            body.append("")
+        group = block.group
+        body += [f"# {comment}" for comment in block.comments]
         printer = BlockPrinter(
             block, program.kernel_labels, program.input_names, program.precision
         )
@@ -50,9 +53,8 @@ def _sides(program: Program) -> list[str]:
     mapped = f"jax.vmap(derivatives, {_example_axes(program)})"
     return [
         f"activations1, cotangents1 = {mapped}(params, x1)",
-        "if x2 is None:",
-        f"{INDENT}activations2, cotangents2 = activations1, cotangents1",
-        "else:",
+        "activations2, cotangents2 = activations1, cotangents1",
+        "if x2 is not None:",
         f"{INDENT}activations2, cotangents2 = {mapped}(params, x2)",
     ]
 

@@ -105,6 +105,7 @@ def _shift(by_leaf: dict[str, str], layer: Layer) -> Tap:
 
 def _block(choice: Choice) -> Block:
     return Block(
+        group=names.layer_name(choice.layer.leaf.path),
         comments=choice.comments,
         statements=choice.candidate.statements,
         results=choice.candidate.results,

@@ -224,11 +224,24 @@ def _unpacking(program: Program, used: set[Var]) -> list[str]:
                 ") = jax.tree.leaves(params)",
             ]
         )
-    return [
-        f"{INDENT}{name} = params{leaf.access}"
-        for name, leaf in zip(program.leaf_names, leaves, strict=True)
-        if leaf.variable in used
-    ]
+    lines: list[str] = []
+    names: list[str] = []
+    values: list[str] = []
+    parent = None
+    for name, leaf in zip(program.leaf_names, leaves, strict=True):
+        if leaf.variable not in used:
+            continue
+        value = f"params{leaf.access}"
+        joined = f"{', '.join([*names, name])} = {', '.join([*values, value])}"
+        belongs = leaf.path.rpartition("/")[0]
+        if not names or belongs != parent or len(joined) > WIDTH:
+            names, values = [], []
+            lines.append("")
+        parent = belongs
+        names.append(name)
+        values.append(value)
+        lines[-1] = f"{INDENT}{', '.join(names)} = {', '.join(values)}"
+    return lines
 
 
 def _output_expression(program: Program, printed: PrintedBody) -> Expression:

@@ -135,12 +135,14 @@ class Block:
     """One leaf's part of the kernel.
 
     Attributes:
+        group: What the leaf belongs to; blocks of one group stand together.
         comments: What stands above it.
         statements: What it computes.
         results: Arrays that are added to the kernel, with their factors.
         shared: Names of arrays that other blocks read too.
     """
 
+    group: str
     comments: tuple[str, ...]
     statements: tuple[Statement, ...]
     results: tuple[tuple[Array, float], ...]

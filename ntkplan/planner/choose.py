@@ -229,8 +229,12 @@ def _cost(
     sweep = problem.seconds(shared.sweep)
     own = [part for many in parts for part in many]
     contraction = sum(part.seconds for part in own)
-    loops = cast(float, shared.loops)
-    push = problem.seconds(shared.push) + problem.profile.launch.loop_overhead_s * loops
+    launch = problem.profile.launch
+    push = (
+        problem.seconds(shared.push)
+        + launch.loop_overhead_s * cast(float, shared.loops)
+        + launch.loop_operation_s * cast(float, shared.loop_operations)
+    )
     works = [shared.forward, shared.sweep, shared.push]
     call = problem.profile.launch.call_overhead_s
     return PlanCost(
