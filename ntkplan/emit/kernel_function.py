@@ -169,17 +169,30 @@ def pushed_lines(program: Program) -> list[str]:
         "",
         "def columns(x, push):",
         f"{INDENT}_, pull_back = jax.vjp(outputs(x), shifts)",
-        "",
-        f"{INDENT}def rows_that_meet(rows):",
-        f"{INDENT * 2}return jax.lax.map(",
-        f"{INDENT * 3}lambda row: push(*pull_back(row)) @ rows.T, rows",
-        f"{INDENT * 2})",
-        "",
-        f"{INDENT}return jax.lax.map(rows_that_meet, basis)",
+        *_column_lines(program.spec),
         "",
     ]
     body += _matched_parts(program) if program.spec.matched else _all_parts(program)
     return [*lines, *((INDENT + line) if line else "" for line in body)]
+
+
+def _all_rows_meet(spec: KernelSpec) -> bool:
+    """Says whether every output meets every other, so that nothing is projected."""
+    return not spec.sums_logits and spec.n_diagonal * spec.n_trace == 1
+
+
+def _column_lines(spec: KernelSpec) -> list[str]:
+    """Prints the columns of one example; a row meets the rows of its own block only."""
+    if _all_rows_meet(spec):
+        return [f"{INDENT}return jax.lax.map(lambda row: push(*pull_back(row)), basis)"]
+    return [
+        "",
+        f"{INDENT}def rows_that_meet(rows):",
+        f"{INDENT * 2}project = lambda row: push(*pull_back(row)) @ rows.T",
+        f"{INDENT * 2}return jax.lax.map(project, rows)",
+        "",
+        f"{INDENT}return jax.lax.map(rows_that_meet, basis)",
+    ]
 
 
 def _basis_lines(spec: KernelSpec, dtype: str) -> list[str]:
@@ -198,6 +211,8 @@ def _basis_lines(spec: KernelSpec, dtype: str) -> list[str]:
     if list(order) != sorted(order):
         value = method(value, "reshape", *map(str, (*spec.output_shape, n_outputs)))
         value = method(value, "transpose", *map(str, (*order, len(order))))
+    if _all_rows_meet(spec):
+        return statement("basis = ", value, WIDTH)
     alone = spec.n_diagonal * spec.n_trace
     value = method(value, "reshape", str(alone), str(spec.n_full), str(n_outputs))
     return statement("basis = ", value, WIDTH)

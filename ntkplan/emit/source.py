@@ -225,22 +225,22 @@ def _unpacking(program: Program, used: set[Var]) -> list[str]:
             ]
         )
     lines: list[str] = []
-    names: list[str] = []
+    held: list[str] = []
     values: list[str] = []
     parent = None
     for name, leaf in zip(program.leaf_names, leaves, strict=True):
         if leaf.variable not in used:
             continue
         value = f"params{leaf.access}"
-        joined = f"{', '.join([*names, name])} = {', '.join([*values, value])}"
+        joined = f"{', '.join([*held, name])} = {', '.join([*values, value])}"
         belongs = leaf.path.rpartition("/")[0]
-        if not names or belongs != parent or len(joined) > WIDTH:
-            names, values = [], []
+        if not held or belongs != parent or len(joined) > WIDTH:
+            held, values = [], []
             lines.append("")
         parent = belongs
-        names.append(name)
+        held.append(name)
         values.append(value)
-        lines[-1] = f"{INDENT}{', '.join(names)} = {', '.join(values)}"
+        lines[-1] = f"{INDENT}{', '.join(held)} = {', '.join(values)}"
     return lines
 
 

@@ -101,7 +101,7 @@ def candidate(
         operations = (operation for _, many in parts for operation in many)
         return Work(
             operations=(*operations, *added),
-            peak_bytes=_peak_bytes(chosen, results, sizes, itemsize),
+            peak_bytes=_peak_bytes(chosen, parts, results, sizes, itemsize),
         )
 
     return Candidate(
@@ -163,11 +163,15 @@ def _entries(array: Array, sizes: Mapping[str, Size]) -> Size:
 
 def _peak_bytes(
     statements: Sequence[Statement],
+    parts: Sequence[tuple[Key, tuple[Operation, ...]]],
     results: Sequence[tuple[Array, float]],
     sizes: Mapping[str, Size],
     itemsize: int,
 ) -> Size:
-    """Walks the statements and keeps what later ones read: most bytes at any one."""
+    """Walks the statements and keeps what later ones read: most bytes at any one.
+
+    Transposed copies of operands are alive while their statement runs.
+    """
     last_read: dict[str, int] = {array.name: len(statements) for array, _ in results}
     for number, statement in enumerate(statements):
         for array in sources(statement):
@@ -177,7 +181,12 @@ def _peak_bytes(
     for number, statement in enumerate(statements):
         entries = _entries(statement.target, sizes)
         alive[statement.target.name] = product(itemsize, entries)
-        peaks.append(total(*alive.values()))
+        copies = [
+            operation.bytes_written_fresh
+            for operation in parts[number][1]
+            if operation.kind is OperationKind.TRANSPOSE
+        ]
+        peaks.append(total(*alive.values(), *copies))
         alive = {name: size for name, size in alive.items() if last_read[name] > number}
     if not peaks:
         return 0

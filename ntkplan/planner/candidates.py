@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Container, Sequence
 from typing import cast
 
@@ -15,7 +16,7 @@ from ntkplan.methods.network import Frame
 from ntkplan.methods.sharing import Key
 from ntkplan.methods.table import METHODS
 from ntkplan.planner.request import MethodRequest
-from ntkplan.planner.shared import Problem
+from ntkplan.planner.shared import Problem, shared_work
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -97,26 +98,43 @@ def price(
     numbers = iter(
         evaluate(works, n1=problem.n1, n2=problem.n2, n_outputs=problem.spec.n_basis)
     )
+    # All temporaries of a program are one allocation. Where it is large, its pages are
+    # new at every call, also to a leaf that needs few of them.
+    beside = shared_work(problem, layers, ()).resident_bytes
     result: list[tuple[Priced, ...]] = []
     for layer, candidates in zip(layers, made, strict=True):
         allowed = _allowed(layer, candidates, request)
         priced = []
         for candidate in candidates:
             priced.append(
-                _priced(candidate, next(numbers), problem, candidate.method in allowed)
+                _priced(
+                    candidate,
+                    next(numbers),
+                    problem,
+                    beside_bytes=beside,
+                    allowed=candidate.method in allowed,
+                )
             )
         result.append(tuple(sorted(priced, key=lambda item: item.seconds)))
     return result
 
 
 def _priced(
-    candidate: Candidate, work: Work, problem: Problem, allowed: bool
+    candidate: Candidate,
+    work: Work,
+    problem: Problem,
+    *,
+    beside_bytes: float,
+    allowed: bool,
 ) -> Priced:
     counts = candidate.symmetric_parts if problem.symmetric else candidate.parts
     pending = list(work.operations)
 
     def take(key: Key, count: int) -> Part:
-        taken = dataclasses.replace(work, operations=tuple(pending[:count]))
+        taken = Work(
+            operations=tuple(pending[:count]),
+            peak_bytes=math.ceil(beside_bytes + cast(float, work.peak_bytes)),
+        )
         del pending[:count]
         return Part(
             key=key,

@@ -23,6 +23,11 @@ _SINGLES = 4
 _PREFIXES = 4
 
 
+# A program that both sweeps and pushes rests on the estimates of both. It is taken
+# where it is expected to gain more than these are off by.
+_MIXING_GAIN = 1.5
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Decision:
     """What was chosen.
@@ -62,6 +67,15 @@ def choose(
     seen: set[frozenset[int]] = set()
 
     forward: Work | None = None
+    # The loops alone, whatever leaves are pushed, and whatever their work.
+    hopeless_s = (
+        problem.profile.launch.loop_overhead_s * problem.n2 * problem.spec.n_basis
+    )
+    forced = frozenset(
+        number
+        for number, items in enumerate(priced)
+        if all(item.pushed for item in items if item.allowed)
+    )
 
     def attempt(pushed: frozenset[int]) -> None:
         nonlocal best, least, forward
@@ -77,20 +91,13 @@ def choose(
         forward = shared.forward
         decision, needed = _decide(problem, shared, priced, pushed, limit_bytes)
         least = min(least, needed)
+        mixed = 0 < len(pushed) < len(layers) and pushed != forced
+        needed_gain = _MIXING_GAIN if mixed else 1.0
         if decision is not None and (
-            best is None or decision.cost.seconds < best.cost.seconds
+            best is None or decision.cost.seconds * needed_gain < best.cost.seconds
         ):
             best = decision
 
-    # The loops alone, whatever leaves are pushed, and whatever their work.
-    hopeless_s = (
-        problem.profile.launch.loop_overhead_s * problem.n2 * problem.spec.n_basis
-    )
-    forced = frozenset(
-        number
-        for number, items in enumerate(priced)
-        if all(item.pushed for item in items if item.allowed)
-    )
     able = frozenset(
         number
         for number, items in enumerate(priced)

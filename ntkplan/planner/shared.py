@@ -116,7 +116,9 @@ def shared_work(
         )
     push, loops, loop_operations = Work(), 0, 0
     if pushed:
-        push, loops, loop_operations = _push(problem, [layer.leaf.variable for layer in pushed], counts)
+        push, loops, loop_operations = _push(
+            problem, [layer.leaf.variable for layer in pushed], counts
+        )
     resident = _resident_bytes(problem, taps, tapped)
     largest = max((_entries(variable) for variable in active), default=0)
     return SharedWork(

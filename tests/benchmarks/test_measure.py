@@ -21,12 +21,25 @@ def recorder(log, name, budget_s=60.0):
     return Timed(function=lambda: log.append(name), arguments=(), budget_s=budget_s)
 
 
-def test_every_round_begins_with_another_program():
+def test_every_round_runs_every_program_in_another_order():
     log = []
-    interleave([recorder(log, name) for name in "abc"], rounds=4)
-    in_turn = [name for name, _ in itertools.groupby(log)]
-    # Where one round ends with what the next one begins with, the two would merge.
-    assert "".join(in_turn) == "abc" + "bca" + "cab" + "abc"
+    names = "abcdef"
+    interleave([recorder(log, name) for name in names], rounds=4)
+    in_turn = "".join(name for name, _ in itertools.groupby(log))
+    again = []
+    interleave([recorder(again, name) for name in names], rounds=4)
+    assert all(in_turn.count(name) >= 3 for name in names)
+    assert again == log
+    followers = {pair for pair in itertools.pairwise(in_turn)}
+    assert len(followers) > len(names), "the same program always follows"
+
+
+def test_a_quick_program_runs_once_untimed_before_it_is_timed():
+    log = []
+    program = recorder(log, "quick")
+    program.warm_up()
+    program.round()
+    assert len(log) == 1 + 1 + len(program.samples_s)
 
 
 def test_a_program_without_budget_left_is_run_once():
