@@ -30,7 +30,7 @@ def test_every_round_runs_every_program_in_another_order():
     interleave([recorder(again, name) for name in names], rounds=4)
     assert all(in_turn.count(name) >= 3 for name in names)
     assert again == log
-    followers = {pair for pair in itertools.pairwise(in_turn)}
+    followers = set(itertools.pairwise(in_turn))
     assert len(followers) > len(names), "the same program always follows"
 
 
