@@ -85,6 +85,13 @@ def operation_seconds(
     if profile.platform is not Platform.CPU:
         return max(arithmetic, memory) + repeats * rate.overhead_s
     body = arithmetic + memory
+    if operation.in_loop and launch.loop_operation_s:
+        # The body of a loop is compiled as one piece: a small operation in it calls no
+        # library, pays no launch of its own and runs on one core.
+        alone = profile.cores * (cast(float, operation.flops) / rate.peak_flops_per_s)
+        small = alone + profile.cores * memory + repeats * launch.loop_operation_s
+        if small < launch.parallel_min_s * repeats:
+            return small
     if launch.parallel_min_s:
         if body < launch.parallel_min_s * repeats:
             body *= profile.cores

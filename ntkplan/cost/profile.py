@@ -84,8 +84,8 @@ class Launch:
     Attributes:
         call_overhead_s: One call of a compiled program.
         loop_overhead_s: One iteration of `lax.scan` or `lax.map`, its body apart.
-        loop_operation_s: One operation in the body of a loop that is too long to be
-            compiled as one piece, on top of what the operation costs by its rates.
+        loop_operation_s: One small operation in the body of a loop; 0 where it costs as
+            much as anywhere else.
         parallel_overhead_s: Splitting one operation among the cores.
         parallel_min_s: Operations that take less than this on all cores run on one.
     """

@@ -45,6 +45,7 @@ class Operation:
         bytes_written_fresh: Bytes written to memory that was just allocated.
         bytes_written_reused: Bytes written to memory that was in use before.
         repeats: How often the operation is launched; the counts above are totals.
+        in_loop: Whether it is launched in the body of a loop.
     """
 
     kind: OperationKind
@@ -58,6 +59,7 @@ class Operation:
     bytes_written_fresh: Size = 0
     bytes_written_reused: Size = 0
     repeats: Size = 1
+    in_loop: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -237,10 +237,8 @@ def _cost(
     own = [part for many in parts for part in many]
     contraction = sum(part.seconds for part in own)
     launch = problem.profile.launch
-    push = (
-        problem.seconds(shared.push)
-        + launch.loop_overhead_s * cast(float, shared.loops)
-        + launch.loop_operation_s * cast(float, shared.loop_operations)
+    push = problem.seconds(shared.push) + launch.loop_overhead_s * cast(
+        float, shared.loops
     )
     works = [shared.forward, shared.sweep, shared.push]
     call = problem.profile.launch.call_overhead_s

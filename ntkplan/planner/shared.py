@@ -12,7 +12,7 @@ from ntkplan._jax import Var, array_shape
 from ntkplan.cost import symbols
 from ntkplan.cost.formulas import seconds
 from ntkplan.cost.profile import DeviceProfile
-from ntkplan.cost.symbols import Size, total
+from ntkplan.cost.symbols import Size
 from ntkplan.cost.work import Operation, Work
 from ntkplan.ir.graph import KernelGraph
 from ntkplan.ir.kernel import KernelSpec
@@ -68,7 +68,6 @@ class SharedWork:
         sweep: The backward sweep of the tapped leaves.
         push: Pull-backs and push-forwards of the pushed leaves.
         loops: Iterations of loops that the push forward takes.
-        loop_operations: Operations that these iterations launch.
         resident_bytes: Bytes that stay alive while the leaves' own parts run.
         sweep_bytes: Most bytes alive during the sweep.
     """
@@ -77,7 +76,6 @@ class SharedWork:
     sweep: Work
     push: Work
     loops: Size
-    loop_operations: Size
     resident_bytes: float
     sweep_bytes: float
 
@@ -114,11 +112,9 @@ def shared_work(
         sweep = sweep_work(
             equations, active, n=counts.points, n_outputs=counts.basis, shared=given
         )
-    push, loops, loop_operations = Work(), 0, 0
+    push, loops = Work(), 0
     if pushed:
-        push, loops, loop_operations = _push(
-            problem, [layer.leaf.variable for layer in pushed], counts
-        )
+        push, loops = _push(problem, [layer.leaf.variable for layer in pushed], counts)
     resident = _resident_bytes(problem, taps, tapped)
     largest = max((_entries(variable) for variable in active), default=0)
     return SharedWork(
@@ -126,7 +122,6 @@ def shared_work(
         sweep=sweep,
         push=push,
         loops=loops,
-        loop_operations=loop_operations,
         resident_bytes=resident,
         sweep_bytes=resident
         + itemsize
@@ -167,11 +162,11 @@ class _Counts:
 
 def _push(
     problem: Problem, leaves: Sequence[Var], counts: _Counts
-) -> tuple[Work, Size, Size]:
+) -> tuple[Work, Size]:
     """Counts NTK-vector products, a column for each example and basis vector.
 
     Returns:
-        The work, the iterations of its loops, and the operations that they launch.
+        The work, and the iterations of its loops.
     """
     equations, itemsize = problem.graph.body.equations, problem.itemsize
     given = problem.graph.shared_variables
@@ -188,8 +183,7 @@ def _push(
         *_repeated(pulled, columns),
         *_repeated(pushed, columns),
     )
-    launched = columns * total(pulled.launches, pushed.launches)
-    return Work(operations=operations, peak_bytes=0), columns, launched
+    return Work(operations=operations, peak_bytes=0), columns
 
 
 def _repeated(work: Work, times: Size) -> tuple[Operation, ...]:
@@ -204,6 +198,7 @@ def _repeated(work: Work, times: Size) -> tuple[Operation, ...]:
             bytes_written_reused=times
             * (operation.bytes_written_fresh + operation.bytes_written_reused),
             repeats=operation.repeats * times,
+            in_loop=True,
         )
         for operation in work.operations
     )
