@@ -271,7 +271,7 @@ class InvalidDeviceProfileError(NtkPlanError):
         super().__init__(
             f"device profile {profile}: field {field} {reason}.\n"
             "cost_models/README.md describes every field; "
-            "`ntkplan calibrate` writes a valid profile."
+            "`python -m benchmarks.calibrate` writes a valid profile."
         )
         self.profile = profile
         self.field = field
@@ -291,7 +291,8 @@ class UnknownDeviceError(NtkPlanError):
         super().__init__(
             f"no device profile for {device!r}.\n"
             f"There are: {', '.join(known) or 'none'}. Give one of these names, a path "
-            "to a .toml profile, or measure this machine with `ntkplan calibrate`."
+            "to a .toml profile, or measure this machine with "
+            "`python -m benchmarks.calibrate`."
         )
         self.device = device
         self.known = known

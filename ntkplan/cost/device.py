@@ -70,7 +70,7 @@ def _calibrated() -> Iterator[DeviceProfile]:
         except InvalidDeviceProfileError as error:
             message = (
                 f"the calibrated profile is ignored. {error}\n"
-                "Run `ntkplan calibrate` again, or delete the file."
+                "Run `python -m benchmarks.calibrate` again, or delete the file."
             )
             warnings.warn(message, NtkPlanWarning, stacklevel=4)
 
@@ -189,8 +189,8 @@ def profile_for(
     )
     warnings.warn(
         f"no device profile for {device_kind!r}: costs are estimated as for "
-        f"{nearest.name} ({nearest.device_kind}). Run `ntkplan calibrate` on this "
-        "machine, or choose with device=.",
+        f"{nearest.name} ({nearest.device_kind}). Run `python -m benchmarks.calibrate` "
+        "on this machine, or choose with device=.",
         NtkPlanWarning,
         stacklevel=2,
     )

@@ -130,7 +130,7 @@ def test_a_calibrated_profile_comes_first():
 def test_a_broken_calibrated_profile_is_ignored_with_a_warning():
     user_folder().mkdir(parents=True)
     (user_folder() / "x86_64_cpu.toml").write_text("schema_version = ")
-    with pytest.warns(NtkPlanWarning, match="ntkplan calibrate"):
+    with pytest.warns(NtkPlanWarning, match="benchmarks.calibrate"):
         profile = load_profile("x86_64_cpu")
     assert profile.provenance.origin is Origin.MEASURED
 
@@ -174,7 +174,7 @@ def test_a_running_device_gets_its_profile_without_a_warning():
     ],
 )
 def test_the_nearest_of_the_platform_is_taken_with_a_warning(platform, kind, name):
-    with pytest.warns(NtkPlanWarning, match="ntkplan calibrate"):
+    with pytest.warns(NtkPlanWarning, match="benchmarks.calibrate"):
         assert profile_for(platform, kind).name == name
 
 
