@@ -38,7 +38,6 @@ __all__ = [
     "Var",
     "array_dtype",
     "array_shape",
-    "call_primitives",
     "enable_x64",
     "equation_function",
     "evaluate",
@@ -60,11 +59,6 @@ CALL_JAXPR_PARAMETER: dict[Primitive, str] = {
     primitives.call_p: "call_jaxpr",
     remat_p: "jaxpr",
 }
-
-
-def call_primitives() -> frozenset[Primitive]:
-    """Returns the primitives that `ntkplan.trace.jaxpr.flatten` writes out in place."""
-    return frozenset(CALL_JAXPR_PARAMETER)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -134,7 +134,7 @@ class _Tracker:
             taken = [item.key for item in self.cotangents.values()]
             wanted = keys[0] if len(keys) == 1 else names.layer_name(layer.leaf.path)
             self.cotangents[stack.cotangents_id] = Cotangent(
-                key=_free(wanted, taken), taps=keys, shape=stack.value_shape
+                key=names.free(wanted, taken), taps=keys, shape=stack.value_shape
             )
         key = self.cotangents[stack.cotangents_id].key
         self._name("cotangents", stack.cotangents_id, key)
@@ -155,7 +155,7 @@ class _Tracker:
                 else names.layer_name(leaf.path)
             )
             self.taps[variable] = Tap(
-                key=_free(name, taken),
+                key=names.free(name, taken),
                 variable=variable,
                 shape=_squeezed(array_shape(variable)),
                 dtype=str(array_dtype(variable)),
@@ -174,7 +174,7 @@ class _Tracker:
         if stack.activations_id not in self.records:
             taken = [record.key for record in self.records.values()]
             self.records[stack.activations_id] = Record(
-                key=_free(self._record_name(graph, variables), taken),
+                key=names.free(self._record_name(graph, variables), taken),
                 variables=variables,
                 order=order,
                 shape=stack.recorded_shape,
@@ -198,11 +198,3 @@ class _Tracker:
             return "inputs"
         nearest = max(sources, key=lambda tap: graph.definition(tap.variable) or -1)
         return f"{nearest.key}_act"
-
-
-def _free(name: str, taken: Sequence[str]) -> str:
-    candidate, number = name, 0
-    while candidate in taken:
-        number += 1
-        candidate = f"{name}_{number}"
-    return candidate

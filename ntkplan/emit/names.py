@@ -37,8 +37,13 @@ def unique(name: str, taken: Collection[str]) -> str:
         >>> unique("h", {"h"})
         'h_1'
     """
+    return free(name, {*taken, *RESERVED})
+
+
+def free(name: str, taken: Collection[str]) -> str:
+    """Returns a name that is not taken; reserved ones are as good as others."""
     candidate, number = name, 0
-    while candidate in taken or candidate in RESERVED:
+    while candidate in taken:
         number += 1
         candidate = f"{name}_{number}"
     return candidate

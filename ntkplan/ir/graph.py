@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import networkx
@@ -101,24 +101,22 @@ class KernelGraph:
 
     def downstream(self, variables: Iterable[Var]) -> frozenset[Var]:
         """Returns what depends on any of the given variables, these included."""
-        found: set[Any] = set()
-        pending = [variable for variable in variables if variable in self.graph]
-        while pending:
-            node = pending.pop()
-            if node not in found:
-                found.add(node)
-                pending.extend(self.graph.successors(node))
-        return frozenset(node for node in found if isinstance(node, Var))
+        return self._reached(variables, self.graph.successors)
 
     def upstream(self, variables: Iterable[Var]) -> frozenset[Var]:
         """Returns what any of the given variables depends on, these included."""
+        return self._reached(variables, self.graph.predecessors)
+
+    def _reached(
+        self, variables: Iterable[Var], neighbours: Callable[[Any], Iterable[Any]]
+    ) -> frozenset[Var]:
         found: set[Any] = set()
         pending = [variable for variable in variables if variable in self.graph]
         while pending:
             node = pending.pop()
             if node not in found:
                 found.add(node)
-                pending.extend(self.graph.predecessors(node))
+                pending.extend(neighbours(node))
         return frozenset(node for node in found if isinstance(node, Var))
 
     def definition(self, variable: Var) -> int | None:

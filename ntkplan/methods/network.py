@@ -10,7 +10,6 @@ trace (shared and summed) and diagonal (shared and kept).
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping, Sequence
 
 from ntkplan.cost import symbols
@@ -159,8 +158,3 @@ def label_sizes(layer: Layer, shared: Frame) -> dict[str, Size]:
             for label, size in use.sizes.items():
                 sizes[label if label in use.parameter else f"{label}@{number}"] = size
     return sizes
-
-
-def product(labels: Sequence[str], sizes: Mapping[str, Size]) -> Size:
-    """Returns the number of entries of an array with the given labels."""
-    return math.prod((sizes[label] for label in labels), start=1)

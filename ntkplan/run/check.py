@@ -12,6 +12,7 @@ import numpy
 from ntkplan._jax import enable_x64
 from ntkplan.errors import InaccurateKernelError, MismatchedInputsError
 from ntkplan.ir.kernel import KernelSpec
+from ntkplan.trace.build import tree_inputs
 
 # Largest relative error for each data type: 2e-5 is what float32 is held to.
 _LIMITS = {"float64": 1e-12, "float32": 2e-5}
@@ -132,20 +133,11 @@ def _output_shape(spec: KernelSpec) -> tuple[int, ...]:
 
 
 def _chosen(params: Any, wrt: Callable[[str, Any], bool] | None) -> list[int]:
-    flat, _ = jax.tree_util.tree_flatten_with_path(params)
     return [
         number
-        for number, (keys, leaf) in enumerate(flat)
-        if wrt is None or wrt(_path(keys), leaf)
+        for number, leaf in enumerate(tree_inputs(params))
+        if wrt is None or wrt(leaf.path, leaf.value)
     ]
-
-
-def _path(keys: tuple[Any, ...]) -> str:
-    parts = []
-    for key in keys:
-        known = [getattr(key, name, None) for name in ("key", "idx", "name")]
-        parts.append(str(next((part for part in known if part is not None), key)))
-    return "/".join(parts)
 
 
 def _widened(array: Any) -> Any:

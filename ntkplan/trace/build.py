@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import numpy
 
-from ntkplan._jax import SourceLocation, Var
+from ntkplan._jax import Var
 from ntkplan.errors import (
     ComplexLeafError,
     NoExampleAxisError,
@@ -216,9 +216,3 @@ def _output(body: Body, tree: Any, batch_axis: int | None) -> Output:
     return Output(
         variable=body.outputs[0], shape=shape, dtype=str(numpy.dtype(spec.dtype))
     )
-
-
-def source_of(graph: KernelGraph, variable: Var) -> SourceLocation | None:
-    """Returns the user's line that defines a variable."""
-    number = graph.definition(variable)
-    return None if number is None else graph.body.equations[number].source
