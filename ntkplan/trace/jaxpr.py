@@ -45,6 +45,40 @@ def flatten(closed: ClosedJaxpr) -> Body:
     )
 
 
+def inline(
+    closed: ClosedJaxpr, operands: Sequence[Atom]
+) -> tuple[tuple[Equation, ...], tuple[tuple[Var, Any], ...], tuple[Atom, ...]]:
+    """Writes a jaxpr out as equations over variables that exist already.
+
+    Args:
+        closed: A jaxpr.
+        operands: What its inputs are.
+
+    Returns:
+        Its equations, the constants that it was closed over, and its outputs.
+    """
+    flattener = _Flattener()
+    outputs = flattener.run(closed, operands, calls=())
+    equations, needed = _drop_dead(flattener.equations, outputs)
+    constants = tuple(item for item in flattener.constants if item[0] in needed)
+    return equations, constants, tuple(outputs)
+
+
+def only_output(body: Body, number: int) -> Body:
+    """Returns the part of straight-line code that one of its outputs needs.
+
+    Inputs stay, so that they keep their places.
+    """
+    outputs = (body.outputs[number],)
+    equations, needed = _drop_dead(body.equations, outputs)
+    return Body(
+        inputs=body.inputs,
+        constants=tuple(item for item in body.constants if item[0] in needed),
+        equations=equations,
+        outputs=outputs,
+    )
+
+
 class _Flattener:
     """Collects equations and constants while the calls are written out."""
 
