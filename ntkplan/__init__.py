@@ -9,3 +9,5 @@ from ntkplan.errors import NtkPlanWarning as NtkPlanWarning
 from ntkplan.plans import Kernel as Kernel
 from ntkplan.plans import Plan as Plan
 from ntkplan.run.tiles import kernel_in_tiles as kernel_in_tiles
+from ntkplan.tree_plans import TreeKernel as TreeKernel
+from ntkplan.tree_plans import TreePlan as TreePlan

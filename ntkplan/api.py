@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import functools
+import dataclasses
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 
-from ntkplan._jax import is_traced
+from ntkplan.assembly import assemble
 from ntkplan.cost.device import available_profiles, load_profile, profile_for
 from ntkplan.cost.profile import DeviceProfile, Platform
-from ntkplan.emit.lower import Choice, lower
-from ntkplan.emit.source import print_module
 from ntkplan.errors import OutputError
-from ntkplan.ir.plan import LayerPlan
+from ntkplan.ir.graph import KernelGraph
+from ntkplan.ir.kernel import KernelSpec
 from ntkplan.ir.use import Layer
 from ntkplan.methods import network
 from ntkplan.options import (
@@ -26,35 +25,25 @@ from ntkplan.options import (
     parse_precision,
 )
 from ntkplan.planner.candidates import price
-from ntkplan.planner.choose import Decision, choose
-from ntkplan.planner.explain import (
-    comments,
-    device_line,
-    idle_plan,
-    layer_plans,
-    table,
-    totals,
-)
-from ntkplan.planner.request import parse_methods
-from ntkplan.planner.shared import Problem, shared_work
+from ntkplan.planner.choose import choose
+from ntkplan.planner.explain import layer_plans
+from ntkplan.planner.request import MethodRequest, parse_methods
+from ntkplan.planner.shared import Problem
 from ntkplan.plans import (
     Kernel,
     Plan,
     Signature,
-    Symbolic,
+    check_examples_tree,
     check_same_count,
-    check_tree,
 )
 from ntkplan.run.check import CheckResult, compare_with_dense
-from ntkplan.trace.build import Predicate, build, shape_of, trace_body, tree_inputs
+from ntkplan.trace.batch import check_independent
+from ntkplan.trace.build import build
 from ntkplan.trace.coverage import prove_covered
 from ntkplan.trace.derivatives import check_differentiable
-from ntkplan.trace.examples import Independent, check_examples
 from ntkplan.trace.layers import find_layers
-
-# How many examples the batch has in which the example axis is followed: a prime that
-# hardly any other axis of a model is a multiple of.
-_BATCH_TO_FOLLOW = 1009
+from ntkplan.trace.leaves import Predicate, shape_of, tree_inputs
+from ntkplan.tree_plans import TreeKernel, TreePlan, kernel_bytes, plan_tree
 
 Methods = str | Sequence[str] | Mapping[str, str] | None
 Device = str | os.PathLike[str] | DeviceProfile | None
@@ -76,7 +65,7 @@ def plan(
     memory_limit: int | float | str | None = None,
     precision: Any = None,
     methods: Methods = None,
-) -> Plan:
+) -> Plan | TreePlan:
     """Plans the empirical neural tangent kernel of a model.
 
     Args:
@@ -101,7 +90,9 @@ def plan(
             of the method that is forced on the leaves it fits.
 
     Returns:
-        The plan. `print` it, `compile` it, `save` it.
+        The plan. `print` it, `compile` it, `save` it. Where `f` returns a tree of
+        arrays it is a `TreePlan`, whose kernel returns the same tree with the kernel of
+        each array in its place; `kernel` and the axes are meant for every array.
 
     Raises:
         NtkPlanError: Something is wrong with the input; the message says what to do.
@@ -117,48 +108,55 @@ def plan(
     n1 = count_examples("x1", x1, batch_axis)
     n2 = None if x2 is None else count_examples("x2", x2, batch_axis)
     profile = _profile(device)
-    limit_bytes = _memory_limit(memory_limit, profile)
     signature = _signature(params, x1, x2, batch_axis)
-    graph = build(f, params, x1, batch_axis=batch_axis, wrt=wrt)
-    spec = kernel_spec(
-        kernel=kernel,
-        trace_axes=trace_axes,
-        diagonal_axes=diagonal_axes,
-        pairs=pairs,
-        output_shape=graph.output.shape,
-        whole_batch=batch_axis is None,
-    )
-    if spec.matched and x2 is not None and batch_axis is not None:
+    model = build(f, params, x1, batch_axis=batch_axis, wrt=wrt)
+    specs = {
+        path: kernel_spec(
+            kernel=kernel,
+            trace_axes=trace_axes,
+            diagonal_axes=diagonal_axes,
+            pairs=pairs,
+            output_shape=graph.output.shape,
+            whole_batch=batch_axis is None,
+            output=path,
+        )
+        for path, graph in model.graphs.items()
+    }
+    if pairs == "matched" and x2 is not None and batch_axis is not None:
         check_same_count(x1, x2, batch_axis)
-    check_differentiable(graph)
+    for graph in model.graphs.values():
+        check_differentiable(graph)
     if batch_axis is not None:
-        _check_independent(f, params, x1, batch_axis)
-    layers = find_layers(graph)
-    prove_covered(graph, layers)
-    active = _active_layers(layers)
-    request = parse_methods(methods, [leaf.path for leaf in graph.leaves])
-    problem = Problem(
-        graph=graph,
-        spec=spec,
+        check_independent(f, params, x1, batch_axis, stacklevel=3)
+    task = _Task(
+        subject=_name(f),
+        signature=signature,
         n1=n1,
-        n2=n1 if n2 is None else n2,
-        symmetric=x2 is None,
+        n2=n2,
         profile=profile,
-        dtype=active[0].leaf.dtype,
+        limit_bytes=_memory_limit(memory_limit, profile),
         precision=_precision(precision, profile),
+        request=parse_methods(methods, [item.path for item in tree_inputs(params)]),
     )
-    frame = network.frame(spec)
-    priced = price(active, frame, problem, request)
-    decision = choose(problem, active, priced, limit_bytes)
-    records = layer_plans(active, priced, decision, request, limit_bytes)
-    return _assemble(
-        f, problem, frame, layers, active, records, decision, signature, n2
+    if not model.is_tree:
+        return _plan_output(task, "", model.graphs[""], specs[""], task.limit_bytes)
+    return plan_tree(
+        {
+            path: kernel_bytes(spec, model.graphs[path].output.dtype, n1, task.n2_run)
+            for path, spec in specs.items()
+        },
+        lambda path, limit_bytes: _plan_output(
+            task, path, model.graphs[path], specs[path], limit_bytes
+        ),
+        structure=model.structure,
+        subject=task.subject,
+        limit_bytes=task.limit_bytes,
     )
 
 
 def ntk(
     f: Callable[..., Any], params: Any, x1: Any, x2: Any = None, **options: Any
-) -> jax.Array:
+) -> Any:
     """Plans, compiles and computes a kernel: `plan(...).compile()(params, x1, x2)`.
 
     Args:
@@ -169,7 +167,7 @@ def ntk(
         **options: As for `plan`.
 
     Returns:
-        The kernel.
+        The kernel, an array; or the tree of kernels, where `f` returns a tree.
 
     Example:
         >>> import jax.numpy as jnp
@@ -180,7 +178,7 @@ def ntk(
 
 
 def check(
-    kernel_or_plan: Kernel | Plan,
+    kernel_or_plan: Kernel | Plan | TreeKernel | TreePlan,
     f: Callable[..., Any],
     params: Any,
     x: Any,
@@ -197,7 +195,7 @@ def check(
         wrt: What the plan was given.
 
     Returns:
-        The error found.
+        The error found; for a tree of outputs that of the worst.
 
     Raises:
         InaccurateKernelError: It is more than rounding.
@@ -210,11 +208,17 @@ def check(
         3
     """
     kernel = (
-        kernel_or_plan.compile() if isinstance(kernel_or_plan, Plan) else kernel_or_plan
+        kernel_or_plan.compile()
+        if isinstance(kernel_or_plan, Plan | TreePlan)
+        else kernel_or_plan
     )
+    if isinstance(kernel, TreeKernel):
+        specs = {path: plan.spec for path, plan in kernel.plan.outputs.items()}
+    else:
+        specs = {"": kernel.plan.spec}
     return compare_with_dense(
         kernel,
-        kernel.plan.spec,
+        specs,
         f,
         params,
         x,
@@ -231,6 +235,79 @@ def devices() -> tuple[DeviceProfile, ...]:
         True
     """
     return available_profiles()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class _Task:
+    """What is the same for every output of a model.
+
+    Attributes:
+        subject: The model's name, in words.
+        signature: Shapes that the kernel takes.
+        n1: Examples in `x1`.
+        n2: Examples in `x2`, or None where it is absent.
+        profile: The device.
+        limit_bytes: What the kernel may need at once.
+        precision: Of every contraction, or None.
+        request: The methods asked for.
+    """
+
+    subject: str
+    signature: Signature
+    n1: int
+    n2: int | None
+    profile: DeviceProfile
+    limit_bytes: float
+    precision: str | None
+    request: MethodRequest
+
+    @property
+    def n2_run(self) -> int:
+        """Examples that `x2` stands for."""
+        return self.n1 if self.n2 is None else self.n2
+
+
+def _plan_output(
+    task: _Task, path: str, graph: KernelGraph, spec: KernelSpec, limit_bytes: float
+) -> Plan:
+    """Plans one output: the passes from its graph to its source, in order."""
+    layers = find_layers(graph)
+    prove_covered(graph, layers)
+    active = _active_layers(path, layers)
+    problem = Problem(
+        graph=graph,
+        spec=spec,
+        n1=task.n1,
+        n2=task.n2_run,
+        symmetric=task.n2 is None,
+        profile=task.profile,
+        dtype=active[0].leaf.dtype,
+        precision=task.precision,
+    )
+    priced = price(active, network.frame(spec), problem, task.request)
+    decision = choose(problem, active, priced, limit_bytes)
+    records = layer_plans(active, priced, decision, task.request, limit_bytes)
+    return assemble(
+        problem,
+        layers,
+        records,
+        decision,
+        subject=f"output {path} of {task.subject}" if path else task.subject,
+        signature=task.signature,
+        n2=task.n2,
+    )
+
+
+def _active_layers(path: str, layers: Sequence[Layer]) -> list[Layer]:
+    active = [layer for layer in layers if not layer.idle]
+    if not active:
+        only = f", or leave {path} out of what f returns" if path else ""
+        raise OutputError(
+            path=path,
+            why="it depends on no leaf that is differentiated: the kernel is zero",
+            hint="check that f uses its first argument, and what wrt= leaves in" + only,
+        )
+    return active
 
 
 def _profile(device: Device) -> DeviceProfile:
@@ -255,6 +332,11 @@ def _precision(precision: Any, profile: DeviceProfile) -> str | None:
     return parsed
 
 
+def _name(f: Callable[..., Any]) -> str:
+    name = getattr(f, "__name__", type(f).__name__)
+    return "a lambda" if name == "<lambda>" else f"`{name}`"
+
+
 def _signature(params: Any, x1: Any, x2: Any, batch_axis: int | None) -> Signature:
     signature = Signature(
         params=jax.tree.map(shape_of, params),
@@ -263,146 +345,5 @@ def _signature(params: Any, x1: Any, x2: Any, batch_axis: int | None) -> Signatu
     )
     if x2 is not None:
         other = jax.tree.map(shape_of, x2)
-        check_tree("x2", other, signature.x, batch_axis=batch_axis)
+        check_examples_tree("x2", other, signature.x, batch_axis=batch_axis)
     return signature
-
-
-def _check_independent(
-    f: Callable[..., Any], params: Any, x: Any, batch_axis: int
-) -> None:
-    """Refuses models whose examples interact; tests numerically what is unproven."""
-    body, output = trace_body(
-        f, params, x, batch_axis=batch_axis, length=_BATCH_TO_FOLLOW
-    )
-    shape = jax.tree.leaves(output)[0].shape
-    if not shape or shape[0] != _BATCH_TO_FOLLOW:
-        raise OutputError(
-            why=f"for {_BATCH_TO_FOLLOW} examples f returns the shape {list(shape)}, "
-            "whose first axis does not count examples",
-            hint="return the example axis first",
-        )
-    leaves, x_leaves = jax.tree.leaves(params), jax.tree.leaves(x)
-    structure = jax.tree.structure((params, x))
-    arguments = [*leaves, *x_leaves]
-    concrete = not any(
-        isinstance(item, jax.ShapeDtypeStruct) or is_traced(item) for item in arguments
-    )
-
-    def flat(*arrays: Any) -> Any:
-        return f(*jax.tree.unflatten(structure, arrays))
-
-    verdict = check_examples(
-        body,
-        data_inputs=range(len(leaves), len(arguments)),
-        batch_axis=batch_axis,
-        n_examples=_BATCH_TO_FOLLOW,
-        function=flat if concrete else None,
-        arguments=arguments if concrete else None,
-        stacklevel=4,
-    )
-    if isinstance(verdict, Independent) and (
-        verdict.merged_outputs or verdict.output_axes[0] not in (0, None)
-    ):
-        raise OutputError(
-            why="the first axis of what f returns does not count examples alone",
-            hint="return the example axis first, on its own",
-        )
-
-
-def _active_layers(layers: Sequence[Layer]) -> list[Layer]:
-    active = [layer for layer in layers if not layer.idle]
-    if not active:
-        raise OutputError(
-            why="it depends on no leaf that is differentiated: the kernel is zero",
-            hint="check that f uses its first argument, and what wrt= leaves in",
-        )
-    return active
-
-
-def _assemble(
-    f: Callable[..., Any],
-    problem: Problem,
-    frame: network.Frame,
-    layers: Sequence[Layer],
-    active: Sequence[Layer],
-    records: Sequence[LayerPlan],
-    decision: Decision,
-    signature: Signature,
-    n2: int | None,
-) -> Plan:
-    by_path = {record.path: record for record in records}
-    all_records = tuple(
-        by_path.get(layer.leaf.path) or idle_plan(layer) for layer in layers
-    )
-    headline = _headline(f, problem, n2)
-    notes = [*totals(decision.cost), device_line(problem.profile)]
-    program = lower(
-        problem.graph,
-        [
-            Choice(layer=layer, candidate=item.candidate, comments=comments(record))
-            for layer, item, record in zip(
-                active, decision.chosen, records, strict=True
-            )
-        ],
-        frame,
-        batch_axis=signature.batch_axis,
-        data_access=tuple(item.access for item in tree_inputs(signature.x)),
-        precision=problem.precision,
-        title=f"{headline}.",
-        notes=tuple(f"{note}." for note in notes),
-    )
-    return Plan(
-        layers=all_records,
-        cost=decision.cost,
-        device=problem.profile,
-        spec=problem.spec,
-        n1=problem.n1,
-        n2=n2,
-        signature=signature,
-        module=print_module(program),
-        text=table(all_records, decision.cost, problem.profile, headline, []),
-        symbolic_work=functools.partial(_symbolic, problem, active, decision),
-    )
-
-
-def _headline(f: Callable[..., Any], problem: Problem, n2: int | None) -> str:
-    name = getattr(f, "__name__", type(f).__name__)
-    name = "a lambda" if name == "<lambda>" else f"`{name}`"
-    other = "x2 absent" if n2 is None else f"n2={n2}"
-    counts = (
-        "" if problem.spec.whole_batch else f", planned for n1={problem.n1}, {other}"
-    )
-    kind = problem.spec.name.replace("axes", "partial").replace("_", " ")
-    return (
-        f"The {kind} neural tangent kernel of {name}, {problem.spec.describe()}{counts}"
-    )
-
-
-def _symbolic(
-    problem: Problem, layers: Sequence[Layer], decision: Decision
-) -> Symbolic:
-    """Writes the chosen candidates' work in symbols."""
-    tapped = [
-        layer
-        for layer, item in zip(layers, decision.chosen, strict=True)
-        if not item.pushed
-    ]
-    pushed = [
-        layer
-        for layer, item in zip(layers, decision.chosen, strict=True)
-        if item.pushed
-    ]
-    shared = shared_work(problem, tapped, pushed, symbolic=True)
-    return Symbolic(
-        layers={
-            layer.leaf.path: (
-                item.candidate.symmetric_work
-                if problem.symmetric
-                else item.candidate.work
-            )
-            for layer, item in zip(layers, decision.chosen, strict=True)
-        },
-        forward=shared.forward,
-        sweep=shared.sweep,
-        push=shared.push,
-    )

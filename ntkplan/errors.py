@@ -6,6 +6,8 @@ and what to do about it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 
 class NtkPlanError(Exception):
     """Base class of every error that a user of ntkplan can cause."""
@@ -111,15 +113,26 @@ class UnsupportedPrimitiveError(NtkPlanError):
 
 
 class NonFloatLeafError(NtkPlanError):
-    """A leaf that should be differentiated holds no floating-point numbers."""
+    """Leaves that should be differentiated hold no floating-point numbers."""
 
-    def __init__(self, *, path: str, dtype: str) -> None:
-        """Builds the message from the leaf."""
-        super().__init__(
-            f"parameter {path or '(the whole of params)'} is {dtype}, which has no "
-            "derivative.\nLeave it out with wrt=, for example "
-            f"wrt=lambda path, leaf: path != {path!r}."
+    def __init__(self, *, leaves: Mapping[str, str], wrt: str) -> None:
+        """Builds the message.
+
+        Args:
+            leaves: The dtypes of these leaves, by path.
+            wrt: Python text of a `wrt=` that leaves them out.
+        """
+        listed = ", ".join(
+            f"{path or '(the whole of params)'} is {dtype}"
+            for path, dtype in leaves.items()
         )
+        many = len(leaves) > 1
+        super().__init__(
+            f"parameter{'s' * many} {listed}, which {'have' if many else 'has'} no "
+            f"derivative.\nLeave {'them' if many else 'it'} out, for example with "
+            f"wrt={wrt}."
+        )
+        self.paths = tuple(leaves)
 
 
 class ComplexLeafError(NtkPlanError):
@@ -147,13 +160,19 @@ class NoLeavesError(NtkPlanError):
 
 
 class OutputError(NtkPlanError):
-    """The model's output is not one array with an example axis."""
+    """An output of the model is no array that a kernel could be of."""
 
-    def __init__(self, *, why: str, hint: str) -> None:
-        """Builds the message."""
-        super().__init__(
-            f"the output of f cannot have a kernel: {why}.\nPlease {hint}."
-        )
+    def __init__(self, *, why: str, hint: str, path: str = "") -> None:
+        """Builds the message.
+
+        Args:
+            why: What is wrong with it.
+            hint: What to do about it.
+            path: Where it is in the tree that f returns; empty for an array alone.
+        """
+        which = f"output {path}" if path else "the output"
+        super().__init__(f"{which} of f cannot have a kernel: {why}.\nPlease {hint}.")
+        self.path = path
 
 
 class NoExampleAxisError(NtkPlanError):
@@ -233,12 +252,13 @@ class UnprintableError(NtkPlanError):
 class InaccurateKernelError(NtkPlanError):
     """A kernel differs from the dense Jacobian's."""
 
-    def __init__(self, *, error: float, limit: float) -> None:
-        """Builds the message from the error found."""
+    def __init__(self, *, error: float, limit: float, output: str = "") -> None:
+        """Builds the message from the error found, and the output's path."""
+        which = f" of output {output}" if output else ""
         super().__init__(
-            f"the kernel differs from the dense float64 Jacobian's by {error:.3g} "
-            f"relative to its largest entry, more than {limit:.3g}.\nPlease report the "
-            "model: every method of ntkplan is exact."
+            f"the kernel{which} differs from the dense float64 Jacobian's by "
+            f"{error:.3g} relative to its largest entry, more than {limit:.3g}.\n"
+            "Please report the model: every method of ntkplan is exact."
         )
 
 
@@ -387,3 +407,50 @@ _REMEDY = (
 
 class EndlessDerivativeError(NotPrintableError):
     """A custom derivative that needs another one, and that one yet another."""
+
+
+class RunningStatisticsError(NtkPlanError):
+    """Running statistics stand among the leaves that would be differentiated."""
+
+    def __init__(self, *, paths: Sequence[str], wrt: str) -> None:
+        """Builds the message.
+
+        Args:
+            paths: Where they are in `params`.
+            wrt: Python text of a `wrt=` that leaves them out.
+        """
+        more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+        super().__init__(
+            f"parameter {paths[0]}{more} looks like a running statistic of a "
+            "normalisation, by which no kernel is differentiated.\nClose over it, or "
+            f"leave it out with wrt={wrt}; to differentiate by it all the same, pass "
+            "wrt=lambda path, leaf: True."
+        )
+        self.paths = tuple(paths)
+
+
+class VmapAxesError(NtkPlanError):
+    """`vmap_axes` do not say where the examples are."""
+
+    def __init__(self, *, what: str, hint: str) -> None:
+        """Builds the message.
+
+        Args:
+            what: What does not fit.
+            hint: What to do about it, as a sentence without its full stop.
+        """
+        super().__init__(f"{what}.\n{hint}.")
+
+
+class KeywordArgumentError(NtkPlanError):
+    """A keyword argument of the model cannot be passed on to it."""
+
+    def __init__(self, *, name: str, why: str, hint: str) -> None:
+        """Builds the message.
+
+        Args:
+            name: The argument.
+            why: What is wrong with it, as a clause about it.
+            hint: What to do about it, as a sentence without its full stop.
+        """
+        super().__init__(f"keyword argument {name} {why}.\n{hint}.")

@@ -45,6 +45,7 @@ def kernel_spec(
     pairs: str,
     output_shape: tuple[int, ...],
     whole_batch: bool,
+    output: str = "",
 ) -> KernelSpec:
     """Says what becomes of every output axis.
 
@@ -56,6 +57,7 @@ def kernel_spec(
         pairs: One of `PAIRS`.
         output_shape: Shape of one example's output, or of the whole batch's.
         whole_batch: Whether the first of these axes counts examples.
+        output: The output's path in the tree that the model returns.
 
     Raises:
         UnknownOptionError: A name is not known.
@@ -74,8 +76,8 @@ def kernel_spec(
             what=f"kernel={kernel!r} and trace_axes= or diagonal_axes= were both given",
             hint="Give one or the other",
         )
-    trace = _axes("trace_axes", trace_axes, rank, offset)
-    diagonal = _axes("diagonal_axes", diagonal_axes, rank, offset)
+    trace = _axes("trace_axes", trace_axes, rank, offset, output)
+    diagonal = _axes("diagonal_axes", diagonal_axes, rank, offset, output)
     if set(trace) & set(diagonal):
         raise ConflictingOptionsError(
             what="an axis is in both trace_axes and diagonal_axes",
@@ -109,16 +111,19 @@ def kernel_spec(
     )
 
 
-def _axes(name: str, axes: Axes, rank: int, offset: int) -> tuple[int, ...]:
+def _axes(
+    name: str, axes: Axes, rank: int, offset: int, output: str
+) -> tuple[int, ...]:
     """Brings axes that count the example axis into axes of one example's output."""
     if axes is None:
         return ()
     listed = [axes] if isinstance(axes, int) else list(axes)
+    which = f"output {output}" if output else "the output"
     found: list[int] = []
     for axis in listed:
         if not -rank <= axis < rank:
             raise ConflictingOptionsError(
-                what=f"{name} names axis {axis}, and the output has {rank} axes",
+                what=f"{name} names axis {axis}, and {which} has {rank} axes",
                 hint="Count the output's axes, its example axis included",
             )
         positive = axis % rank

@@ -133,17 +133,7 @@ class Plan:
         Raises:
             UnprintableError: Parts of the model have no source.
         """
-        if self.module.references:
-            raise UnprintableError(
-                parts=tuple(
-                    f"{name}: {self.module.reasons[name]}"
-                    for name in sorted(self.module.references)
-                )
-            )
-        target = Path(path)
-        target.write_text(self.module.text, encoding="utf-8")
-        save_constants(self.module.constants, target)
-        return target
+        return save_module(self.module, path)
 
     def compile(self) -> Kernel:
         """Returns the kernel function, `kernel(params, x1, x2=None)`.
@@ -174,18 +164,7 @@ class Kernel:
     @property
     def output_pairs(self) -> tuple[tuple[int, int], ...]:
         """Axes of the kernel that stand for one output axis of the model, in pairs."""
-        axis = 1 if self.plan.spec.matched else 2
-        pairs: list[tuple[int, int]] = []
-        spec = self.plan.spec
-        if spec.sums_logits:
-            return ()
-        for output_axis in range(len(spec.output_shape)):
-            if output_axis in spec.full_axes:
-                pairs.append((axis, axis + 1))
-                axis += 2
-            elif output_axis in spec.diagonal_axes:
-                axis += 1
-        return tuple(pairs)
+        return pairs_of_axes(self.plan.spec)
 
     def __call__(self, params: Any, x1: Any, x2: Any = None) -> jax.Array:
         """Computes the kernel.
@@ -201,30 +180,104 @@ class Kernel:
         Raises:
             MismatchedInputsError: Something has not the shape that was planned for.
         """
-        signature = self.plan.signature
-        check_tree("params", params, signature.params, batch_axis=None)
-        axis = signature.batch_axis
-        check_tree("x1", x1, signature.x, batch_axis=axis)
-        if x2 is not None:
-            check_tree("x2", x2, signature.x, batch_axis=axis)
-            if self.plan.spec.matched and axis is not None:
-                check_same_count(x1, x2, axis)
+        matched = self.plan.spec.matched
+        check_arguments(self.plan.signature, params, x1, x2, matched=matched)
         return self.function(params, x1, x2)
 
 
-def check_tree(name: str, tree: Any, wanted: Any, *, batch_axis: int | None) -> None:
-    """Checks structure, shapes and dtypes; the length of the example axis is free.
+def save_module(module: Module, path: str | Path) -> Path:
+    """Writes an emitted module, and beside it the arrays too large for its text.
+
+    Raises:
+        UnprintableError: Parts of the model have no source.
+    """
+    if module.references:
+        raise UnprintableError(
+            parts=tuple(
+                f"{name}: {module.reasons[name]}" for name in sorted(module.references)
+            )
+        )
+    target = Path(path)
+    target.write_text(module.text, encoding="utf-8")
+    save_constants(module.constants, target)
+    return target
+
+
+def pairs_of_axes(spec: KernelSpec) -> tuple[tuple[int, int], ...]:
+    """Returns the axes of a kernel that stand for one output axis, in pairs."""
+    if spec.sums_logits:
+        return ()
+    axis = 1 if spec.matched else 2
+    if spec.whole_batch:
+        axis = 0
+    pairs: list[tuple[int, int]] = []
+    for output_axis in range(len(spec.output_shape)):
+        if output_axis in spec.full_axes:
+            pairs.append((axis, axis + 1))
+            axis += 2
+        elif output_axis in spec.diagonal_axes:
+            axis += 1
+    return tuple(pairs)
+
+
+def check_arguments(
+    signature: Signature, params: Any, x1: Any, x2: Any, *, matched: bool
+) -> None:
+    """Checks what a kernel is called with against what it was planned for.
+
+    Raises:
+        MismatchedInputsError: Something has another shape, dtype or structure.
+    """
+    check_tree("params", params, signature.params, batch_axis=None)
+    axis = signature.batch_axis
+    for name, x in (("x1", x1), ("x2", x2)):
+        if name == "x1" or x is not None:
+            check_examples_tree(name, x, signature.x, batch_axis=axis)
+    if matched and x2 is not None and axis is not None:
+        check_same_count(x1, x2, axis)
+
+
+def check_examples_tree(
+    name: str, x: Any, wanted: Any, *, batch_axis: int | None
+) -> None:
+    """Checks examples; with `batch_axis=None` their number too.
 
     Raises:
         MismatchedInputsError: Something differs.
     """
+    hint = f"Pass {name} as it was planned for, or plan again"
+    if batch_axis is None:
+        hint = (
+            "With batch_axis=None the batch as a whole is one input: x1 and x2 have "
+            "the shape that was planned for, their number of examples included. Pass "
+            "as many examples, or plan again with a batch of this size"
+        )
+    check_tree(name, x, wanted, batch_axis=batch_axis, hint=hint)
+
+
+def check_tree(
+    name: str, tree: Any, wanted: Any, *, batch_axis: int | None, hint: str = ""
+) -> None:
+    """Checks structure, shapes and dtypes; the length of the example axis is free.
+
+    Args:
+        name: What the tree is called.
+        tree: Arrays.
+        wanted: `jax.ShapeDtypeStruct`s.
+        batch_axis: The axis whose length is free, or None.
+        hint: What to do about a difference.
+
+    Raises:
+        MismatchedInputsError: Something differs.
+    """
+    hint = hint or f"Pass {name} as it was planned for, or plan again"
     structure = jax.tree.structure(tree)
     if structure != jax.tree.structure(wanted):
         raise MismatchedInputsError(
             what=f"the tree of {name}",
             got=structure,
             wanted=jax.tree.structure(wanted),
-            hint=f"Pass {name} as it was planned for, or plan again",
+            hint=hint,
         )
     expected = jax.tree.leaves(wanted)
     for (keys, array), spec in zip(
@@ -240,7 +293,7 @@ def check_tree(name: str, tree: Any, wanted: Any, *, batch_axis: int | None) -> 
                 what=f"{name}{place}",
                 got=f"{dtype}{_shown(got)}",
                 wanted=f"{spec.dtype}{_shown(need)}",
-                hint=f"Pass {name} as it was planned for, or plan again",
+                hint=hint,
             )
 
 

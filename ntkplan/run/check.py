@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -12,7 +12,7 @@ import numpy
 from ntkplan._jax import enable_x64
 from ntkplan.errors import InaccurateKernelError, MismatchedInputsError
 from ntkplan.ir.kernel import KernelSpec
-from ntkplan.trace.build import tree_inputs
+from ntkplan.trace.leaves import tree_inputs
 
 # Largest relative error for each data type: 2e-5 is what float32 is held to.
 _LIMITS = {"float64": 1e-12, "float32": 2e-5}
@@ -27,16 +27,19 @@ class CheckResult:
         relative_error: Largest absolute difference over the largest absolute entry.
         limit: What would have been an error.
         n_examples: Examples that were compared.
+        output: Path of the output whose kernel is the farthest off, where the model
+            returns a tree.
     """
 
     relative_error: float
     limit: float
     n_examples: int
+    output: str = ""
 
 
 def compare_with_dense(
     kernel: Callable[..., Any],
-    spec: KernelSpec,
+    specs: Mapping[str, KernelSpec],
     f: Callable[..., Any],
     params: Any,
     x: Any,
@@ -48,8 +51,8 @@ def compare_with_dense(
     """Compares a kernel with the dense Jacobian's on a few examples.
 
     Args:
-        kernel: `kernel(params, x1)`.
-        spec: What the kernel is of.
+        kernel: `kernel(params, x1)`, an array or a tree of arrays.
+        specs: What each array is of, by the output's path, in the order of the tree.
         f: The model, `f(params, x)`.
         params: Its parameters.
         x: Examples; the first few are used.
@@ -58,7 +61,7 @@ def compare_with_dense(
         n_examples: How many examples to use.
 
     Returns:
-        The error found.
+        The error found; that of the output that is the farthest off.
 
     Raises:
         InaccurateKernelError: It is more than rounding.
@@ -70,14 +73,23 @@ def compare_with_dense(
                 array,
                 numpy.arange(min(n_examples, array.shape[batch_axis])),
                 axis=batch_axis,
+                mode="clip",
             ),
             x,
         )
-    got = numpy.asarray(kernel(params, few))
-    wanted = dense_kernel(f, params, few, spec, wrt)
+    kernels = jax.tree.leaves(kernel(params, few))
+    wanted = dense_kernels(f, params, few, list(specs.values()), wrt)
+    results = [
+        _compared(path, numpy.asarray(got), dense)
+        for path, got, dense in zip(specs, kernels, wanted, strict=True)
+    ]
+    return max(results, key=lambda result: result.relative_error / result.limit)
+
+
+def _compared(path: str, got: numpy.ndarray, wanted: numpy.ndarray) -> CheckResult:
     if got.shape != wanted.shape:
         raise MismatchedInputsError(
-            what="the kernel's shape",
+            what=f"the shape of the kernel{f' of output {path}' * bool(path)}",
             got=list(got.shape),
             wanted=list(wanted.shape),
             hint="Check the same f that was planned for",
@@ -87,45 +99,53 @@ def compare_with_dense(
     error = float(difference / scale) if scale else float(difference)
     limit = _LIMITS.get(str(got.dtype), _LOOSEST)
     if not error <= limit:
-        raise InaccurateKernelError(error=error, limit=limit)
-    return CheckResult(relative_error=error, limit=limit, n_examples=wanted.shape[0])
+        raise InaccurateKernelError(error=error, limit=limit, output=path)
+    return CheckResult(
+        relative_error=error, limit=limit, n_examples=wanted.shape[0], output=path
+    )
 
 
-def dense_kernel(
+def dense_kernels(
     f: Callable[..., Any],
     params: Any,
     x: Any,
-    spec: KernelSpec,
+    specs: Sequence[KernelSpec],
     wrt: Callable[[str, Any], bool] | None,
-) -> numpy.ndarray:
-    """Computes a kernel from the whole Jacobian in float64, with `jax.jacrev`.
+) -> list[numpy.ndarray]:
+    """Computes kernels from the whole Jacobians in float64, with `jax.jacrev`.
 
     Returns:
-        The kernel in the layout of `spec`.
+        The kernel of every array that `f` returns, each in the layout of its spec.
     """
     with enable_x64():
         leaves, structure = jax.tree.flatten(jax.tree.map(_widened, params))
         points = jax.tree.map(_widened, x)
         chosen = _chosen(params, wrt)
 
-        def of_chosen(values: list[Any]) -> Any:
+        def of_chosen(values: list[Any]) -> list[Any]:
             every = list(leaves)
             for number, value in zip(chosen, values, strict=True):
                 every[number] = value
-            return f(jax.tree.unflatten(structure, every), points)
+            return jax.tree.leaves(f(jax.tree.unflatten(structure, every), points))
 
-        jacobians = jax.jacrev(of_chosen)([leaves[number] for number in chosen])
-        n_examples = jacobians[0].shape[0]
-        flat = numpy.concatenate(
-            [
-                numpy.asarray(jacobian).reshape(
-                    n_examples, *_output_shape(spec), leaves[number].size
-                )
-                for number, jacobian in zip(chosen, jacobians, strict=True)
-            ],
-            axis=-1,
-        )
-    return _reduced(flat, spec)
+        by_output = jax.jacrev(of_chosen)([leaves[number] for number in chosen])
+        sizes = [leaves[number].size for number in chosen]
+        return [
+            _reduced(_side_by_side(jacobians, sizes, spec), spec)
+            for jacobians, spec in zip(by_output, specs, strict=True)
+        ]
+
+
+def _side_by_side(
+    jacobians: Sequence[Any], sizes: Sequence[int], spec: KernelSpec
+) -> numpy.ndarray:
+    """Joins the Jacobians of all leaves to `[n, *outputs, parameters]`."""
+    lead = (jacobians[0].shape[0], *_output_shape(spec))
+    flat = [
+        numpy.asarray(jacobian).reshape(*lead, size)
+        for jacobian, size in zip(jacobians, sizes, strict=True)
+    ]
+    return numpy.concatenate(flat, axis=-1)
 
 
 def _output_shape(spec: KernelSpec) -> tuple[int, ...]:

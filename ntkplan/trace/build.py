@@ -1,100 +1,39 @@
-"""From `f(params, x)` to the graph of one example."""
+"""From `f(params, x)` to the graph of one example, for every output array."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import numpy
 
-from ntkplan._jax import Var
-from ntkplan.errors import (
-    ComplexLeafError,
-    NoExampleAxisError,
-    NoLeavesError,
-    NonFloatLeafError,
-    OutputError,
-)
+from ntkplan.errors import NoExampleAxisError, OutputError
 from ntkplan.ir.equation import Body
-from ntkplan.ir.graph import KernelGraph, Leaf, Output, build_graph
-from ntkplan.trace.jaxpr import flatten
-
-Predicate = Callable[[str, Any], bool]
+from ntkplan.ir.graph import KernelGraph, Output, build_graph
+from ntkplan.trace.jaxpr import flatten, only_output
+from ntkplan.trace.leaves import Predicate, path_text, read_leaves, shape_of
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class Input:
-    """One array of `params` or of `x`, by its place in the tree.
+class Model:
+    """A traced model: one graph for every array that it returns.
 
     Attributes:
-        path: Its place, as `blocks/0/w_q`; empty where the tree is one array.
-        access: Python text that reads it from the tree, or None.
-        value: The array, or its shape and dtype.
+        graphs: By the array's path in what `f` returns, in the order of `jax.tree`;
+            the path is empty where `f` returns one array.
+        structure: The tree that `f` returns, a `PyTreeDef`.
     """
 
-    path: str
-    access: str | None
-    value: Any
+    graphs: Mapping[str, KernelGraph]
+    structure: Any
 
-
-def tree_inputs(tree: Any) -> tuple[Input, ...]:
-    """Returns the leaves of a tree with their paths, in the order of `jax.tree`."""
-    flat, _ = jax.tree_util.tree_flatten_with_path(tree)
-    return tuple(
-        Input(path=_path(keys), access=_access(tree, keys, leaf), value=leaf)
-        for keys, leaf in flat
-    )
-
-
-def _key_text(key: Any) -> str:
-    for attribute in ("key", "idx", "name"):
-        if hasattr(key, attribute):
-            return str(getattr(key, attribute))
-    return str(key).strip(".[]'\"")
-
-
-def _path(keys: tuple[Any, ...]) -> str:
-    return "/".join(_key_text(key) for key in keys)
-
-
-def _access(tree: Any, keys: tuple[Any, ...], leaf: Any) -> str | None:
-    """Writes the path as Python, or returns None where that does not read the leaf.
-
-    A container that warns when it is read so is not read so.
-    """
-    text, value = "", tree
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        try:
-            for key in keys:
-                step, value = _step(value, key)
-                text += step
-        except (KeyError, IndexError, AttributeError, TypeError, Warning):
-            return None
-    return text.replace("'", '"') if value is leaf else None
-
-
-def _step(value: Any, key: Any) -> tuple[str, Any]:
-    """Reads one key: the Python text that does it, and what is found."""
-    if isinstance(key, jax.tree_util.DictKey):
-        return f"[{key.key!r}]", value[key.key]
-    if isinstance(key, jax.tree_util.SequenceKey):
-        return f"[{key.idx}]", value[key.idx]
-    if isinstance(key, jax.tree_util.GetAttrKey):
-        return f".{key.name}", getattr(value, key.name)
-    raise KeyError(key)
-
-
-def shape_of(value: Any) -> jax.ShapeDtypeStruct:
-    """Returns shape and dtype of an array, a number or a `ShapeDtypeStruct`."""
-    if isinstance(value, jax.ShapeDtypeStruct):
-        return value
-    array_type = jax.eval_shape(lambda: jax.numpy.asarray(value))
-    return jax.ShapeDtypeStruct(array_type.shape, array_type.dtype)
+    @property
+    def is_tree(self) -> bool:
+        """Whether `f` returns a tree of arrays, and not one array."""
+        return self.structure != jax.tree.structure(0)
 
 
 def resized(value: Any, axis: int | None, length: int) -> jax.ShapeDtypeStruct:
@@ -137,72 +76,69 @@ def build(
     *,
     batch_axis: int | None,
     wrt: Predicate | None,
-) -> KernelGraph:
+) -> Model:
     """Traces the model on one example.
 
     With `batch_axis=None` the whole batch is the one example.
 
     Raises:
-        NonFloatLeafError: A leaf that should be differentiated holds no floats.
-        ComplexLeafError: A leaf that should be differentiated is complex.
-        OutputError: The output is no array with an example axis.
+        NtkPlanError: A leaf cannot be differentiated, or an output has no kernel.
     """
-    inputs = tree_inputs(params)
     body, output = trace_body(f, params, x, batch_axis=batch_axis, length=1)
-    if not inputs:
-        raise NoLeavesError()
-    leaves = tuple(
-        _leaf(item, variable, wrt)
-        for item, variable in zip(inputs, body.inputs, strict=False)
-    )
-    if not any(leaf.differentiated for leaf in leaves):
-        raise NoLeavesError()
-    return KernelGraph(
-        body=body,
-        leaves=leaves,
-        data=body.inputs[len(leaves) :],
-        output=_output(body, output, batch_axis),
-        graph=build_graph(body.equations),
-    )
-
-
-def _leaf(item: Input, variable: Var, wrt: Predicate | None) -> Leaf:
-    spec = shape_of(item.value)
-    differentiated = True if wrt is None else bool(wrt(item.path, item.value))
-    if differentiated and jax.numpy.issubdtype(spec.dtype, jax.numpy.complexfloating):
-        raise ComplexLeafError(path=item.path, dtype=str(spec.dtype))
-    if differentiated and not jax.numpy.issubdtype(spec.dtype, jax.numpy.floating):
-        raise NonFloatLeafError(path=item.path, dtype=str(spec.dtype))
-    return Leaf(
-        path=item.path,
-        access=item.access,
-        shape=tuple(spec.shape),
-        dtype=str(spec.dtype),
-        variable=variable,
-        differentiated=differentiated,
-    )
-
-
-def _output(body: Body, tree: Any, batch_axis: int | None) -> Output:
-    arrays = jax.tree.leaves(tree)
-    if len(arrays) != 1 or jax.tree.structure(tree) != jax.tree.structure(0):
-        raise OutputError(
-            why=f"f returns a tree of {len(arrays)} arrays, not one array",
-            hint="return one array from f",
+    leaves = read_leaves(params, body.inputs, wrt)
+    graphs: dict[str, KernelGraph] = {}
+    for number, (path, spec) in enumerate(output_arrays(output).items()):
+        own = only_output(body, number)
+        graphs[path] = KernelGraph(
+            body=own,
+            leaves=leaves,
+            data=body.inputs[len(leaves) :],
+            output=_output(own, path, spec, batch_axis),
+            graph=build_graph(own.equations),
         )
-    (spec,) = arrays
-    if not jax.numpy.issubdtype(spec.dtype, jax.numpy.floating):
+    return Model(graphs=graphs, structure=jax.tree.structure(output))
+
+
+def output_arrays(tree: Any) -> dict[str, Any]:
+    """Returns the arrays of what `f` returns, or their shapes, by path.
+
+    Raises:
+        OutputError: There are none, or two have the same path.
+    """
+    flat, structure = jax.tree_util.tree_flatten_with_path(tree)
+    if not flat:
         raise OutputError(
+            why=f"f returns {structure}, which holds no array",
+            hint="return an array or a tree of arrays, with the example axis first",
+        )
+    arrays = {path_text(keys): array for keys, array in flat}
+    if len(arrays) < len(flat):
+        paths = [path_text(keys) for keys, _ in flat]
+        twice = next(path for path in paths if paths.count(path) > 1)
+        raise OutputError(
+            why=f"f returns two arrays whose path reads {twice!r}",
+            hint="give the entries of what f returns names that differ as text",
+        )
+    return arrays
+
+
+def _output(body: Body, path: str, spec: Any, batch_axis: int | None) -> Output:
+    if not jax.numpy.issubdtype(spec.dtype, jax.numpy.floating):
+        only = f", or leave {path} out of what f returns" if path else ""
+        raise OutputError(
+            path=path,
             why=f"f returns {spec.dtype}, which has no derivative",
-            hint="return floating-point logits",
+            hint=f"return floating-point logits{only}",
         )
     if spec.ndim == 0:
         raise OutputError(
+            path=path,
             why="f returns one number, of shape []",
             hint="return an array with the example axis first, before any loss or mean",
         )
     if batch_axis is not None and spec.shape[0] != 1:
         raise OutputError(
+            path=path,
             why=f"for one example f returns the shape {list(spec.shape)}, whose first "
             "axis does not count examples",
             hint="return the example axis first",
@@ -210,6 +146,7 @@ def _output(body: Body, tree: Any, batch_axis: int | None) -> Output:
     shape = tuple(spec.shape) if batch_axis is None else tuple(spec.shape[1:])
     if math.prod(shape) == 0:
         raise OutputError(
+            path=path,
             why=f"f returns the empty shape {list(spec.shape)}",
             hint="return at least one output",
         )

@@ -131,13 +131,6 @@ def test_output_without_an_example_axis():
     assert "example axis" in message
 
 
-def test_output_that_is_a_tree():
-    def f(params, x):
-        return {"logits": model(params, x), "features": x @ params["w"]}
-
-    assert "tree of 2 arrays" in refused(errors.OutputError, f, PARAMS, X)
-
-
 def test_output_that_is_empty():
     assert "empty" in refused(
         errors.OutputError, lambda p, x: model(p, x)[:, :0], PARAMS, X

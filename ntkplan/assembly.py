@@ -1,0 +1,106 @@
+"""From what was chosen for an output to the plan as users hold it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+
+from ntkplan.emit.lower import Choice, lower
+from ntkplan.emit.source import print_module
+from ntkplan.ir.kernel import KernelSpec
+from ntkplan.ir.plan import LayerPlan
+from ntkplan.ir.use import Layer
+from ntkplan.methods import network
+from ntkplan.planner.choose import Decision
+from ntkplan.planner.explain import comments, device_line, idle_plan, table, totals
+from ntkplan.planner.shared import Problem, shared_work
+from ntkplan.plans import Plan, Signature, Symbolic
+from ntkplan.trace.leaves import tree_inputs
+
+
+def assemble(
+    problem: Problem,
+    layers: Sequence[Layer],
+    records: Sequence[LayerPlan],
+    decision: Decision,
+    *,
+    subject: str,
+    signature: Signature,
+    n2: int | None,
+) -> Plan:
+    """Emits the chosen kernel and puts it together with its records.
+
+    Args:
+        problem: What was asked for.
+        layers: Every leaf that is differentiated.
+        records: What was chosen for those that are not idle.
+        decision: The same as candidates.
+        subject: What the kernel is of, in words.
+        signature: What it takes.
+        n2: Examples in `x2`, or None where it is absent.
+    """
+    active = [layer for layer in layers if not layer.idle]
+    by_path = {record.path: record for record in records}
+    all_records = tuple(
+        by_path.get(layer.leaf.path) or idle_plan(layer) for layer in layers
+    )
+    title = headline(problem.spec, subject, problem.n1, n2)
+    notes = [*totals(decision.cost), device_line(problem.profile)]
+    program = lower(
+        problem.graph,
+        [
+            Choice(layer=layer, candidate=item.candidate, comments=comments(record))
+            for layer, item, record in zip(
+                active, decision.chosen, records, strict=True
+            )
+        ],
+        network.frame(problem.spec),
+        batch_axis=signature.batch_axis,
+        data_access=tuple(item.access for item in tree_inputs(signature.x)),
+        precision=problem.precision,
+        title=f"{title}.",
+        notes=tuple(f"{note}." for note in notes),
+    )
+    return Plan(
+        layers=all_records,
+        cost=decision.cost,
+        device=problem.profile,
+        spec=problem.spec,
+        n1=problem.n1,
+        n2=n2,
+        signature=signature,
+        module=print_module(program),
+        text=table(all_records, decision.cost, problem.profile, title, []),
+        symbolic_work=functools.partial(_symbolic, problem, active, decision),
+    )
+
+
+def headline(spec: KernelSpec, subject: str, n1: int, n2: int | None) -> str:
+    """Says what a plan is of, as its table and its source do."""
+    other = "x2 absent" if n2 is None else f"n2={n2}"
+    counts = "" if spec.whole_batch else f", planned for n1={n1}, {other}"
+    kind = spec.name.replace("axes", "partial").replace("_", " ")
+    return f"The {kind} neural tangent kernel of {subject}, {spec.describe()}{counts}"
+
+
+def _symbolic(
+    problem: Problem, layers: Sequence[Layer], decision: Decision
+) -> Symbolic:
+    """Writes the chosen candidates' work in symbols."""
+    chosen = list(zip(layers, decision.chosen, strict=True))
+    tapped = [layer for layer, item in chosen if not item.pushed]
+    pushed = [layer for layer, item in chosen if item.pushed]
+    shared = shared_work(problem, tapped, pushed, symbolic=True)
+    return Symbolic(
+        layers={
+            layer.leaf.path: (
+                item.candidate.symmetric_work
+                if problem.symmetric
+                else item.candidate.work
+            )
+            for layer, item in chosen
+        },
+        forward=shared.forward,
+        sweep=shared.sweep,
+        push=shared.push,
+    )

@@ -1,0 +1,281 @@
+"""From the modules of several outputs to one that returns the tree of their kernels."""
+
+from __future__ import annotations
+
+import ast
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy
+
+from ntkplan.emit.names import free, identifier
+from ntkplan.emit.source import Module
+
+# What every module defines, each in its own way.
+_OWN_NAMES = frozenset({"forward", "derivatives", "pushed", "kernel"})
+_CONSTANTS = "CONSTANTS"
+_RESTORE = "restore_tree"
+_INDENT = "    "
+_WIDTH = 88
+
+
+def join_modules(
+    modules: Mapping[str, Module],
+    structure: Any,
+    *,
+    title: str,
+    notes: Sequence[str],
+) -> Module:
+    """Joins the modules of a tree's outputs into one, whose `kernel` returns the tree.
+
+    Functions of an output have its name behind theirs, `forward_logits`. Helpers and
+    constants that outputs have in common are written once.
+
+    Args:
+        modules: By the output's path, in the order of `jax.tree`.
+        structure: The tree of the outputs, a `PyTreeDef`.
+        title: First line of the module's docstring.
+        notes: Its further lines.
+    """
+    joiner = _Joiner(modules)
+    sections: list[str] = []
+    for path, module in modules.items():
+        sections.append("\n\n" + joiner.add(path, module))
+    values = [joiner.values[path] for path in modules]
+    returned = _tree_text(structure.unflatten(values), "return ", len(_INDENT))
+    if returned is None:
+        joiner.references[_RESTORE] = structure.unflatten
+        joiner.reasons[_RESTORE] = (
+            "it puts the kernels into the tree that f returns, whose types are not "
+            "dict, list, tuple and None alone"
+        )
+        returned = f"return {_RESTORE}([{', '.join(values)}])"
+    header = ['"""' + title, ""]
+    for note in notes:
+        header += textwrap.wrap(note, 88)
+    text = "\n".join([*header, '"""', "", *joiner.import_lines()])
+    constants = joiner.constant_lines()
+    if constants:
+        text += "\n\n" + "\n".join(constants)
+    lines = [
+        "\n\ndef kernel(params, x1, x2=None):",
+        f'{_INDENT}"""Returns the kernels of all outputs, in their tree."""',
+        *(
+            f"{_INDENT}{joiner.values[path]} = {joiner.kernels[path]}(params, x1, x2)"
+            for path in modules
+        ),
+        f"{_INDENT}{returned}",
+    ]
+    return Module(
+        text="\n".join([text, *sections, *lines]) + "\n",
+        constants=joiner.constants,
+        references=joiner.references,
+        reasons=joiner.reasons,
+    )
+
+
+class _Joiner:
+    """Renames what modules define, so that they can stand in one."""
+
+    def __init__(self, modules: Mapping[str, Module]) -> None:
+        trees = [ast.parse(module.text) for module in modules.values()]
+        self.taken = {name for tree in trees for name in _identifiers(tree)}
+        self.suffixes = _suffixes(list(modules))
+        self.kernels: dict[str, str] = {}
+        self.values: dict[str, str] = {}
+        self.constants: dict[str, Any] = {}
+        self.references: dict[str, Callable[..., Any]] = {}
+        self.reasons: dict[str, str] = {}
+        self._imports: list[str] = []
+        self._shared: dict[tuple[str, str], str] = {}
+
+    def add(self, path: str, module: Module) -> str:
+        """Returns the definitions of one output's module, renamed."""
+        tree = ast.parse(module.text)
+        lines = module.text.splitlines()
+        suffix = self.suffixes[path]
+        names = self._add_constants(module, suffix)
+        for name, function in module.references.items():
+            names[name] = self._new_name(name, suffix)
+            self.references[names[name]] = function
+            self.reasons[names[name]] = f"output {path}: {module.reasons[name]}"
+        section: list[str] = []
+        for node in tree.body:
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                self._imports.append(ast.unparse(node))
+            elif isinstance(node, ast.FunctionDef):
+                definition = self._definition(node, lines, names, suffix)
+                if definition is not None:
+                    section.append(definition)
+            elif not _is_docstring(node) and not _loads_constant(node, module):
+                section.append(_renamed(node, lines, names))
+        self.kernels[path] = names["kernel"]
+        self.values[path] = free(f"theta_{suffix}", self.taken)
+        self.taken.add(self.values[path])
+        title = textwrap.wrap(_first_line(tree), _WIDTH - 2)
+        return "\n".join([*(f"# {line}" for line in title), "\n\n\n".join(section)])
+
+    def import_lines(self) -> list[str]:
+        """Returns the imports of all modules, the standard library's first."""
+        lines = sorted(set(self._imports), key=lambda line: (line.split()[0], line))
+        standard = [line for line in lines if line in _STANDARD]
+        others = [line for line in lines if line not in _STANDARD]
+        return [*standard, *([""] if standard else []), *others]
+
+    def constant_lines(self) -> list[str]:
+        """Returns the lines that read the constants from the file beside the module."""
+        if not self.constants:
+            return []
+        load = f'{_CONSTANTS} = numpy.load(pathlib.Path(__file__).with_suffix(".npz"))'
+        return [
+            load,
+            *(
+                f'{name} = jnp.asarray({_CONSTANTS}["{name}"])'
+                for name in sorted(self.constants)
+            ),
+        ]
+
+    def _add_constants(self, module: Module, suffix: str) -> dict[str, str]:
+        """Names a module's constants; the same array has one name in all of them."""
+        names: dict[str, str] = {}
+        for name, array in module.constants.items():
+            known = [
+                other for other, held in self.constants.items() if _same(held, array)
+            ]
+            names[name] = known[0] if known else self._new_name(name, suffix)
+            self.constants[names[name]] = array
+        return names
+
+    def _definition(
+        self,
+        node: ast.FunctionDef,
+        lines: Sequence[str],
+        names: dict[str, str],
+        suffix: str,
+    ) -> str | None:
+        """Returns a function renamed, or None where it is there already."""
+        key = (node.name, _renamed(node, lines, names))
+        if node.name not in _OWN_NAMES and key in self._shared:
+            names[node.name] = self._shared[key]
+            return None
+        names[node.name] = self._new_name(node.name, suffix)
+        self._shared[key] = names[node.name]
+        return _renamed(node, lines, names)
+
+    def _new_name(self, name: str, suffix: str) -> str:
+        """Returns a name that no module uses, for what one of them calls `name`."""
+        used = {*self._shared.values(), *self.constants, *self.references}
+        if name not in _OWN_NAMES and name not in used:
+            return name
+        found = free(f"{name}_{suffix}", {*self.taken, *used})
+        self.taken.add(found)
+        return found
+
+
+_STANDARD = frozenset({"import itertools", "import pathlib"})
+
+
+def _suffixes(paths: Sequence[str]) -> dict[str, str]:
+    """Returns what stands behind the names of each output, all different."""
+    found: dict[str, str] = {}
+    for path in paths:
+        name = path if path[:1].isalpha() else f"output_{path}"
+        found[path] = free(identifier(name), found.values())
+    return found
+
+
+def _identifiers(tree: ast.AST) -> set[str]:
+    """Returns every name that stands anywhere in a module."""
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        for field in ("id", "arg", "name", "attr"):
+            value = getattr(node, field, None)
+            if isinstance(value, str):
+                found.add(value)
+    return found
+
+
+def _renamed(node: ast.stmt, lines: Sequence[str], names: Mapping[str, str]) -> str:
+    """Returns the text of a statement with other names in it, comments kept."""
+    decorators = getattr(node, "decorator_list", [])
+    first = min([node.lineno, *(item.lineno for item in decorators)])
+    text = [line.encode() for line in lines[first - 1 : node.end_lineno]]
+    places = [
+        (item.lineno, item.col_offset, item.id)
+        for item in ast.walk(node)
+        if isinstance(item, ast.Name) and item.id in names
+    ]
+    if isinstance(node, ast.FunctionDef) and node.name in names:
+        places.append((node.lineno, node.col_offset + len("def "), node.name))
+    for line, column, name in sorted(places, reverse=True):
+        old = text[line - first]
+        after = column + len(name.encode())
+        text[line - first] = old[:column] + names[name].encode() + old[after:]
+    return "\n".join(line.decode() for line in text)
+
+
+def _is_docstring(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+
+
+def _first_line(tree: ast.Module) -> str:
+    text = ast.get_docstring(tree) or ""
+    return text.partition("\n")[0]
+
+
+def _loads_constant(node: ast.stmt, module: Module) -> bool:
+    """Says whether a statement reads a constant, or opens the file with all of them."""
+    if not isinstance(node, ast.Assign) or not module.constants:
+        return False
+    (target,) = node.targets
+    return isinstance(target, ast.Name) and target.id in {
+        _CONSTANTS,
+        *module.constants,
+    }
+
+
+def _same(one: Any, other: Any) -> bool:
+    one, other = numpy.asarray(one), numpy.asarray(other)
+    return one.dtype == other.dtype and numpy.array_equal(one, other)
+
+
+def _tree_text(tree: Any, before: str, indent: int) -> str | None:
+    """Writes a tree of names as Python, or returns None where it cannot.
+
+    Args:
+        tree: Names in dictionaries, lists and tuples.
+        before: What stands before it on its line.
+        indent: How far that line is indented.
+
+    Example:
+        >>> _tree_text({"logits": "a", "hidden": ("b",), "last": None}, "return ", 0)
+        'return {"logits": a, "hidden": (b,), "last": None}'
+    """
+    if tree is None or type(tree) is str:
+        return before + str(tree)
+    entries: list[tuple[str, Any]]
+    if type(tree) is dict and all(type(key) in (str, int) for key in tree):
+        entries = [(f"{_quoted(key)}: ", value) for key, value in tree.items()]
+    elif type(tree) in (list, tuple):
+        entries = [("", value) for value in tree]
+    else:
+        return None
+    texts = [_tree_text(value, key, indent + 4) for key, value in entries]
+    parts = [text for text in texts if text is not None]
+    if len(parts) < len(texts):
+        return None
+    opening, closing = {dict: "{}", list: "[]", tuple: "()"}[type(tree)]
+    comma = "," if type(tree) is tuple and len(parts) == 1 else ""
+    one_line = f"{before}{opening}{', '.join(parts)}{comma}{closing}"
+    if indent + len(one_line) < _WIDTH and "\n" not in one_line:
+        return one_line
+    margin = " " * indent
+    lines = [f"{margin}{_INDENT}{part}," for part in parts]
+    return "\n".join([f"{before}{opening}", *lines, f"{margin}{closing}"])
+
+
+def _quoted(key: str | int) -> str:
+    text = repr(key)
+    plain = isinstance(key, str) and text == f"'{key}'" and '"' not in key
+    return f'"{key}"' if plain else text

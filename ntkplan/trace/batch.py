@@ -1,0 +1,75 @@
+"""Whether what a model returns for a batch is what it returns for each example."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from ntkplan._jax import is_traced
+from ntkplan.errors import OutputError
+from ntkplan.trace.build import output_arrays, trace_body
+from ntkplan.trace.examples import Independent, check_examples
+
+# How many examples the batch has in which the example axis is followed: a prime that
+# hardly any other axis of a model is a multiple of.
+_BATCH_TO_FOLLOW = 1009
+
+
+def check_independent(
+    f: Callable[..., Any], params: Any, x: Any, batch_axis: int, *, stacklevel: int = 2
+) -> None:
+    """Refuses models whose examples interact; tests numerically what is unproven.
+
+    Args:
+        f: The model, `f(params, x)`.
+        params: Arrays, or shapes, with which nothing can be tested.
+        x: Likewise.
+        batch_axis: The example axis of every array of `x`.
+        stacklevel: Of a warning, as for `warnings.warn`.
+
+    Raises:
+        InteractingExamplesError: The examples were proven or found to interact.
+        OutputError: An output has no example axis of its own, in front.
+    """
+    body, output = trace_body(
+        f, params, x, batch_axis=batch_axis, length=_BATCH_TO_FOLLOW
+    )
+    outputs = output_arrays(output)
+    for path, spec in outputs.items():
+        if not spec.shape or spec.shape[0] != _BATCH_TO_FOLLOW:
+            raise OutputError(
+                path=path,
+                why=f"for {_BATCH_TO_FOLLOW} examples f returns the shape "
+                f"{list(spec.shape)}, whose first axis does not count examples",
+                hint="return the example axis first",
+            )
+    leaves, structure = jax.tree.flatten((params, x))
+    n_params = len(jax.tree.leaves(params))
+    concrete = not any(
+        isinstance(item, jax.ShapeDtypeStruct) or is_traced(item) for item in leaves
+    )
+
+    def flat(*arrays: Any) -> Any:
+        return f(*jax.tree.unflatten(structure, arrays))
+
+    verdict = check_examples(
+        body,
+        data_inputs=range(n_params, len(leaves)),
+        batch_axis=batch_axis,
+        n_examples=_BATCH_TO_FOLLOW,
+        function=flat if concrete else None,
+        arguments=leaves if concrete else None,
+        stacklevel=stacklevel + 1,
+    )
+    if not isinstance(verdict, Independent):
+        return
+    for number, path in enumerate(outputs):
+        merged = number in verdict.merged_outputs
+        if merged or verdict.output_axes[number] not in (0, None):
+            raise OutputError(
+                path=path,
+                why="the first axis of what f returns does not count examples alone",
+                hint="return the example axis first, on its own",
+            )

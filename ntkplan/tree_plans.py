@@ -1,0 +1,254 @@
+"""Plans of models that return a tree of arrays: one kernel for each array."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from ntkplan.cost.profile import DeviceProfile
+from ntkplan.emit.join import join_modules
+from ntkplan.emit.load import load
+from ntkplan.emit.source import Module
+from ntkplan.errors import MemoryLimitError, UnknownOptionError
+from ntkplan.ir.kernel import KernelSpec
+from ntkplan.ir.plan import LayerPlan, PlanCost
+from ntkplan.planner.explain import alternatives_table, device_line, totals
+from ntkplan.plans import (
+    Plan,
+    Signature,
+    Symbolic,
+    check_arguments,
+    pairs_of_axes,
+    save_module,
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class TreePlan:
+    """How the kernel of every output of a model will be computed.
+
+    Each output has a plan of its own, with everything that a `Plan` has. They are
+    computed one after the other, in one module.
+
+    Attributes:
+        outputs: The plan of every output, by its path in what `f` returns.
+        structure: The tree that `f` returns, a `PyTreeDef`; the kernel returns it too.
+        cost: What all of them are estimated to cost.
+        subject: What the kernels are of, in words.
+    """
+
+    outputs: Mapping[str, Plan]
+    structure: Any
+    cost: PlanCost
+    subject: str
+
+    @property
+    def layers(self) -> tuple[LayerPlan, ...]:
+        """What was chosen for every leaf, output by output."""
+        return tuple(layer for plan in self.outputs.values() for layer in plan.layers)
+
+    @property
+    def device(self) -> DeviceProfile:
+        """The profile that the estimates rest on."""
+        return self._any.device
+
+    @property
+    def signature(self) -> Signature:
+        """Shapes that the kernel takes."""
+        return self._any.signature
+
+    @property
+    def n1(self) -> int:
+        """Examples in `x1` that were planned for."""
+        return self._any.n1
+
+    @property
+    def n2(self) -> int | None:
+        """Examples in `x2`, or None where `x2` is absent."""
+        return self._any.n2
+
+    @property
+    def _any(self) -> Plan:
+        return next(iter(self.outputs.values()))
+
+    def __str__(self) -> str:
+        """Returns the table of every output, and what all of them cost."""
+        parts = [self._headline]
+        parts += [str(plan) for plan in self.outputs.values()]
+        parts.append("\n".join(["All outputs", *totals(self.cost)]))
+        return "\n\n".join(parts)
+
+    @property
+    def _headline(self) -> str:
+        count = len(self.outputs)
+        listed = ", ".join(self.outputs)
+        plural = "s" * (count > 1)
+        return f"The neural tangent kernel{plural} of {self.subject}: {listed}"
+
+    @functools.cached_property
+    def symbolic(self) -> Mapping[str, Symbolic]:
+        """The work of every output as sympy formulas in `n1`, `n2`, `n_outputs`."""
+        return {path: plan.symbolic for path, plan in self.outputs.items()}
+
+    def explain(self, path: str) -> str:
+        """Lists every candidate of a leaf, output by output.
+
+        Args:
+            path: The leaf's path, as the tables show it.
+
+        Raises:
+            UnknownOptionError: No leaf has that path.
+        """
+        found = [
+            f"Output {output}. {alternatives_table(layer)}"
+            for output, plan in self.outputs.items()
+            for layer in plan.layers
+            if layer.path == path
+        ]
+        if not found:
+            known = tuple(dict.fromkeys(layer.path for layer in self.layers))
+            raise UnknownOptionError(option="leaf", value=path, known=known)
+        return "\n\n".join(found)
+
+    @functools.cached_property
+    def module(self) -> Module:
+        """The emitted module: that of every output, and the tree of their kernels."""
+        return join_modules(
+            {path: plan.module for path, plan in self.outputs.items()},
+            self.structure,
+            title=f"{self._headline}.",
+            notes=[
+                f"{note}." for note in (*totals(self.cost), device_line(self.device))
+            ],
+        )
+
+    def source(self) -> str:
+        """Returns the text of the emitted module, the same that `compile` runs."""
+        return self.module.text
+
+    def save(self, path: str | Path) -> Path:
+        """Writes one file for all outputs, which imports only JAX.
+
+        Its function `kernel` returns the tree; `kernel_logits` and its like return the
+        kernel of one output.
+
+        Args:
+            path: Where to; a file that is there is replaced.
+
+        Returns:
+            The path.
+
+        Raises:
+            UnprintableError: Parts of the model have no source.
+        """
+        return save_module(self.module, path)
+
+    def compile(self) -> TreeKernel:
+        """Returns the kernel function, `kernel(params, x1, x2=None)`.
+
+        It is plain JAX, as that of a `Plan`. The kernel of each output is jitted by
+        itself, so that they do not need their memory at the same time.
+        """
+        namespace = load(
+            self.module.text,
+            constants=self.module.constants,
+            references=self.module.references,
+        )
+        return TreeKernel(plan=self, function=namespace["kernel"])
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class TreeKernel:
+    """A compiled kernel function of a tree, which checks what it is given.
+
+    Attributes:
+        plan: The plan that it follows.
+        function: The emitted function.
+    """
+
+    plan: TreePlan
+    function: Callable[..., Any]
+
+    @property
+    def output_pairs(self) -> Any:
+        """For every output the axes of its kernel that stand in pairs, as a tree."""
+        return self.plan.structure.unflatten(
+            [pairs_of_axes(plan.spec) for plan in self.plan.outputs.values()]
+        )
+
+    def __call__(self, params: Any, x1: Any, x2: Any = None) -> Any:
+        """Computes the kernels.
+
+        Args:
+            params: Parameters, of the tree and shapes that were planned for.
+            x1: Examples.
+            x2: Other examples, or None for `x1` itself.
+
+        Returns:
+            The tree that `f` returns, with a kernel for every array.
+
+        Raises:
+            MismatchedInputsError: Something has not the shape that was planned for.
+        """
+        matched = any(plan.spec.matched for plan in self.plan.outputs.values())
+        check_arguments(self.plan.signature, params, x1, x2, matched=matched)
+        return self.function(params, x1, x2)
+
+
+def plan_tree(
+    kernel_bytes: Mapping[str, float],
+    plan_output: Callable[[str, float], Plan],
+    *,
+    structure: Any,
+    subject: str,
+    limit_bytes: float,
+) -> TreePlan:
+    """Plans output after output, each beside the finished kernels of all others.
+
+    Args:
+        kernel_bytes: Bytes of every output's kernel, by path.
+        plan_output: Plans the output of that path within so many bytes.
+        structure: The tree of the outputs, a `PyTreeDef`.
+        subject: What the kernels are of, in words.
+        limit_bytes: What all of it has to fit into.
+
+    Raises:
+        MemoryLimitError: An output does not fit; with the least that all of them need.
+    """
+    total = sum(kernel_bytes.values())
+    others = {path: total - own for path, own in kernel_bytes.items()}
+    plans: dict[str, Plan] = {}
+    least_bytes = 0.0
+    for path in kernel_bytes:
+        try:
+            plans[path] = plan_output(path, limit_bytes - others[path])
+        except MemoryLimitError as error:
+            least_bytes = max(least_bytes, error.least_bytes + others[path])
+    if least_bytes:
+        raise MemoryLimitError(
+            limit_bytes=int(limit_bytes), least_bytes=math.ceil(least_bytes)
+        )
+    costs = [plan.cost for plan in plans.values()]
+    summed = {
+        field.name: sum(getattr(cost, field.name) for cost in costs)
+        for field in dataclasses.fields(PlanCost)
+    }
+    peak_bytes = max(
+        plan.cost.peak_bytes + others[path] for path, plan in plans.items()
+    )
+    summed |= {"peak_bytes": peak_bytes, "memory_limit_bytes": limit_bytes}
+    return TreePlan(
+        outputs=plans, structure=structure, cost=PlanCost(**summed), subject=subject
+    )
+
+
+def kernel_bytes(spec: KernelSpec, dtype: str, n1: int, n2: int) -> float:
+    """Returns the size of a kernel."""
+    examples = n1 if spec.matched else n1 * n2
+    return examples * math.prod(spec.result_axes) * jax.numpy.dtype(dtype).itemsize
