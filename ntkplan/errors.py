@@ -132,7 +132,6 @@ class NonFloatLeafError(NtkPlanError):
             f"derivative.\nLeave {'them' if many else 'it'} out, for example with "
             f"wrt={wrt}."
         )
-        self.paths = tuple(leaves)
 
 
 class ComplexLeafError(NtkPlanError):
@@ -413,12 +412,7 @@ class RunningStatisticsError(NtkPlanError):
     """Running statistics stand among the leaves that would be differentiated."""
 
     def __init__(self, *, paths: Sequence[str], wrt: str) -> None:
-        """Builds the message.
-
-        Args:
-            paths: Where they are in `params`.
-            wrt: Python text of a `wrt=` that leaves them out.
-        """
+        """Builds the message from their paths, and a `wrt=` that leaves them out."""
         more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
         super().__init__(
             f"parameter {paths[0]}{more} looks like a running statistic of a "
@@ -426,7 +420,6 @@ class RunningStatisticsError(NtkPlanError):
             f"leave it out with wrt={wrt}; to differentiate by it all the same, pass "
             "wrt=lambda path, leaf: True."
         )
-        self.paths = tuple(paths)
 
 
 class VmapAxesError(NtkPlanError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ import rich.progress
 from ntkplan.errors import InvalidTilesError
 
 Kernel = Callable[[Any, Any, Any], Any]
-"""`kernel(params, x1, x2)`, an array that begins with the axes `[n1, n2]`."""
+"""`kernel(params, x1, x2)`: arrays that begin with the axes `[n1, n2]`."""
 
 Progress = Callable[[int, int], None]
 """Called with the tiles done and the tiles in all, first with zero done."""
@@ -33,10 +34,10 @@ def kernel_in_tiles(
     tile1: int,
     tile2: int | None = None,
     batch_axis: int = 0,
-    output_pairs: Sequence[tuple[int, int]] | None = None,
-    out: np.ndarray | None = None,
+    output_pairs: Any = None,
+    out: Any = None,
     progress: Progress | None = None,
-) -> np.ndarray:
+) -> Any:
     """Computes a kernel tile by tile, with one compiled program for all tiles.
 
     Tile sizes need not divide anything: a tile that sticks out is filled up with
@@ -46,7 +47,7 @@ def kernel_in_tiles(
 
     Args:
         kernel: Called as `kernel(params, x1_tile, x2_tile)`, as `plan.compile()`
-            returns it. Its result is `[n1, n2, ...]`.
+            returns it. Its result is `[n1, n2, ...]`, or a tree of such arrays.
         params: Handed to the kernel as it is.
         x1: Array or pytree of arrays with `n1` examples on `batch_axis`.
         x2: The same with `n2` examples, or None for the kernel of `x1` with itself.
@@ -58,13 +59,14 @@ def kernel_in_tiles(
             seen from `x1` and from `x2`: `[(2, 3)]` for a kernel `[n1, n2, o, o]`,
             `[]` for `[n1, n2]` and for a diagonal `[n1, n2, o]`. They change places
             when a tile is mirrored. Needed without `x2` where the result has more
-            axes than two, unless the kernel has an attribute of that name.
-        out: The array to write into (a memory map, for instance); a new one of the
-            kernel's type where it is not given.
+            axes than two, unless the kernel has an attribute of that name. A tree of
+            them where the kernel returns a tree.
+        out: The array to write into (a memory map, for instance), or the tree of them;
+            new ones of the kernel's type where it is not given.
         progress: Called with the tiles done and the tiles in all.
 
     Returns:
-        The kernel, `[n1, n2, ...]`: `out`, or a new array.
+        The kernel, `[n1, n2, ...]`: `out`, or a new array; or a tree of them.
 
     Raises:
         InvalidTilesError: Sizes or shapes do not fit, or the kernel without `x2` is
@@ -76,41 +78,89 @@ def kernel_in_tiles(
         >>> bool((theta == x @ x.T).all())
         True
     """
-    symmetric = x2 is None
-    n1 = _count_examples(x1, "x1", batch_axis)
-    n2 = n1 if symmetric else _count_examples(x2, "x2", batch_axis)
-    tile1, tile2 = _tile_sizes(tile1, tile2, n1, n2, symmetric)
-    blocks = [
-        (start1, start2)
-        for start1 in range(0, n1, tile1)
-        for start2 in range(0, n2, tile2)
-        if not symmetric or start2 <= start1
-    ]
+    grid = _grid(x1, x2, tile1, tile2, batch_axis)
+    blocks = grid.blocks()
     report = progress or _silent
     report(0, len(blocks))
 
-    def compute(start1: int, start2: int) -> np.ndarray:
-        tile_of_x1 = _take_tile(x1, start1, tile1, batch_axis)
-        tile_of_x2 = _take_tile(x1 if symmetric else x2, start2, tile2, batch_axis)
-        return np.asarray(kernel(params, tile_of_x1, tile_of_x2))
+    def compute(start1: int, start2: int) -> Any:
+        tile_of_x1 = _take_tile(x1, start1, grid.tile1, batch_axis)
+        tile_of_x2 = _take_tile(
+            x1 if grid.symmetric else x2, start2, grid.tile2, batch_axis
+        )
+        return jax.tree.map(np.asarray, kernel(params, tile_of_x1, tile_of_x2))
 
     first = compute(*blocks[0])
     if output_pairs is None:
         output_pairs = getattr(kernel, "output_pairs", None)
-    swap = _mirror_axes(first, output_pairs, tile1, tile2, symmetric)
-    result = _result_array(out, (n1, n2, *first.shape[2:]), first.dtype)
+    structure = jax.tree.structure(first)
+    results = [
+        _result(grid, *item)
+        for item in zip(
+            jax.tree.leaves(first),
+            _for_each(structure, output_pairs, "output_pairs"),
+            _for_each(structure, out, "out"),
+            strict=True,
+        )
+    ]
     for done, (start1, start2) in enumerate(blocks, start=1):
-        block = first if done == 1 else compute(start1, start2)
-        rows = slice(start1, min(start1 + tile1, n1))
-        columns = slice(start2, min(start2 + tile2, n2))
-        block = block[: rows.stop - start1, : columns.stop - start2]
-        if symmetric and start1 == start2:
-            block = _symmetrised(block, swap)
-        elif symmetric:
-            result[columns, rows] = block.transpose(swap)
-        result[rows, columns] = block
+        tile = first if done == 1 else compute(start1, start2)
+        for result, block in zip(results, jax.tree.leaves(tile), strict=True):
+            result.write(grid, start1, start2, block)
         report(done, len(blocks))
-    return result
+    return structure.unflatten([result.array for result in results])
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Grid:
+    """Tiles of a kernel.
+
+    Attributes:
+        n1: Examples in `x1`.
+        n2: Examples in `x2`.
+        tile1: Examples of `x1` in one tile.
+        tile2: Examples of `x2` in one tile.
+        symmetric: Whether tiles above the diagonal mirror those below.
+    """
+
+    n1: int
+    n2: int
+    tile1: int
+    tile2: int
+    symmetric: bool
+
+    def blocks(self) -> list[tuple[int, int]]:
+        """Returns where every tile that is computed begins."""
+        return [
+            (start1, start2)
+            for start1 in range(0, self.n1, self.tile1)
+            for start2 in range(0, self.n2, self.tile2)
+            if not self.symmetric or start2 <= start1
+        ]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class _Result:
+    """A kernel that is put together.
+
+    Attributes:
+        array: The kernel.
+        swap: The order of axes that mirrors a tile at the diagonal.
+    """
+
+    array: np.ndarray
+    swap: tuple[int, ...]
+
+    def write(self, grid: _Grid, start1: int, start2: int, block: np.ndarray) -> None:
+        """Writes a tile, cut to what there is, and its mirror image."""
+        rows = slice(start1, min(start1 + grid.tile1, grid.n1))
+        columns = slice(start2, min(start2 + grid.tile2, grid.n2))
+        block = block[: rows.stop - start1, : columns.stop - start2]
+        if grid.symmetric and start1 == start2:
+            block = _symmetrised(block, self.swap)
+        elif grid.symmetric:
+            self.array[columns, rows] = block.transpose(self.swap)
+        self.array[rows, columns] = block
 
 
 @contextlib.contextmanager
@@ -164,10 +214,11 @@ def _silent(done: int, total: int) -> None:
     """Shows nothing."""
 
 
-def _tile_sizes(
-    tile1: int, tile2: int | None, n1: int, n2: int, symmetric: bool
-) -> tuple[int, int]:
+def _grid(x1: Any, x2: Any, tile1: int, tile2: int | None, batch_axis: int) -> _Grid:
     """Checks the tile sizes; no tile need be larger than what there is."""
+    symmetric = x2 is None
+    n1 = _count_examples(x1, "x1", batch_axis)
+    n2 = n1 if symmetric else _count_examples(x2, "x2", batch_axis)
     tile2 = tile1 if tile2 is None else tile2
     if min(tile1, tile2) < 1:
         raise InvalidTilesError(
@@ -180,7 +231,39 @@ def _tile_sizes(
             "the tiles above the diagonal are mirror images of those below.",
             remedy="Leave tile2 out, or give x1 again as x2.",
         )
-    return min(tile1, n1), min(tile2, n2)
+    return _Grid(
+        n1=n1,
+        n2=n2,
+        tile1=min(tile1, n1),
+        tile2=min(tile2, n2),
+        symmetric=symmetric,
+    )
+
+
+def _for_each(structure: Any, given: Any, name: str) -> list[Any]:
+    """Returns what was given for every array of the kernel, None for nothing."""
+    if given is None:
+        return [None] * structure.num_leaves
+    try:
+        return structure.flatten_up_to(given)
+    except ValueError:
+        raise InvalidTilesError(
+            what=f"{name} is no tree like the kernel's result, {structure}.",
+            remedy=f"Give {name} as a tree of the same structure.",
+        ) from None
+
+
+def _result(
+    grid: _Grid,
+    block: np.ndarray,
+    output_pairs: Sequence[tuple[int, int]] | None,
+    out: np.ndarray | None,
+) -> _Result:
+    """Makes room for a kernel, of which one tile is known."""
+    return _Result(
+        swap=_mirror_axes(block, output_pairs, grid),
+        array=_result_array(out, (grid.n1, grid.n2, *block.shape[2:]), block.dtype),
+    )
 
 
 def _count_examples(x: Any, name: str, batch_axis: int) -> int:
@@ -225,19 +308,17 @@ def _take_tile(x: Any, start: int, size: int, batch_axis: int) -> Any:
 def _mirror_axes(
     block: np.ndarray,
     output_pairs: Sequence[tuple[int, int]] | None,
-    tile1: int,
-    tile2: int,
-    symmetric: bool,
+    grid: _Grid,
 ) -> tuple[int, ...]:
     """Returns the permutation of axes that mirrors a tile at the diagonal."""
-    if block.shape[:2] != (tile1, tile2):
+    if block.shape[:2] != (grid.tile1, grid.tile2):
         raise InvalidTilesError(
-            what=f"a tile of {tile1} x {tile2} examples came out with shape "
+            what=f"a tile of {grid.tile1} x {grid.tile2} examples came out with shape "
             f"{list(block.shape)}.",
             remedy="Give a kernel whose result begins with the axes [n1, n2]; one of "
             "matched pairs [n, ...] has no tiles.",
         )
-    if symmetric and output_pairs is None and block.ndim > 2:
+    if grid.symmetric and output_pairs is None and block.ndim > 2:
         raise InvalidTilesError(
             what=f"without x2, tiles of shape {list(block.shape)} are mirrored, and "
             "nothing says which output axes change places.",
