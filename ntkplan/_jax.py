@@ -38,8 +38,10 @@ __all__ = [
     "Var",
     "array_dtype",
     "array_shape",
+    "close",
     "enable_x64",
     "equation_function",
+    "equation_tangent",
     "evaluate",
     "has_derivative",
     "is_traced",
@@ -49,6 +51,7 @@ __all__ = [
     "source_location",
     "stop_gradient_p",
     "sub_jaxprs",
+    "with_leading_axis",
 ]
 
 # Calls whose body may be written in place of the call without changing a derivative.
@@ -126,18 +129,67 @@ def equation_function(
 
 def one_equation_jaxpr(equation: JaxprEqn, free: Sequence[Var]) -> ClosedJaxpr:
     """Returns the closed jaxpr that holds just one equation."""
+    return close(free, (), [equation], equation.outvars)
+
+
+def equation_tangent(equation: JaxprEqn, operand: int) -> tuple[ClosedJaxpr, Var, Var]:
+    """Traces how an equation's results change with one operand.
+
+    Returns:
+        A jaxpr from the operands that are variables, each on its own even where one
+        variable stands twice, and last the operand's tangent, to the results'
+        tangents; the operand; and the tangent.
+    """
+    fresh = [
+        atom if isinstance(atom, Literal) else Var(atom.aval)
+        for atom in equation.invars
+    ]
+    free = [atom for atom in fresh if isinstance(atom, Var)]
+    closed = one_equation_jaxpr(equation.replace(invars=fresh), free)
+    position = sum(isinstance(atom, Var) for atom in fresh[:operand])
+
+    def tangents(*arguments: Any) -> list[Any]:
+        *operands, tangent = arguments
+
+        def results(value: Any) -> list[Any]:
+            changed = [*operands[:position], value, *operands[position + 1 :]]
+            return evaluate(closed, *changed)
+
+        return jax.jvp(results, (operands[position],), (tangent,))[1]
+
+    specs = [
+        jax.ShapeDtypeStruct(array_shape(atom), array_dtype(atom)) for atom in free
+    ]
+    traced = jax.make_jaxpr(tangents)(*specs, specs[position])
+    inputs = traced.jaxpr.invars
+    return traced, inputs[position], inputs[-1]
+
+
+def close(
+    inputs: Sequence[Var],
+    constants: Sequence[tuple[Var, Any]],
+    equations: Sequence[JaxprEqn],
+    outputs: Sequence[Var | Literal],
+) -> ClosedJaxpr:
+    """Returns a closed jaxpr of the given parts."""
     debug_info = jax.make_jaxpr(lambda: ())().jaxpr.debug_info
     jaxpr = Jaxpr(
-        constvars=[],
-        invars=list(free),
-        outvars=list(equation.outvars),
-        eqns=[equation],
-        effects=equation.effects,
+        constvars=[variable for variable, _ in constants],
+        invars=list(inputs),
+        outvars=list(outputs),
+        eqns=list(equations),
+        effects=frozenset().union(*(equation.effects for equation in equations)),
         debug_info=debug_info._replace(
-            arg_names=("",) * len(free), result_paths=("",) * len(equation.outvars)
+            arg_names=("",) * len(inputs), result_paths=("",) * len(outputs)
         ),
     )
-    return ClosedJaxpr(jaxpr, [])
+    return ClosedJaxpr(jaxpr, [value for _, value in constants])
+
+
+def with_leading_axis(variable: Var, size: int) -> Var:
+    """Returns a fresh variable whose first axis counts the given one's values."""
+    aval: Any = variable.aval
+    return Var(aval.update(shape=(size, *aval.shape)))
 
 
 def sub_jaxprs(parameters: dict[str, Any]) -> list[tuple[str, ClosedJaxpr]]:

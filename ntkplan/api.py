@@ -271,11 +271,11 @@ def _plan_output(
     task: _Task, path: str, graph: KernelGraph, spec: KernelSpec, limit_bytes: float
 ) -> Plan:
     """Plans one output: the passes from its graph to its source, in order."""
-    layers = find_layers(graph)
-    prove_covered(graph, layers)
-    active = _active_layers(path, layers)
+    layering = find_layers(graph)
+    prove_covered(layering)
+    active = _active_layers(path, layering.layers)
     problem = Problem(
-        graph=graph,
+        graph=layering.graph,
         spec=spec,
         n1=task.n1,
         n2=task.n2_run,
@@ -289,7 +289,7 @@ def _plan_output(
     records = layer_plans(active, priced, decision, task.request, limit_bytes)
     return assemble(
         problem,
-        layers,
+        layering,
         records,
         decision,
         subject=f"output {path} of {task.subject}" if path else task.subject,

@@ -15,12 +15,13 @@ from ntkplan.planner.choose import Decision
 from ntkplan.planner.explain import comments, device_line, idle_plan, table, totals
 from ntkplan.planner.shared import Problem, shared_work
 from ntkplan.plans import Plan, Signature, Symbolic
+from ntkplan.trace.layers import Layering
 from ntkplan.trace.leaves import tree_inputs
 
 
 def assemble(
     problem: Problem,
-    layers: Sequence[Layer],
+    layering: Layering,
     records: Sequence[LayerPlan],
     decision: Decision,
     *,
@@ -32,14 +33,20 @@ def assemble(
 
     Args:
         problem: What was asked for.
-        layers: Every leaf that is differentiated.
+        layering: The model with its layers.
         records: What was chosen for those that are not idle.
         decision: The same as candidates.
         subject: What the kernel is of, in words.
         signature: What it takes.
         n2: Examples in `x2`, or None where it is absent.
     """
+    layers = layering.layers
     active = [layer for layer in layers if not layer.idle]
+    tapped = [
+        layer
+        for layer, item in zip(active, decision.chosen, strict=True)
+        if not item.pushed
+    ]
     by_path = {record.path: record for record in records}
     all_records = tuple(
         by_path.get(layer.leaf.path) or idle_plan(layer) for layer in layers
@@ -47,7 +54,7 @@ def assemble(
     title = headline(problem.spec, subject, problem.n1, n2)
     notes = [*totals(decision.cost), device_line(problem.profile)]
     program = lower(
-        problem.graph,
+        layering.reduced(tapped),
         [
             Choice(layer=layer, candidate=item.candidate, comments=comments(record))
             for layer, item, record in zip(

@@ -275,3 +275,8 @@ def _split(prefix: str, value: Expression, width: int, after: str) -> list[str]:
                 lines.append(f"{INDENT}{item.text},")
     lines.append(value.closing + after)
     return lines
+
+
+def indented(lines: Sequence[str]) -> list[str]:
+    """Puts lines one level deeper."""
+    return [INDENT + line for line in lines]

@@ -32,7 +32,11 @@ def kernel_lines(program: Program) -> list[str]:
         group = block.group
         body += [f"# {comment}" for comment in block.comments]
         printer = BlockPrinter(
-            block, program.kernel_labels, program.input_names, program.precision
+            block,
+            program.kernel_labels,
+            program.input_names,
+            program.precision,
+            program.graph.output.dtype,
         )
         body += printer.lines(first=first)
         first = False
@@ -50,12 +54,14 @@ def _example_axes(program: Program) -> str:
 
 
 def _sides(program: Program) -> list[str]:
-    mapped = f"jax.vmap(derivatives, {_example_axes(program)})"
+    factors = bool(program.factors)
+    out_axes = ", (0, 0, None)" if factors else ""
+    mapped = f"jax.vmap(derivatives, {_example_axes(program)}{out_axes})"
     return [
-        f"activations1, cotangents1 = {mapped}(params, x1)",
+        f"activations1, cotangents1{', factors' * factors} = {mapped}(params, x1)",
         "activations2, cotangents2 = activations1, cotangents1",
         "if x2 is not None:",
-        f"{INDENT}activations2, cotangents2 = {mapped}(params, x2)",
+        f"{INDENT}activations2, cotangents2{', _' * factors} = {mapped}(params, x2)",
     ]
 
 
@@ -152,7 +158,7 @@ def pushed_lines(program: Program) -> list[str]:
     """
     dtype = f"jnp.{program.graph.output.dtype}"
     taps = "taps, " if program.taps else ""
-    first = "[0]" if program.records else ""
+    first = "[0]" if program.records or program.factors else ""
     lines = [
         "def pushed(params, x1, x2):",
         f'{INDENT}"""NTK-vector products: pull back at x2, push forward at x1."""',

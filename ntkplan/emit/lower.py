@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from ntkplan._jax import Var, array_dtype, array_shape
 from ntkplan.emit import names
@@ -71,8 +71,7 @@ def lower(
     }
     for choice in tapped:
         for stack in choice.layer.stacks:
-            if input_name("activations", stack.activations_id, 0) in read:
-                tracker.activations_of(graph, stack)
+            tracker.recorded_by(graph, stack, read)
     return Program(
         title=title,
         notes=notes,
@@ -84,6 +83,7 @@ def lower(
         taps=tuple(tracker.taps.values()),
         shifts=tuple(_shift(by_leaf, choice.layer) for choice in pushed),
         records=tuple(tracker.records.values()),
+        factors=tuple(tracker.factors.values()),
         cotangents=tuple(tracker.cotangents.values()),
         blocks=share(tuple(_block(choice) for choice in tapped), tracker.input_keys),
         pushed_comments=tuple(line for choice in pushed for line in choice.comments),
@@ -123,6 +123,7 @@ class _Tracker:
         self._by_leaf = by_leaf
         self.taps: dict[Var, Tap] = {}
         self.records: dict[int, Record] = {}
+        self.factors: dict[int, Record] = {}
         self.cotangents: dict[int, Cotangent] = {}
         self.input_names: dict[str, str] = {}
         self.input_keys: dict[str, str] = {}
@@ -134,7 +135,10 @@ class _Tracker:
             taken = [item.key for item in self.cotangents.values()]
             wanted = keys[0] if len(keys) == 1 else names.layer_name(layer.leaf.path)
             self.cotangents[stack.cotangents_id] = Cotangent(
-                key=names.free(wanted, taken), taps=keys, shape=stack.value_shape
+                key=names.free(wanted, taken),
+                taps=keys,
+                shape=stack.value_shape,
+                crop=stack.first.value_crop,
             )
         key = self.cotangents[stack.cotangents_id].key
         self._name("cotangents", stack.cotangents_id, key)
@@ -162,25 +166,60 @@ class _Tracker:
             )
         return self.taps[variable].key
 
-    def activations_of(self, graph: KernelGraph, stack: Stack) -> None:
-        """Registers the record of a stack's data side."""
-        variables = tuple(
-            use.recorded for use in stack.uses if use.recorded is not None
-        )
-        patches = stack.first.patches
-        order = None if patches is None else patches.order
-        if order == tuple(range(len(order or ()))):
-            order = None
-        if stack.activations_id not in self.records:
-            taken = [record.key for record in self.records.values()]
-            self.records[stack.activations_id] = Record(
-                key=names.free(self._record_name(graph, variables), taken),
+    def recorded_by(
+        self, graph: KernelGraph, stack: Stack, read: Collection[str]
+    ) -> None:
+        """Registers what a stack records, as far as it is read."""
+        use = stack.first
+        if use.recorded is not None:
+            variables = tuple(each.recorded for each in stack.uses if each.recorded)
+            order = None if use.patches is None else use.patches.order
+            if order == tuple(range(len(order or ()))):
+                order = None
+            record = Record(
+                key="",
                 variables=variables,
                 order=order,
                 shape=stack.recorded_shape,
+                crop=use.activations_crop,
             )
-        key = self.records[stack.activations_id].key
-        self._name("activations", stack.activations_id, key)
+            self._record(graph, record, stack.activations_id, read, shared=use.shared)
+        for index, factor in enumerate(use.factors):
+            record = Record(
+                key="",
+                variables=stack.factor_variables(index),
+                order=None,
+                shape=tuple(use.sizes[label] for label in factor.labels),
+            )
+            number = stack.factor_ids[index]
+            self._record(graph, record, number, read, shared=factor.shared)
+
+    def _record(
+        self,
+        graph: KernelGraph,
+        record: Record,
+        number: int,
+        read: Collection[str],
+        *,
+        shared: bool,
+    ) -> None:
+        """Registers one array, among the factors where it is shared by examples."""
+        kind = "factors" if shared else "activations"
+        names_read = {input_name(kind, number, side) for side in (0, 1)}
+        if names_read.isdisjoint(read):
+            return
+        table = self.factors if shared else self.records
+        if number not in table:
+            taken = [other.key for other in table.values()]
+            key = names.free(self._record_name(graph, record.variables), taken)
+            table[number] = dataclasses.replace(record, key=key)
+        if not shared:
+            self._name(kind, number, table[number].key)
+            return
+        for side in (0, 1):
+            name = input_name(kind, number, side)
+            self.input_names[name] = f'factors["{table[number].key}"]'
+            self.input_keys[name] = table[number].key
 
     def _record_name(self, graph: KernelGraph, variables: Sequence[Var]) -> str:
         """Names a record by the input it is, or by the tap that it comes from."""

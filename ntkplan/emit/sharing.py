@@ -6,7 +6,18 @@ import dataclasses
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from ntkplan.ir.program import Array, Block, Contract, Cut, Reduce, Statement, Sum
+from ntkplan.ir.program import (
+    Array,
+    Block,
+    Contract,
+    Cut,
+    Match,
+    Reduce,
+    Scatter,
+    Statement,
+    Sum,
+    Take,
+)
 from ntkplan.methods.candidate import sources
 from ntkplan.methods.sharing import Key, keys
 
@@ -88,9 +99,14 @@ def _renamed(statement: Statement, names: Mapping[str, str]) -> Statement:
     """Returns a statement whose arrays have other names."""
     target = _new(statement.target, names)
     match statement:
-        case Contract():
+        case Contract() | Match():
             left, right = _new(statement.left, names), _new(statement.right, names)
-            return Contract(target=target, left=left, right=right)
+            return dataclasses.replace(statement, target=target, left=left, right=right)
+        case Scatter() | Take():
+            source, rows = _new(statement.source, names), _new(statement.rows, names)
+            return dataclasses.replace(
+                statement, target=target, source=source, rows=rows
+            )
         case Reduce() | Cut():
             source = _new(statement.source, names)
             return dataclasses.replace(statement, target=target, source=source)

@@ -16,7 +16,18 @@ from ntkplan.emit.expression import (
     subscript,
 )
 from ntkplan.emit.taps import WIDTH
-from ntkplan.ir.program import Array, Block, Contract, Cut, Reduce, Statement, Sum
+from ntkplan.ir.program import (
+    Array,
+    Block,
+    Contract,
+    Cut,
+    Match,
+    Reduce,
+    Scatter,
+    Statement,
+    Sum,
+    Take,
+)
 from ntkplan.methods.candidate import sources
 from ntkplan.methods.network import DIAGONAL, EXAMPLES, FULL, TRACE
 
@@ -39,6 +50,7 @@ class BlockPrinter:
         kernel_labels: Sequence[str],
         input_names: Mapping[str, str],
         precision: str | None,
+        dtype: str,
     ) -> None:
         """Gives letters to the block's labels.
 
@@ -47,11 +59,12 @@ class BlockPrinter:
             kernel_labels: Labels of `theta`.
             input_names: Python text for the arrays that the block is given.
             precision: Name of the precision of every product, or None.
+            dtype: The kernel's data type.
         """
         self._block = block
         self._kernel_labels = kernel_labels
         self._names = dict(input_names)
-        self._precision = precision
+        self._precision, self._dtype = precision, dtype
         self._roles = _roles(block.statements)
 
     def lines(self, *, first: bool) -> list[str]:
@@ -123,6 +136,12 @@ class BlockPrinter:
                 return method(atom(self._name(item.source)), "sum", f"axis={chosen}")
             case Cut():
                 return self._cut(item)
+            case Match():
+                return self._match(item)
+            case Scatter():
+                return self._scatter(item)
+            case Take():
+                return self._take(item)
             case Sum():
                 parts = [
                     _scaled(self._ordered(term, item.target.labels), factor)
@@ -183,6 +202,59 @@ class BlockPrinter:
         trailing = len(labels) - len(items)
         return subscript(atom(self._name(array)), *items, *(["..."] * (trailing > 0)))
 
+    def _match(self, item: Match) -> Expression:
+        """Compares rows; rows that are out of bounds match none."""
+        rows = [
+            self._spread(array, item.target.labels) for array in (item.left, item.right)
+        ]
+        return call(
+            "match_rows", *rows, atom(str(item.size)), atom(f"jnp.{self._dtype}")
+        )
+
+    def _spread(self, array: Array, labels: Sequence[str]) -> Expression:
+        """Transposes and stretches indices so that they line up with the labels."""
+        order = [label for label in labels if label in array.stored]
+        value = atom(self._name(array))
+        if order != list(array.stored):
+            value = method(
+                value, "transpose", *(str(array.stored.index(x)) for x in order)
+            )
+        items = [":" if label in order else "None" for label in labels]
+        return subscript(value, *items) if "None" in items else value
+
+    def _scatter(self, item: Scatter) -> Expression:
+        """Adds up values by row, for every label that both operands keep."""
+        rest = [x for x in item.source.labels if x not in item.rows.stored]
+        order = [*item.kept, *item.positions, *rest]
+        values = self._ordered(item.source, order)
+        rows = self._in_memory(item.rows, [*item.kept, *item.positions])
+        return self._mapped("sum_rows", len(item.kept), values, rows, f", {item.size}")
+
+    def _take(self, item: Take) -> Expression:
+        """Takes rows, for every label that both operands have."""
+        rest = [x for x in item.source.labels if x not in (*item.kept, item.rows.hot)]
+        values = self._ordered(item.source, [*item.kept, str(item.rows.hot), *rest])
+        own = [x for x in item.rows.stored if x not in item.kept]
+        rows = self._in_memory(item.rows, [*item.kept, *own])
+        return self._mapped("take_rows", len(item.kept), values, rows, "")
+
+    def _in_memory(self, array: Array, order: Sequence[str]) -> Expression:
+        value = atom(self._name(array))
+        if list(order) == list(array.stored):
+            return value
+        axes = (str(array.stored.index(label)) for label in order)
+        return method(value, "transpose", *axes)
+
+    def _mapped(
+        self, name: str, times: int, values: Expression, rows: Expression, rest: str
+    ) -> Expression:
+        function = name if not rest else f"lambda v, r: {name}(v, r{rest})"
+        if times == 0:
+            return call(name, values, rows, *([atom(rest[2:])] if rest else []))
+        for _ in range(times):
+            function = f"jax.vmap({function})"
+        return call(function, values, rows)
+
     def _cut(self, item: Cut) -> Expression:
         patches = item.patches
         source = atom(self._name(item.source))
@@ -199,9 +271,8 @@ class BlockPrinter:
         made = call("windows", source, *arguments, **keywords)
         if item.windows_shape == item.shape:
             return made
-        kept = 2 if item.stacked else 1
         sizes = map(str, item.shape)
-        return method(made, "reshape", f"*{source.text}.shape[:{kept}]", *sizes)
+        return method(made, "reshape", f"*{source.text}.shape[:{item.n_kept}]", *sizes)
 
 
 def _integers(values: Sequence[int]) -> Expression:
@@ -238,7 +309,7 @@ def _roles(statements: Sequence[Statement]) -> dict[str, str]:
 
     def role(label: str) -> str:
         for number in (1, 2):
-            if label.endswith(f"@{number - 1}") or label == f"stacked{number - 1}":
+            if label.endswith(f"@{number - 1}"):
                 return f"position{number}"
         if label in in_activations:
             return "both" if label in in_cotangents else "inner"

@@ -58,28 +58,16 @@ class Output:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class KernelGraph:
-    """A model of one example, its leaves, and who reads what.
+class Flow:
+    """A body, and who reads what in it.
 
     Attributes:
-        body: The model's equations.
-        leaves: Every leaf of `params`, in the order of the body's inputs.
-        data: The body's inputs that hold the example.
-        output: What the model returns.
+        body: The equations.
         graph: A directed graph from variables to equation numbers to variables.
     """
 
     body: Body
-    leaves: tuple[Leaf, ...]
-    data: tuple[Var, ...]
-    output: Output
     graph: networkx.DiGraph
-
-    @property
-    def shared_variables(self) -> tuple[Var, ...]:
-        """Inputs and constants that are the same for every example."""
-        constants = tuple(variable for variable, _ in self.body.constants)
-        return (*(leaf.variable for leaf in self.leaves), *constants)
 
     def consumers(self, variable: Var) -> list[tuple[int, int]]:
         """Returns (equation number, operand number) for every read of a variable."""
@@ -124,6 +112,29 @@ class KernelGraph:
         if variable not in self.graph:
             return None
         return next(iter(self.graph.predecessors(variable)), None)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class KernelGraph(Flow):
+    """A model of one example, its leaves, and who reads what.
+
+    Attributes:
+        leaves: Every leaf of `params`, in the order of the body's inputs.
+        data: The body's inputs that hold the example.
+        taps: Further inputs of the body: taps inside loops and branches.
+        output: What the model returns.
+    """
+
+    leaves: tuple[Leaf, ...]
+    data: tuple[Var, ...]
+    taps: tuple[Var, ...] = ()
+    output: Output
+
+    @property
+    def shared_variables(self) -> tuple[Var, ...]:
+        """Inputs and constants that are the same for every example."""
+        constants = tuple(variable for variable, _ in self.body.constants)
+        return (*(leaf.variable for leaf in self.leaves), *constants)
 
 
 def build_graph(equations: Iterable[Equation]) -> networkx.DiGraph:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from ntkplan._jax import Var
 from ntkplan.ir.graph import KernelGraph
 from ntkplan.ir.kernel import KernelSpec
-from ntkplan.ir.use import Patches
+from ntkplan.ir.use import Crop, Patches
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -18,10 +18,18 @@ class Array:
     Attributes:
         name: How the kernel function calls it. Names of inputs are Python expressions.
         labels: The label of every axis.
+        hot: A label along which the array is one at one index and zero elsewhere. Its
+            axis is not stored; the array holds the indices.
     """
 
     name: str
     labels: tuple[str, ...]
+    hot: str | None = None
+
+    @property
+    def stored(self) -> tuple[str, ...]:
+        """Labels of the axes that the array has in memory."""
+        return tuple(label for label in self.labels if label != self.hot)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -56,7 +64,7 @@ class Cut:
         target: The windows.
         source: What they are cut from.
         patches: How.
-        stacked: Whether a second axis counts uses.
+        n_kept: How many leading axes, of examples and of uses, `shape` leaves out.
         windows_shape: Shape of what is cut, the leading axes left out.
         shape: The same without axes of length one, products of axes split.
     """
@@ -64,7 +72,7 @@ class Cut:
     target: Array
     source: Array
     patches: Patches
-    stacked: bool
+    n_kept: int
     windows_shape: tuple[int, ...]
     shape: tuple[int, ...]
 
@@ -78,7 +86,71 @@ class Sum:
     factors: tuple[float, ...]
 
 
-Statement = Contract | Reduce | Cut | Sum
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Match:
+    """`target = whether the rows of left and right are the same`, as zeros and ones.
+
+    Attributes:
+        target: What is computed.
+        left: Rows.
+        right: Rows.
+        size: How many rows there are; one from `size` up stands for none.
+    """
+
+    target: Array
+    left: Array
+    right: Array
+    size: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Scatter:
+    """`target = source summed over positions into the rows that it belongs to`.
+
+    Attributes:
+        target: Labels that both operands keep, then the rows, then the rest.
+        source: What is summed.
+        rows: The row of every position.
+        size: How many rows there are.
+    """
+
+    target: Array
+    source: Array
+    rows: Array
+    size: int
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """Labels that both operands and the target have."""
+        return tuple(x for x in self.rows.stored if x in self.target.labels)
+
+    @property
+    def positions(self) -> tuple[str, ...]:
+        """Labels that are summed over."""
+        return tuple(x for x in self.rows.stored if x not in self.target.labels)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Take:
+    """`target = the rows of source`.
+
+    Attributes:
+        target: Labels that both operands have, those of the rows, then the rest.
+        source: What has the rows.
+        rows: Which rows are taken.
+    """
+
+    target: Array
+    source: Array
+    rows: Array
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """Labels that both operands have."""
+        return tuple(x for x in self.rows.stored if x in self.source.labels)
+
+
+Statement = Contract | Reduce | Cut | Sum | Match | Scatter | Take
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -107,12 +179,14 @@ class Record:
         variables: The variables; more than one are stacked.
         order: Permutation of the variable's axes, or None to leave them.
         shape: Shape of the record, without the stacked axis.
+        crop: The part of the variable that is recorded, or None for all.
     """
 
     key: str
     variables: tuple[Var, ...]
     order: tuple[int, ...] | None
     shape: tuple[int, ...]
+    crop: Crop | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -123,11 +197,13 @@ class Cotangent:
         key: Its key in the dictionary of cotangents.
         taps: Keys of the taps; more than one are stacked.
         shape: Shape of one tap's cotangent, as the labels of the value count it.
+        crop: The part of the tap's cotangent that it is, or None for all.
     """
 
     key: str
     taps: tuple[str, ...]
     shape: tuple[int, ...]
+    crop: Crop | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -164,6 +240,7 @@ class Program:
         taps: Taps on values, for cotangents.
         shifts: Taps on leaves that are pushed forward.
         records: What the forward pass returns beside the output.
+        factors: What it returns that is the same for every example.
         cotangents: What `derivatives` makes of the pulled-back taps.
         blocks: One for every leaf that is not pushed.
         pushed_comments: What stands above the NTK-vector products.
@@ -182,6 +259,7 @@ class Program:
     taps: tuple[Tap, ...]
     shifts: tuple[Tap, ...]
     records: tuple[Record, ...]
+    factors: tuple[Record, ...]
     cotangents: tuple[Cotangent, ...]
     blocks: tuple[Block, ...]
     pushed_comments: tuple[str, ...]

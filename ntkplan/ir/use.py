@@ -39,46 +39,101 @@ class Patches:
     window_dilation: tuple[int, ...]
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Crop:
+    """The part of an array that a leaf has to do with.
+
+    Attributes:
+        shape: The array's shape, axes of length one left out or kept.
+        slices: Start, stop and step along each axis of it.
+    """
+
+    shape: tuple[int, ...]
+    slices: tuple[tuple[int, int, int], ...]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Factor:
+    """A data-free array by which a use is multiplied.
+
+    Attributes:
+        variable: What holds it.
+        labels: Labels of its axes.
+        shared: Whether it is the same for every example.
+    """
+
+    variable: Var
+    labels: tuple[str, ...]
+    shared: bool
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Use:
-    """One equation in which a leaf, through a linear prefix, meets other values.
+    """One equation in which a leaf, through a prefix, meets other values.
 
     Axes of length one carry no label.
 
     Attributes:
         rule: Name of the rule that gave the labels.
-        equation: Number of the equation in the graph's body, -1 for the leaf itself.
-        operand: Which operand of the equation the leaf is, -1 for the leaf itself.
+        place: Numbers of equation and operand, from the outermost body inwards; empty
+            for the leaf itself.
         tap: The variable to whose value the tap is added.
         value: Labels of the tap's axes.
+        value_crop: The part of the tap that the leaf has to do with; None for all.
         recorded: The variable that holds the data side, or None where it is constant.
+        shared: Whether that is the same for every example.
         activations: Labels of the recorded variable's axes (after `patches`).
+        activations_crop: The part of it that the leaf has to do with; None for all.
         patches: How the recorded variable is cut into windows, or None.
+        n_steps: How many leading axes of the recorded variable count steps of loops.
+        hot: A label of the parameter of which `recorded` holds indices: the data side
+            is one there and zero elsewhere. None where it holds the data side itself.
+        factors: Data-free arrays by which the use is multiplied.
         parameter: Labels of the leaf's axes; a leaf axis may have several.
+        region: Number of the part of the leaf that is used; two are disjoint.
         sizes: Length of every label.
         factor: A constant by which the use is multiplied.
     """
 
     rule: str
-    equation: int
-    operand: int
+    place: tuple[tuple[int, int], ...] = ()
     tap: Var
     value: tuple[str, ...]
-    recorded: Var | None
-    activations: tuple[str, ...]
-    patches: Patches | None
+    value_crop: Crop | None = None
+    recorded: Var | None = None
+    shared: bool = False
+    activations: tuple[str, ...] = ()
+    activations_crop: Crop | None = None
+    patches: Patches | None = None
+    n_steps: int = 0
+    hot: str | None = None
+    factors: tuple[Factor, ...] = ()
     parameter: tuple[str, ...]
+    region: int = 0
     sizes: Mapping[str, int]
-    factor: float
+    factor: float = 1.0
+
+    @property
+    def equation(self) -> int:
+        """Number of the equation in the model's body, -1 for the leaf itself."""
+        return self.place[0][0] if self.place else -1
 
     @property
     def form(self) -> tuple[object, ...]:
         """What two uses must share for their tensors to be stacked."""
         return (
+            self.region,
             self.value,
+            self.value_crop,
+            array_shape(self.tap),
             self.recorded is None,
+            self.shared,
             self.activations,
+            self.activations_crop,
             self.patches is None,
+            self.n_steps,
+            self.hot,
+            tuple((factor.labels, factor.shared) for factor in self.factors),
             self.parameter,
             tuple(sorted(self.sizes.items())),
             self.factor,
@@ -94,11 +149,13 @@ class Stack:
         cotangents_id: Number of the array of cotangents; stacks of several leaves that
             share their taps share it.
         activations_id: Number of the array of activations, likewise; -1 for none.
+        factor_ids: Numbers of the arrays of factors, likewise.
     """
 
     uses: tuple[Use, ...]
     cotangents_id: int = -1
     activations_id: int = -1
+    factor_ids: tuple[int, ...] = ()
 
     @property
     def first(self) -> Use:
@@ -114,13 +171,20 @@ class Stack:
     def recorded_shape(self) -> tuple[int, ...]:
         """Shape of one use's recorded activations.
 
-        Before windows are cut: batch (unless of length one), spatial axes, features.
+        Before windows are cut: steps, batch (unless of length one), spatial axes,
+        features.
         """
         use = self.first
         if use.patches is None or use.recorded is None:
             return tuple(use.sizes[label] for label in use.activations)
         shape = tuple(array_shape(use.recorded)[axis] for axis in use.patches.order)
-        return shape[1:] if shape[0] == 1 else shape
+        lead = tuple(size for size in shape[: use.n_steps + 1] if size != 1)
+        return (*lead, *shape[use.n_steps + 1 :])
+
+    def factor_variables(self, number: int) -> tuple[Var, ...]:
+        """Returns the variables of one factor: one where all uses have the same."""
+        found = tuple(use.factors[number].variable for use in self.uses)
+        return found[:1] if len(set(found)) == 1 else found
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -134,6 +198,7 @@ class Layer:
             opaque layer has one use: the leaf itself is tapped.
         idle: Whether the output does not depend on the leaf.
         no_forward: Why no tangent can be pushed forward from the leaf, or None.
+        absent: Places where a slice takes no entry of the leaf.
     """
 
     leaf: Leaf
@@ -141,8 +206,26 @@ class Layer:
     opaque: str | None = None
     idle: bool = False
     no_forward: str | None = None
+    absent: tuple[tuple[tuple[int, int], ...], ...] = ()
 
     @property
     def taps(self) -> tuple[Var, ...]:
         """The variables that are tapped for this layer."""
         return tuple(use.tap for stack in self.stacks for use in stack.uses)
+
+    @property
+    def regions(self) -> tuple[tuple[Stack, ...], ...]:
+        """The stacks, those that use the same part of the leaf together."""
+        found: dict[int, list[Stack]] = {}
+        for stack in self.stacks:
+            found.setdefault(stack.first.region, []).append(stack)
+        return tuple(map(tuple, found.values()))
+
+    @property
+    def recorded(self) -> tuple[Var, ...]:
+        """The variables that are recorded for this layer."""
+        uses = [use for stack in self.stacks for use in stack.uses]
+        return (
+            *(use.recorded for use in uses if use.recorded is not None),
+            *(factor.variable for use in uses for factor in use.factors),
+        )

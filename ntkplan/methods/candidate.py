@@ -10,8 +10,19 @@ import sympy
 
 from ntkplan.cost.symbols import Size, product, total
 from ntkplan.cost.work import Operation, OperationKind, Work
-from ntkplan.ir.program import Array, Contract, Cut, Reduce, Statement, Sum
+from ntkplan.ir.program import (
+    Array,
+    Contract,
+    Cut,
+    Match,
+    Reduce,
+    Scatter,
+    Statement,
+    Sum,
+    Take,
+)
 from ntkplan.methods.contraction import contract_operations, reduce_operation
+from ntkplan.methods.lookups import look_up_operations
 from ntkplan.methods.sharing import Key, keys
 
 
@@ -67,8 +78,10 @@ def sides(statements: Sequence[Statement]) -> Iterator[frozenset[int]]:
 def sources(statement: Statement) -> tuple[Array, ...]:
     """Returns the arrays that a statement reads."""
     match statement:
-        case Contract():
+        case Contract() | Match():
             return (statement.left, statement.right)
+        case Scatter() | Take():
+            return (statement.source, statement.rows)
         case Reduce() | Cut():
             return (statement.source,)
         case Sum():
@@ -123,6 +136,8 @@ def statement_operations(
     match statement:
         case Contract():
             return contract_operations(statement, sizes, itemsize)
+        case Match() | Scatter() | Take():
+            return look_up_operations(statement, sizes, itemsize)
         case Reduce():
             return (reduce_operation(statement, sizes, itemsize),)
         case Cut():

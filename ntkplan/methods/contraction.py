@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from ntkplan.cost.symbols import Size, product, total
 from ntkplan.cost.work import Operation, OperationKind
-from ntkplan.ir.program import Array, Contract, Reduce, Statement
+from ntkplan.ir.program import Array, Contract, Reduce, Statement, Sum
+from ntkplan.methods.lookups import look_up
 
 Tree = str | tuple["Tree", "Tree"]
 """A role (`C1`, `A1`, `A2`, `C2`) or a product of two trees."""
@@ -40,7 +41,7 @@ def text(tree: Tree) -> str:
         '(C1 A1)(A2 C2)'
     """
     if isinstance(tree, str):
-        return tree
+        return tree[:2] if tree[0] == "K" else tree
     parts = [text(part) for part in tree]
     grouped = [
         f"({part})" if isinstance(child, tuple) else part
@@ -63,7 +64,25 @@ _PRODUCT_NAMES = {
     frozenset(("C2", "A2")): "jacobian2",
     frozenset(("A1", "A2")): "gram",
     frozenset(("C1", "C2")): "cotangent_gram",
+    frozenset(("C1",)): "pulled1",
+    frozenset(("C2",)): "pulled2",
+    frozenset(("A1",)): "scaled1",
+    frozenset(("A2",)): "scaled2",
 }
+
+
+def core(roles: Iterable[str]) -> frozenset[str]:
+    """Returns the roles of cotangents and activations among others."""
+    return frozenset(role for role in roles if not role.startswith("K"))
+
+
+def product_name(roles: frozenset[str]) -> str:
+    """Names a partial product after what it is, and the factors that it has."""
+    inner = core(roles)
+    spelled = "product_" + "".join(sorted(inner)).lower()
+    name = _PRODUCT_NAMES.get(inner, spelled)
+    numbers = sorted(role[3:] for role in roles - inner)
+    return name + "".join(f"_{number}" for number in numbers if number != "0")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -75,7 +94,11 @@ class Lowered:
 
 
 def lower(
-    tree: Tree, arrays: Mapping[str, Array], kept: Sequence[str], suffix: str = ""
+    tree: Tree,
+    arrays: Mapping[str, Array],
+    kept: Sequence[str],
+    sizes: Mapping[str, Size],
+    suffix: str = "",
 ) -> Lowered:
     """Turns a tree into statements; labels that nothing else needs are summed early.
 
@@ -83,6 +106,7 @@ def lower(
         tree: The order of contraction.
         arrays: The array of each role in the tree.
         kept: Labels that the result keeps.
+        sizes: Length of every label.
         suffix: Appended to the names of intermediates.
 
     Returns:
@@ -103,9 +127,14 @@ def lower(
         if isinstance(node, str):
             return _reduced(arrays[node], wanted, node + suffix, statements)
         left, right = visit(node[0]), visit(node[1])
+        name = product_name(members(node)) + suffix
+        if left.hot is not None or right.hot is not None:
+            made = look_up(left, right, wanted, sizes, name)
+            statements.append(made)
+            result = _reduced(made.target, wanted, f"of_{name}", statements)
+            return _in_order(result, kept, statements) if node is tree else result
         labels = tuple(kept) if node is tree else _product_labels(left, right, wanted)
-        name = _PRODUCT_NAMES.get(members(node), "product" + _order_key(node))
-        target = Array(name=name + suffix, labels=labels)
+        target = Array(name=name, labels=labels)
         statements.append(Contract(target=target, left=left, right=right))
         return target
 
@@ -133,8 +162,15 @@ def _product_labels(left: Array, right: Array, wanted: set[str]) -> tuple[str, .
     )
 
 
-def _order_key(tree: Tree) -> str:
-    return "_" + "".join(sorted(members(tree))).lower()
+def _in_order(
+    array: Array, labels: Sequence[str], statements: list[Statement]
+) -> Array:
+    """Brings the last of the results into the order that is wanted."""
+    if list(array.labels) == list(labels):
+        return array
+    target = Array(name=f"{array.name}_ordered", labels=tuple(labels))
+    statements.append(Sum(target=target, terms=(array,), factors=(1.0,)))
+    return target
 
 
 def _reduced(
@@ -142,7 +178,7 @@ def _reduced(
 ) -> Array:
     """Sums over labels that no other array and no result has."""
     labels = tuple(label for label in array.labels if label in wanted)
-    if labels == array.labels:
+    if labels == array.labels or array.hot is not None:
         return array
     target = Array(name=f"sum_{name.lower()}", labels=labels)
     statements.append(Reduce(target=target, source=array))

@@ -6,68 +6,122 @@ section 3.1: N O P memory, N^2 O^2 P time.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
+from ntkplan.cost.symbols import Size
 from ntkplan.ir.program import Array, Statement, Sum
-from ntkplan.ir.use import Layer
+from ntkplan.ir.use import Layer, Stack
 from ntkplan.methods import network
 from ntkplan.methods.candidate import Candidate, Method, candidate
-from ntkplan.methods.contraction import lower
-from ntkplan.methods.network import Frame
+from ntkplan.methods.contraction import Lowered, Tree, lower, text
+from ntkplan.methods.folding import Fold, folded, folds, role_arrays
+from ntkplan.methods.lookups import ImpossibleOrderError
+from ntkplan.methods.network import Frame, Side
 from ntkplan.methods.windows import cut_windows
 
 
 def candidates(layer: Layer, frame: Frame, itemsize: int) -> tuple[Candidate, ...]:
-    """Returns the one candidate of this method; every leaf has it."""
+    """Returns the candidates of this method; every leaf has one.
+
+    A leaf with data-free factors has one for every place where they may enter.
+    """
+    sides = [network.side(layer, stack, 0, frame) for stack in layer.stacks]
+    found: dict[str, Candidate] = {}
+    for fold in folds(sides):
+        try:
+            made = _candidate(layer, frame, itemsize, fold)
+        except ImpossibleOrderError:
+            continue
+        found.setdefault(made.order, made)
+    return tuple(found.values())
+
+
+def _candidate(layer: Layer, frame: Frame, itemsize: int, fold: Fold) -> Candidate:
     statements: list[Statement] = []
-    jacobians = [_jacobian(layer, frame, number, statements) for number in (0, 1)]
-    product = lower(
-        ("J1", "J2"),
-        {"J1": jacobians[0], "J2": jacobians[1]},
-        frame.kernel_labels,
-    )
+    results: list[tuple[Array, float]] = []
     sizes = network.label_sizes(layer, frame)
-    return (
-        candidate(
-            method=Method.JACOBIAN_CONTRACTION,
-            order="J1 J2" if layer.opaque else "(C1 A1)(C2 A2)",
-            statements=[*statements, *product.statements],
-            results=[(product.result, _factor(layer))],
-            sizes=sizes,
-            itemsize=itemsize,
-        ),
+    order = "J1 J2"
+    for number, stacks in enumerate(layer.regions):
+        suffix = f"_part{number}" if len(layer.regions) > 1 else ""
+        formed = _Jacobians(layer, stacks, frame, sizes, fold, suffix)
+        jacobians = [formed.of_side(side, statements) for side in (0, 1)]
+        product = lower(
+            ("J1", "J2"),
+            {"J1": jacobians[0], "J2": jacobians[1]},
+            frame.kernel_labels,
+            sizes,
+            suffix,
+        )
+        statements += product.statements
+        results.append((product.result, _factor(stacks)))
+        order = order if layer.opaque else formed.order
+    return candidate(
+        method=Method.JACOBIAN_CONTRACTION,
+        order=order,
+        statements=statements,
+        results=results,
+        sizes=sizes,
+        itemsize=itemsize,
     )
 
 
-def _factor(layer: Layer) -> float:
+def _factor(stacks: Sequence[Stack]) -> float:
     """One stack's factor is applied to the small result, several to each Jacobian."""
-    return layer.stacks[0].first.factor ** 2 if len(layer.stacks) == 1 else 1.0
+    return stacks[0].first.factor ** 2 if len(stacks) == 1 else 1.0
 
 
-def _jacobian(
-    layer: Layer, frame: Frame, number: int, statements: list[Statement]
-) -> Array:
-    """Adds the statements that form the Jacobian of one side."""
-    terms: list[Array] = []
-    factors: list[float] = []
-    example = frame.examples(number)
-    parameter = layer.stacks[0].first.parameter
-    kept = (example, *frame.basis(number), *parameter)
-    name = f"jacobian{number + 1}"
-    for index, stack in enumerate(layer.stacks):
-        side = network.side(layer, stack, number, frame)
-        suffix = f"_{index}" if len(layer.stacks) > 1 else ""
-        role = f"C{number + 1}"
-        arrays = {role: side.cotangents}
-        tree = role
+class _Jacobians:
+    """Forms the Jacobians of one part of a leaf."""
+
+    def __init__(
+        self,
+        layer: Layer,
+        stacks: Sequence[Stack],
+        frame: Frame,
+        sizes: Mapping[str, Size],
+        fold: Fold,
+        suffix: str,
+    ) -> None:
+        self._layer, self._stacks, self._frame = layer, stacks, frame
+        self._sizes, self._fold, self._suffix = sizes, fold, suffix
+        self.order = ""
+
+    def of_side(self, number: int, statements: list[Statement]) -> Array:
+        """Adds the statements that form the Jacobian of one side."""
+        frame, stacks = self._frame, self._stacks
+        parameter = stacks[0].first.parameter
+        kept = (frame.examples(number), *frame.basis(number), *parameter)
+        name = f"jacobian{number + 1}{self._suffix}"
+        terms: list[Array] = []
+        factors: list[float] = []
+        for index, stack in enumerate(stacks):
+            side = network.side(self._layer, stack, number, frame)
+            suffix = self._suffix + (f"_{index}" if len(stacks) > 1 else "")
+            if side.activations is not None:
+                cut_windows(stack, side, statements)
+            lowered = self._product(side, number, kept, suffix)
+            statements += lowered.statements
+            terms.append(lowered.result)
+            factors.append(side.factor)
+        if len(terms) == 1:
+            return terms[0]
+        target = Array(name=name, labels=kept)
+        statements.append(
+            Sum(target=target, terms=tuple(terms), factors=tuple(factors))
+        )
+        return target
+
+    def _product(
+        self, side: Side, number: int, kept: tuple[str, ...], suffix: str
+    ) -> Lowered:
+        arrays = role_arrays(side, number)
+        cotangents, activations = f"C{number + 1}", f"A{number + 1}"
+        tree: Tree = cotangents
         if side.activations is not None:
-            cut_windows(stack, side, statements)
-            arrays[f"A{number + 1}"] = side.activations
-            tree = (role, f"A{number + 1}")
-        lowered = lower(tree, arrays, kept, suffix)
-        statements += lowered.statements
-        terms.append(lowered.result)
-        factors.append(side.factor)
-    if len(terms) == 1:
-        return terms[0]
-    target = Array(name=name, labels=kept)
-    statements.append(Sum(target=target, terms=tuple(terms), factors=tuple(factors)))
-    return target
+            tree = (cotangents, activations)
+        tree = folded(tree, arrays, self._fold)
+        spelled = text(tree)
+        order = f"({spelled})({spelled.replace('1', '2')})"
+        if number == 0 and len(order) > len(self.order):
+            self.order = order
+        return lower(tree, arrays, kept, self._sizes, suffix)

@@ -85,12 +85,14 @@ class Side:
         cotangents: C, d output / d value.
         recorded: The recorded activations, before windows are cut; None where constant.
         activations: A, or None where the data side is constant.
-        factor: What the product is multiplied by.
+        factors: K, data-free arrays by which the product is multiplied.
+        factor: A number by which it is multiplied.
     """
 
     cotangents: Array
     recorded: Array | None
     activations: Array | None
+    factors: tuple[Array, ...]
     factor: float
 
 
@@ -104,44 +106,67 @@ def side(layer: Layer, stack: Stack, number: int, shared: Frame) -> Side:
         shared: The kernel's frame.
     """
     use = stack.first
-    many = (f"{STACKED}{number}",) if len(stack.uses) > 1 else ()
+    index = layer.stacks.index(stack)
+    many = (_stacked(index, number),) if len(stack.uses) > 1 else ()
 
     def private(labels: Sequence[str]) -> tuple[str, ...]:
-        return tuple(
-            label if label in use.parameter else f"{label}@{number}" for label in labels
-        )
+        return tuple(_private(use, label, index, number) for label in labels)
 
-    example = shared.examples(number)
-    cotangents = Array(
-        name=input_name("cotangents", stack.cotangents_id, number),
-        labels=(example, *shared.basis(number), *many, *private(use.value)),
-    )
-    if use.recorded is None:
-        return Side(
-            cotangents=cotangents, recorded=None, activations=None, factor=use.factor
+    example = (shared.examples(number),)
+    factors = []
+    for position, (factor, factor_id) in enumerate(
+        zip(use.factors, stack.factor_ids, strict=True)
+    ):
+        lead = () if factor.shared else example
+        each = many if len(stack.factor_variables(position)) > 1 else ()
+        kind = "factors" if factor.shared else "activations"
+        factors.append(
+            Array(
+                name=input_name(kind, factor_id, number),
+                labels=(*lead, *each, *private(factor.labels)),
+            )
         )
-    labels = (example, *many, *private(use.activations))
-    recorded = Array(
-        name=input_name("activations", stack.activations_id, number), labels=labels
-    )
-    activations = recorded
-    if use.patches is not None:
-        activations = Array(
-            name=input_name("windows", stack.activations_id, number), labels=labels
+    recorded = activations = None
+    if use.recorded is not None:
+        lead = () if use.shared else example
+        hot = () if use.hot is None else (use.hot,)
+        recorded = activations = Array(
+            name=input_name(
+                "factors" if use.shared else "activations", stack.activations_id, number
+            ),
+            labels=(*lead, *many, *private(use.activations), *hot),
+            hot=use.hot,
+        )
+    if recorded is not None and use.patches is not None:
+        activations = dataclasses.replace(
+            recorded, name=input_name("windows", stack.activations_id, number)
         )
     return Side(
-        cotangents=cotangents,
+        cotangents=Array(
+            name=input_name("cotangents", stack.cotangents_id, number),
+            labels=(*example, *shared.basis(number), *many, *private(use.value)),
+        ),
         recorded=recorded,
         activations=activations,
+        factors=tuple(factors),
         factor=use.factor,
     )
+
+
+def _private(use: Use, label: str, stack: int, number: int) -> str:
+    """Returns a use's label in the network: labels of the leaf are the same in all."""
+    return label if label in use.parameter else f"{label}.{stack}@{number}"
+
+
+def _stacked(stack: int, number: int) -> str:
+    return f"{STACKED}.{stack}@{number}"
 
 
 def input_name(kind: str, array_id: int, number: int) -> str:
     """Names an array that the kernel function is given; the emitter renames it.
 
     Args:
-        kind: `cotangents`, `activations` or `windows`.
+        kind: `cotangents`, `activations`, `windows` or `factors`.
         array_id: Which of that kind.
         number: 0 for `x1`, 1 for `x2`.
     """
@@ -151,10 +176,9 @@ def input_name(kind: str, array_id: int, number: int) -> str:
 def label_sizes(layer: Layer, shared: Frame) -> dict[str, Size]:
     """Returns the length of every label in a leaf's network."""
     sizes: dict[str, Size] = dict(shared.sizes)
-    for stack in layer.stacks:
-        use: Use = stack.first
+    for index, stack in enumerate(layer.stacks):
         for number in (0, 1):
-            sizes[f"{STACKED}{number}"] = len(stack.uses)
-            for label, size in use.sizes.items():
-                sizes[label if label in use.parameter else f"{label}@{number}"] = size
+            sizes[_stacked(index, number)] = len(stack.uses)
+            for label, size in stack.first.sizes.items():
+                sizes[_private(stack.first, label, index, number)] = size
     return sizes

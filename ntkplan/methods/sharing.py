@@ -8,7 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ntkplan.ir.program import Array, Contract, Cut, Reduce, Statement, Sum
+from ntkplan.ir.program import (
+    Array,
+    Contract,
+    Cut,
+    Match,
+    Reduce,
+    Scatter,
+    Statement,
+    Sum,
+    Take,
+)
 
 Key = tuple[object, ...]
 """Equal for statements that compute the same array, whatever it is called."""
@@ -45,6 +55,13 @@ def _key(statement: Statement, known: Mapping[str, Key]) -> Key:
         case Reduce():
             source = operand(statement.source)
             return ("reduce", source, spelled(statement.target))
+        case Match():
+            left, right = operand(statement.left), operand(statement.right)
+            return ("match", left, right, spelled(statement.target))
+        case Scatter() | Take():
+            kind = type(statement).__name__.lower()
+            rows, source = operand(statement.rows), operand(statement.source)
+            return (kind, rows, source, spelled(statement.target))
         case Cut():
             return ("cut", statement.source.name, statement.patches, statement.shape)
         case Sum():

@@ -14,6 +14,8 @@ from ntkplan.ir.use import Layer, Stack
 from ntkplan.methods import network
 from ntkplan.methods.candidate import Candidate, Method, candidate
 from ntkplan.methods.contraction import Tree, lower, members, text, trees
+from ntkplan.methods.folding import Fold, folded, folds, role_arrays
+from ntkplan.methods.lookups import ImpossibleOrderError
 from ntkplan.methods.network import Frame
 from ntkplan.methods.windows import cut_windows
 
@@ -28,11 +30,16 @@ def candidates(layer: Layer, frame: Frame, itemsize: int) -> tuple[Candidate, ..
     """
     if layer.opaque is not None:
         return ()
+    sides = [network.side(layer, stack, 0, frame) for stack in layer.stacks]
     found: dict[str, Candidate] = {}
     for tree in _orders():
-        made = _candidate(layer, frame, itemsize, tree)
-        if made is not None:
-            found.setdefault(made.order, made)
+        for fold in folds(sides):
+            try:
+                made = _candidate(layer, frame, itemsize, tree, fold)
+            except ImpossibleOrderError:
+                continue
+            if made is not None:
+                found.setdefault(made.order, made)
     return tuple(found.values())
 
 
@@ -47,63 +54,62 @@ def _orders() -> list[Tree]:
 
 
 def _candidate(
-    layer: Layer, frame: Frame, itemsize: int, tree: Tree
+    layer: Layer, frame: Frame, itemsize: int, tree: Tree, fold: Fold
 ) -> Candidate | None:
-    statements: list[Statement] = []
-    results: list[tuple[Array, float]] = []
-    orders: list[str] = []
-    cut: set[str] = set()
-    for first in layer.stacks:
-        for second in layer.stacks:
-            order = _pair(layer, frame, (first, second), tree, statements, results, cut)
-            if order is None:
-                return None
-            orders.append(order)
+    """Makes the candidate of one order; None where it joins arrays without an axis."""
+    pairs = _Pairs(layer, frame, tree, fold)
+    for stacks in layer.regions:
+        for first in stacks:
+            for second in stacks:
+                if not pairs.add(first, second):
+                    return None
     return candidate(
         method=Method.STRUCTURED_DERIVATIVES,
-        order=max(dict.fromkeys(orders), key=len),
-        statements=statements,
-        results=results,
-        sizes=network.label_sizes(layer, frame),
+        order=max(dict.fromkeys(pairs.orders), key=len),
+        statements=pairs.statements,
+        results=pairs.results,
+        sizes=pairs.sizes,
         itemsize=itemsize,
     )
 
 
-def _pair(
-    layer: Layer,
-    frame: Frame,
-    stacks: tuple[Stack, Stack],
-    tree: Tree,
-    statements: list[Statement],
-    results: list[tuple[Array, float]],
-    cut: set[str],
-) -> str | None:
-    """Adds the statements for one pair of stacks.
+class _Pairs:
+    """Collects the statements for pairs of stacks of one layer."""
 
-    Returns:
-        The order as text, or None where the tree multiplies arrays that share no axis.
-    """
-    arrays: dict[str, Array] = {}
-    factor = 1.0
-    for number, stack in enumerate(stacks):
-        side = network.side(layer, stack, number, frame)
-        arrays[f"C{number + 1}"] = side.cotangents
-        factor *= side.factor
-        if side.activations is not None:
-            arrays[f"A{number + 1}"] = side.activations
-            if side.activations.name not in cut:
-                cut_windows(stack, side, statements)
-                cut.add(side.activations.name)
-    pruned = _pruned(tree, arrays)
-    if pruned is None or not _connected(pruned, arrays):
-        return None
-    many = len(layer.stacks) > 1
-    numbers = [layer.stacks.index(stack) for stack in stacks]
-    suffix = f"_{numbers[0]}_{numbers[1]}" if many else ""
-    lowered = lower(pruned, arrays, frame.kernel_labels, suffix)
-    statements += lowered.statements
-    results.append((lowered.result, factor))
-    return text(pruned)
+    def __init__(self, layer: Layer, frame: Frame, tree: Tree, fold: Fold) -> None:
+        self._layer, self._frame, self._tree, self._fold = layer, frame, tree, fold
+        self.sizes = network.label_sizes(layer, frame)
+        self.statements: list[Statement] = []
+        self.results: list[tuple[Array, float]] = []
+        self.orders: list[str] = []
+        self._cut: set[str] = set()
+
+    def add(self, first: Stack, second: Stack) -> bool:
+        """Adds one pair, or says that the tree multiplies what shares no axis."""
+        arrays: dict[str, Array] = {}
+        factor = 1.0
+        for number, stack in enumerate((first, second)):
+            side = network.side(self._layer, stack, number, self._frame)
+            arrays |= role_arrays(side, number)
+            factor *= side.factor
+            if side.activations is not None and side.activations.name not in self._cut:
+                cut_windows(stack, side, self.statements)
+                self._cut.add(side.activations.name)
+        pruned = _pruned(self._tree, arrays)
+        if pruned is None:
+            return False
+        tree = folded(pruned, arrays, self._fold)
+        if not _connected(tree, arrays):
+            return False
+        many = len(self._layer.stacks) > 1
+        numbers = [self._layer.stacks.index(stack) for stack in (first, second)]
+        suffix = f"_{numbers[0]}_{numbers[1]}" if many else ""
+        kept = self._frame.kernel_labels
+        lowered = lower(tree, arrays, kept, self.sizes, suffix)
+        self.statements += lowered.statements
+        self.results.append((lowered.result, factor))
+        self.orders.append(text(tree))
+        return True
 
 
 def _pruned(tree: Tree, present: dict[str, Array] | Sequence[str]) -> Tree | None:

@@ -20,7 +20,7 @@ def cut_windows(stack: Stack, side: Side, statements: list[Statement]) -> None:
             target=side.activations,
             source=side.recorded,
             patches=use.patches,
-            stacked=len(stack.uses) > 1,
+            n_kept=1 + (len(stack.uses) > 1),
             windows_shape=_windows_shape(stack.recorded_shape, use.patches),
             shape=tuple(use.sizes[label] for label in use.activations),
         )
@@ -28,7 +28,7 @@ def cut_windows(stack: Stack, side: Side, statements: list[Statement]) -> None:
 
 
 def _windows_shape(recorded: tuple[int, ...], patches: Patches) -> tuple[int, ...]:
-    """Returns `[batch, *positions, *window, features]`, batch where there is one."""
+    """Returns `[steps, batch, *positions, *window, features]`, as far as there are."""
     n_spatial = len(patches.window)
     *batch, features = (*recorded[: -n_spatial - 1], recorded[-1])
     positions = []

@@ -1,24 +1,31 @@
-"""Where the axes of a leaf are after a linear, data-free prefix.
+"""Where the entries of a leaf are after a linear, data-free prefix.
 
-A leaf's axis may be split by a reshape. Its pieces are atoms: `Atom(axis, stride,
-size)` is the piece of leaf axis `axis` that runs over `size` steps of `stride` entries
-each.
+An axis of a leaf may be sliced and split. What is left of it are digits, in the sense
+of a number's: `Atom(axis, stride, size)` runs over `size` steps of `stride` entries of
+leaf axis `axis`, from the map's offset on that axis. An axis of an array is a product
+of atoms, of which some may come from no leaf (a broadcast, a product), and may hold
+other entries around them (a pad, a concatenation).
 """
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ntkplan._jax import Var
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, order=True)
 class Atom:
-    """A piece of an axis of a leaf.
+    """A piece of an axis.
 
     Attributes:
-        axis: The leaf's axis, or -1 for an axis that a broadcast made.
-        stride: Entries of the leaf's axis from one step to the next.
+        axis: The leaf's axis; a negative number for an axis that the prefix made.
+        stride: Entries of that axis from one step to the next; negative in a reversed
+            one.
         size: Number of steps.
     """
 
@@ -27,96 +34,425 @@ class Atom:
     size: int
 
 
-AxisAtoms = tuple[Atom, ...]
-"""Atoms of one axis of an array, outermost first; empty for an axis of length one."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Placement:
+    """Where an axis's atoms lie among entries that are none of the leaf's.
+
+    Attributes:
+        low: Position of the first entry.
+        step: Positions from one entry to the next.
+        size: Length of the axis.
+    """
+
+    low: int
+    step: int
+    size: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Axis:
+    """An axis of an array: its atoms, outermost first, none for length one."""
+
+    atoms: tuple[Atom, ...] = ()
+    placement: Placement | None = None
+
+    @property
+    def inner_size(self) -> int:
+        """How many of the axis's entries are the leaf's."""
+        return math.prod(atom.size for atom in self.atoms)
+
+    @property
+    def size(self) -> int:
+        """Length of the axis."""
+        return self.inner_size if self.placement is None else self.placement.size
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Scale:
+    """A data-free array by which the leaf is multiplied on its way.
+
+    Attributes:
+        variable: What holds the array.
+        axes: Atoms of each of its axes.
+        depth: How many bodies of loops and branches it is inside of.
+    """
+
+    variable: Var
+    axes: tuple[tuple[Atom, ...], ...]
+    depth: int = 0
+
+    @property
+    def atoms(self) -> frozenset[Atom]:
+        """All atoms of its axes."""
+        return frozenset(atom for atoms in self.axes for atom in atoms)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class AxisMap:
-    """What an array's axes are, in atoms of a leaf, and a constant factor.
+    """How an array is made of a leaf.
 
     Attributes:
-        axes: Atoms of each axis.
-        factor: What the leaf is multiplied by.
+        axes: The array's axes.
+        offsets: For each axis of the leaf, where its atoms start.
+        factor: A number by which the leaf is multiplied.
+        scales: Arrays by which it is multiplied; a sum over atoms that only they and
+            the leaf have is implied.
+        steps: Atoms of the leaf's axes that loops around the array run over.
     """
 
-    axes: tuple[AxisAtoms, ...]
+    axes: tuple[Axis, ...]
+    offsets: tuple[int, ...]
     factor: float = 1.0
+    scales: tuple[Scale, ...] = ()
+    steps: tuple[Atom, ...] = ()
 
     @property
     def shape(self) -> tuple[int, ...]:
         """The array's shape."""
-        return tuple(math.prod(atom.size for atom in atoms) for atoms in self.axes)
+        return tuple(axis.size for axis in self.axes)
+
+    @property
+    def scaled_atoms(self) -> frozenset[Atom]:
+        """Atoms that some scale has."""
+        return frozenset().union(*(scale.atoms for scale in self.scales))
+
+    @property
+    def leaf_atoms(self) -> frozenset[Atom]:
+        """Atoms of the leaf's own axes."""
+        held = {atom for axis in self.axes for atom in axis.atoms}
+        held |= self.scaled_atoms | set(self.steps)
+        return frozenset(atom for atom in held if atom.axis >= 0)
 
 
 def identity(shape: Sequence[int]) -> AxisMap:
     """Returns the map of a leaf to itself.
 
     Example:
-        >>> identity((3, 1)).axes
-        ((Atom(axis=0, stride=1, size=3),), ())
+        >>> [axis.size for axis in identity((3, 1)).axes]
+        [3, 1]
     """
     return AxisMap(
         axes=tuple(
-            (Atom(axis=axis, stride=1, size=size),) if size > 1 else ()
-            for axis, size in enumerate(shape)
-        )
+            Axis(atoms=(Atom(axis=number, stride=1, size=size),) if size > 1 else ())
+            for number, size in enumerate(shape)
+        ),
+        offsets=(0,) * len(shape),
     )
 
 
-def transposed(axis_map: AxisMap, permutation: Sequence[int]) -> AxisMap:
-    """Returns the map after its axes are permuted."""
-    return dataclasses.replace(
-        axis_map, axes=tuple(axis_map.axes[axis] for axis in permutation)
-    )
+def made_axis(maker: int, position: int, size: int) -> Axis:
+    """Returns an axis that comes from no leaf.
 
-
-def broadcast(
-    axis_map: AxisMap, shape: Sequence[int], dimensions: Sequence[int]
-) -> AxisMap:
-    """Returns the map after `broadcast_in_dim`.
-
-    A new axis longer than one gets an atom of its own, with axis -1, since the leaf
-    does not vary along it.
+    Args:
+        maker: Number of the equation that makes it.
+        position: Which of the equation's axes it is.
+        size: Its length.
     """
-    axes: list[AxisAtoms] = [
-        (Atom(axis=-1, stride=1, size=size),) if size > 1 else () for size in shape
-    ]
-    for source, target in enumerate(dimensions):
-        if math.prod(atom.size for atom in axis_map.axes[source]) == shape[target]:
-            axes[target] = axis_map.axes[source]
-    return dataclasses.replace(axis_map, axes=tuple(axes))
+    if size == 1:
+        return Axis()
+    return Axis(atoms=(Atom(axis=-1 - (maker << 8 | position), stride=1, size=size),))
+
+
+def with_axes(axis_map: AxisMap, axes: Iterable[Axis], **changes: Any) -> AxisMap:
+    """Returns the map with other axes."""
+    return dataclasses.replace(axis_map, axes=tuple(axes), **changes)
 
 
 def reshaped(axis_map: AxisMap, shape: Sequence[int]) -> AxisMap | None:
-    """Returns the map after a reshape, or None where an axis would cut across atoms."""
-    pending = [atom for atoms in axis_map.axes for atom in atoms]
-    axes: list[AxisAtoms] = []
+    """Returns the map after a reshape, or None where an axis would cut across atoms.
+
+    Example:
+        >>> reshaped(identity((6, 5)), (2, 3, 5)).axes[0].atoms
+        (Atom(axis=0, stride=3, size=2),)
+        >>> reshaped(identity((4, 3)), (3, 4)) is None
+        True
+    """
+    pending: list[Atom | Axis] = []
+    for axis in axis_map.axes:
+        pending += [axis] if axis.placement is not None else axis.atoms
+    split: dict[Atom, tuple[Atom, ...]] = {}
+    axes: list[Axis] = []
     for size in shape:
-        atoms: list[Atom] = []
-        while size > 1:
+        taken: list[Atom] = []
+        left = size
+        while left > 1:
             if not pending:
                 return None
-            atom = pending.pop(0)
-            inner = math.gcd(atom.size, size) if atom.size > size else atom.size
-            if (atom.size > size and inner != size) or size % inner:
+            item = pending.pop(0)
+            if isinstance(item, Axis):
+                if taken or item.size != size:
+                    return None
+                axes.append(item)
+                break
+            if item.size > left:
+                if item.size % left:
+                    return None
+                pieces = _halves(item, left)
+                split[item] = pieces
+                item = pieces[0]
+                pending.insert(0, pieces[1])
+            if left % item.size:
                 return None
-            if atom.size > inner:
-                outer = dataclasses.replace(
-                    atom, stride=atom.stride * (atom.size // inner), size=inner
-                )
-                rest = dataclasses.replace(atom, size=atom.size // inner)
-                pending.insert(0, rest)
-                atom = outer
-            atoms.append(atom)
-            size //= inner
-        axes.append(tuple(atoms))
-    return dataclasses.replace(axis_map, axes=tuple(axes))
+            taken.append(item)
+            left //= item.size
+        else:
+            axes.append(Axis(atoms=tuple(taken)))
+    return with_axes(axis_map, axes, scales=_split_scales(axis_map.scales, split))
+
+
+def _halves(atom: Atom, outer: int) -> tuple[Atom, Atom]:
+    """Splits an atom into an outer piece of the given size and the rest."""
+    inner = atom.size // outer
+    return (
+        dataclasses.replace(atom, stride=atom.stride * inner, size=outer),
+        dataclasses.replace(atom, size=inner),
+    )
+
+
+def split_atom(atom: Atom, sizes: Sequence[int]) -> tuple[Atom, ...]:
+    """Splits an atom into pieces of the given sizes, outermost first."""
+    pieces: list[Atom] = []
+    for size in sizes[:-1]:
+        outer, atom = _halves(atom, size)
+        pieces.append(outer)
+    return (*pieces, atom)
+
+
+def _split_scales(
+    scales: Sequence[Scale], split: Mapping[Atom, tuple[Atom, ...]]
+) -> tuple[Scale, ...]:
+    def pieces(atom: Atom) -> tuple[Atom, ...]:
+        if split.get(atom, (atom,)) == (atom,):
+            return (atom,)
+        return tuple(found for part in split[atom] for found in pieces(part))
+
+    return tuple(
+        dataclasses.replace(
+            scale,
+            axes=tuple(
+                tuple(piece for atom in atoms for piece in pieces(atom))
+                for atoms in scale.axes
+            ),
+        )
+        for scale in scales
+    )
+
+
+def split_atoms(axis_map: AxisMap, split: Mapping[Atom, tuple[Atom, ...]]) -> AxisMap:
+    """Returns the same map with some of its atoms in pieces."""
+    axes = tuple(
+        dataclasses.replace(
+            axis,
+            atoms=tuple(
+                piece for atom in axis.atoms for piece in split.get(atom, (atom,))
+            ),
+        )
+        for axis in axis_map.axes
+    )
+    return with_axes(axis_map, axes, scales=_split_scales(axis_map.scales, split))
+
+
+class Absent:
+    """What a slice leaves of a leaf that it does not touch: nothing."""
+
+
+ABSENT = Absent()
+
+
+def sliced(
+    axis_map: AxisMap,
+    starts: Sequence[int],
+    limits: Sequence[int],
+    steps: Sequence[int],
+) -> AxisMap | Absent | None:
+    """Returns the map after a slice.
+
+    Returns:
+        None where the slice cuts across atoms, `ABSENT` where it takes no entry of the
+        leaf.
+
+    Example:
+        >>> sliced(identity((6,)), (2,), (6,), (2,)).offsets
+        (2,)
+    """
+    axes: list[Axis] = []
+    offsets = list(axis_map.offsets)
+    for axis, start, limit, step in zip(
+        axis_map.axes, starts, limits, steps, strict=True
+    ):
+        if (start, limit, step) == (0, axis.size, 1):
+            axes.append(axis)
+            continue
+        if axis.placement is not None:
+            inside = _inside(axis, start, limit, step)
+            if inside is None or isinstance(inside, Absent):
+                return inside
+            axis, start, limit = inside
+        if not axis_map.scaled_atoms.isdisjoint(axis.atoms):
+            return None
+        found = _cut(axis.atoms, start, limit, step)
+        if found is None:
+            return None
+        atoms, moved = found
+        for number, amount in moved:
+            offsets[number] += amount
+        axes.append(Axis(atoms=atoms))
+    return with_axes(axis_map, axes, offsets=tuple(offsets))
+
+
+def _inside(
+    axis: Axis, start: int, limit: int, step: int
+) -> tuple[Axis, int, int] | Absent | None:
+    """Reduces a slice of a placed axis to one of its atoms, where that is possible."""
+    placement = axis.placement
+    if placement is None or placement.step != 1:
+        return None
+    low, high = placement.low, placement.low + axis.inner_size
+    if limit <= low or start >= high:
+        return ABSENT
+    if start < low or limit > high:
+        return None
+    return Axis(atoms=axis.atoms), start - low, limit - low
+
+
+def _cut(
+    atoms: Sequence[Atom], start: int, limit: int, step: int
+) -> tuple[tuple[Atom, ...], list[tuple[int, int]]] | None:
+    """Slices a product of atoms.
+
+    Returns:
+        The atoms that are left, and by how much the leaf's offsets move.
+    """
+    if not atoms:
+        return (), []
+    outer, rest = atoms[0], atoms[1:]
+    inner = math.prod(atom.size for atom in rest)
+    if rest and (start // inner == (limit - 1) // inner):
+        found = _cut(rest, start % inner, (limit - 1) % inner + 1, step)
+        if found is None:
+            return None
+        return found[0], [*_moved(outer, start // inner), *found[1]]
+    if rest and (start % inner or limit % inner or step != 1):
+        return None
+    start, limit = start // inner, -(-limit // inner)
+    count = -(-(limit - start) // step)
+    left = dataclasses.replace(outer, stride=outer.stride * step, size=count)
+    kept = (left,) if count > 1 else ()
+    return (*kept, *rest), _moved(outer, start)
+
+
+def _moved(atom: Atom, steps: int) -> list[tuple[int, int]]:
+    return [(atom.axis, steps * atom.stride)] if atom.axis >= 0 else []
+
+
+def reversed_axes(axis_map: AxisMap, dimensions: Sequence[int]) -> AxisMap | None:
+    """Returns the map after some of its axes are turned around."""
+    axes, offsets = list(axis_map.axes), list(axis_map.offsets)
+    for number in dimensions:
+        axis = axes[number]
+        if axis.placement is not None or not axis_map.scaled_atoms.isdisjoint(
+            axis.atoms
+        ):
+            return None
+        turned = []
+        for atom in axis.atoms:
+            if atom.axis >= 0:
+                offsets[atom.axis] += (atom.size - 1) * atom.stride
+                atom = dataclasses.replace(atom, stride=-atom.stride)
+            turned.append(atom)
+        axes[number] = Axis(atoms=tuple(turned))
+    return with_axes(axis_map, axes, offsets=tuple(offsets))
+
+
+def placed(
+    axis_map: AxisMap, number: int, *, low: int, step: int, size: int
+) -> AxisMap | None:
+    """Returns the map after an axis becomes part of a longer one."""
+    axis = axis_map.axes[number]
+    if (low, step, size) == (0, 1, axis.size):
+        return axis_map
+    inner = axis.placement or Placement(low=0, step=1, size=axis.size)
+    if low < 0 or low + (axis.size - 1) * step >= size:
+        return None
+    axes = list(axis_map.axes)
+    axes[number] = Axis(
+        atoms=axis.atoms,
+        placement=Placement(
+            low=low + inner.low * step, step=inner.step * step, size=size
+        ),
+    )
+    return with_axes(axis_map, axes)
 
 
 def scaled(axis_map: AxisMap, factor: float) -> AxisMap:
-    """Returns the map after a product with a constant."""
+    """Returns the map after a product with a number."""
     return dataclasses.replace(axis_map, factor=axis_map.factor * factor)
+
+
+Region = tuple[tuple[int, tuple[tuple[int, int], ...]], ...]
+"""Which entries of a leaf a map reads: for every axis its least index, and strides
+and sizes of its digits, outermost first, joined where they can be."""
+
+
+def region(axis_map: AxisMap) -> Region:
+    """Returns which entries of the leaf the array is made of.
+
+    Example:
+        >>> region(reshaped(identity((6,)), (2, 3)))
+        ((0, ((1, 6),)),)
+    """
+    found: list[tuple[int, tuple[tuple[int, int], ...]]] = []
+    for number, offset in enumerate(axis_map.offsets):
+        atoms = [atom for atom in axis_map.leaf_atoms if atom.axis == number]
+        least = offset + sum(
+            (atom.size - 1) * atom.stride for atom in atoms if atom.stride < 0
+        )
+        digits: list[tuple[int, int]] = []
+        for stride, size in sorted(
+            ((abs(atom.stride), atom.size) for atom in atoms), reverse=True
+        ):
+            if digits and digits[-1][0] == stride * size:
+                digits[-1] = (stride, digits[-1][1] * size)
+            else:
+                digits.append((stride, size))
+        found.append((least, tuple(digits)))
+    return tuple(found)
+
+
+_LISTED = 1_000_000
+"""Entries of an axis up to which two interleaved regions are compared one by one."""
+
+
+def disjoint(first: Region, second: Region) -> bool:
+    """Says whether two regions of one leaf are known to have no entry in common."""
+    return any(_apart(one, other) for one, other in zip(first, second, strict=True))
+
+
+AxisRegion = tuple[int, tuple[tuple[int, int], ...]]
+
+
+def _apart(one: AxisRegion, other: AxisRegion) -> bool:
+    if one == other:
+        return False
+    if _last(one) < other[0] or _last(other) < one[0]:
+        return True
+    if max(_count(one), _count(other)) > _LISTED:
+        return False
+    return _entries(one).isdisjoint(_entries(other))
+
+
+def _last(axis: AxisRegion) -> int:
+    return axis[0] + sum(stride * (size - 1) for stride, size in axis[1])
+
+
+def _count(axis: AxisRegion) -> int:
+    return math.prod(size for _, size in axis[1])
+
+
+def _entries(axis: AxisRegion) -> frozenset[int]:
+    start, digits = axis
+    ranges = (range(0, stride * size, stride) for stride, size in digits)
+    return frozenset(start + sum(steps) for steps in itertools.product(*ranges))
 
 
 def common_refinement(
@@ -140,12 +476,13 @@ def common_refinement(
     left, right = list(first), list(second)
     result: list[int] = []
     while left and right:
-        smaller, larger = (left, right) if left[0] <= right[0] else (right, left)
-        size = smaller.pop(0)
-        if larger[0] % size:
+        swap = left[0] > right[0]
+        small, large = (right, left) if swap else (left, right)
+        size = small.pop(0)
+        if large[0] % size:
             return None
         result.append(size)
-        larger[0] //= size
-        if larger[0] == 1:
-            larger.pop(0)
+        large[0] //= size
+        if large[0] == 1:
+            large.pop(0)
     return tuple(result)

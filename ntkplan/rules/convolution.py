@@ -8,14 +8,15 @@ A convolution is a matrix product of windows of its input with the kernel: value
 from __future__ import annotations
 
 from ntkplan._jax import array_shape
-from ntkplan.ir.equation import Equation
 from ntkplan.ir.use import Patches
 from ntkplan.rules.labelling import AxisLabels, Labelling
+from ntkplan.rules.prefix import Step
 
 
-def convolution(equation: Equation, operand: int) -> Labelling | None:
+def convolution(step: Step) -> Labelling | None:
     """Labels a convolution; None where the parameter is the input, not the kernel."""
-    if operand != 1 or equation.parameters["batch_group_count"] != 1:
+    equation = step.equation
+    if step.operand != 1 or equation.parameters["batch_group_count"] != 1:
         return None
     image, kernel = equation.inputs
     numbers = equation.parameters["dimension_numbers"]
@@ -40,7 +41,7 @@ def convolution(equation: Equation, operand: int) -> Labelling | None:
         rule="conv_general_dilated",
         value=_placed(value_spec, (("batch",), ("groups", "out"), *positions)),
         parameter=_placed(kernel_spec, (("groups", "out"), ("in",), *windows)),
-        data_operand=0,
+        recorded=image,
         activations=(("batch",), *positions, *windows, ("groups", "in")),
         patches=Patches(
             order=(image_spec[0], *image_spec[2:], image_spec[1]),

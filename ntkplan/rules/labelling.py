@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 
-from ntkplan.ir.equation import Equation
+from ntkplan.ir.equation import Atom as Operand
 from ntkplan.ir.use import Patches
+from ntkplan.rules.axes import Placement
+from ntkplan.rules.prefix import Step
 
 AxisLabels = tuple[str, ...]
 """Labels of one axis: several where the axis is a product, outermost first."""
@@ -16,26 +18,33 @@ AxisLabels = tuple[str, ...]
 class Labelling:
     """An equation that is linear in one operand, as labels of its axes.
 
-    The operand is called the parameter. Labels are local to the equation.
+    The operand is called the parameter. Labels are local to the equation. Where the
+    equation is not linear in it, this is its derivative at the point of evaluation.
 
     Attributes:
         rule: Name of the rule.
         value: Labels of each axis of the equation's output.
         parameter: Labels of each axis of the parameter operand.
-        data_operand: Number of the operand that multiplies the parameter, or None.
-        activations: Labels of each axis of that operand (after `patches`).
-        patches: How that operand is cut into windows, or None.
+        recorded: What holds the data side, or None where it is constant.
+        activations: Labels of each axis of that (after `patches`).
+        patches: How it is cut into windows, or None.
+        hot: A label of the parameter along which the data side is one at the index
+            that `recorded` holds and zero elsewhere; `activations` are the labels of
+            the indices. An index that is out of bounds stands for no entry.
         sizes: Length of every label.
+        placements: Labels that take up a part only of the value's axis that has them.
         factor: A constant by which the map is multiplied.
     """
 
     rule: str
     value: tuple[AxisLabels, ...]
     parameter: tuple[AxisLabels, ...]
-    data_operand: int | None = None
+    recorded: Operand | None = None
     activations: tuple[AxisLabels, ...] = ()
     patches: Patches | None = None
+    hot: str | None = None
     sizes: Mapping[str, int]
+    placements: Mapping[str, Placement] = dataclasses.field(default_factory=dict)
     factor: float = 1.0
 
 
@@ -59,5 +68,5 @@ def entrywise_axes(
     )
 
 
-UseRule = Callable[[Equation, int], Labelling | None]
+UseRule = Callable[[Step], Labelling | None]
 """Labels an equation for one operand; None where it is not linear in a known form."""

@@ -1,63 +1,283 @@
-"""Linear, data-free equations between a leaf and its uses."""
+"""Linear and elementwise data-free equations between a leaf and its uses.
+
+Each rule carries an axis map from an operand of an equation to its result, whose other
+operands are data-free too. An elementwise function of a leaf multiplies its derivative
+by a data-free array, as does a product with one.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 
+import jax
 import numpy
 
-from ntkplan._jax import Literal, Primitive, array_dtype, array_shape, primitives
+from ntkplan._jax import Literal, Primitive, Var, array_dtype, array_shape, primitives
+from ntkplan.ir.equation import Atom as Operand
 from ntkplan.ir.equation import Equation
 from ntkplan.rules import axes
-from ntkplan.rules.axes import AxisMap
-
-PrefixRule = Callable[[Equation, int, AxisMap], AxisMap | None]
-"""Carries an axis map through an equation's operand; None where it is no prefix."""
+from ntkplan.rules.axes import Absent, Axis, AxisMap, Scale
+from ntkplan.rules.entrywise import is_entrywise
 
 
-def _transpose(equation: Equation, operand: int, axis_map: AxisMap) -> AxisMap | None:
-    return axes.transposed(axis_map, equation.parameters["permutation"])
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Step:
+    """One read of a leaf's array by an equation without data.
+
+    Attributes:
+        equation: The equation.
+        number: Its number.
+        operand: Which operand the leaf's array is.
+        depth: How many bodies of loops and branches the equation is inside of.
+        partial: Returns the variable that holds the derivative of the result by the
+            operand, entry by entry, for an equation that is entrywise in it.
+        derive: Applies a function to operands, as part of the model; returns the
+            variable that holds its result.
+    """
+
+    equation: Equation
+    number: int
+    operand: int
+    depth: int
+    partial: Callable[[], Var]
+    derive: Callable[..., Var]
+
+    @property
+    def result_shape(self) -> tuple[int, ...]:
+        """Shape of the equation's result."""
+        return array_shape(self.equation.outputs[0])
+
+    def parameter(self, name: str) -> object:
+        """Returns one of the primitive's parameters."""
+        return self.equation.parameters.get(name)
 
 
-def _reshape(equation: Equation, operand: int, axis_map: AxisMap) -> AxisMap | None:
-    if equation.parameters.get("dimensions") is not None:
+Carried = AxisMap | Absent | None
+PrefixRule = Callable[[Step, AxisMap], Carried]
+"""Carries an axis map through an equation; None where it is no prefix, `ABSENT` where
+the result has no entry of the leaf."""
+
+
+def _transpose(step: Step, axis_map: AxisMap) -> Carried:
+    permutation = step.equation.parameters["permutation"]
+    return axes.with_axes(axis_map, (axis_map.axes[axis] for axis in permutation))
+
+
+def _reshape(step: Step, axis_map: AxisMap) -> Carried:
+    if step.parameter("dimensions") is not None:
         return None
-    return axes.reshaped(axis_map, array_shape(equation.outputs[0]))
+    return axes.reshaped(axis_map, step.result_shape)
 
 
-def _squeeze(equation: Equation, operand: int, axis_map: AxisMap) -> AxisMap | None:
-    return axes.reshaped(axis_map, array_shape(equation.outputs[0]))
+def _squeeze(step: Step, axis_map: AxisMap) -> Carried:
+    return axes.reshaped(axis_map, step.result_shape)
 
 
-def _broadcast(equation: Equation, operand: int, axis_map: AxisMap) -> AxisMap | None:
-    return axes.broadcast(
-        axis_map,
-        array_shape(equation.outputs[0]),
-        equation.parameters["broadcast_dimensions"],
-    )
+def _broadcast(step: Step, axis_map: AxisMap) -> Carried:
+    dimensions = step.equation.parameters["broadcast_dimensions"]
+    result = [
+        axes.made_axis(step.number, position, size)
+        for position, size in enumerate(step.result_shape)
+    ]
+    for source, target in enumerate(dimensions):
+        if axis_map.axes[source].size == step.result_shape[target]:
+            result[target] = axis_map.axes[source]
+    return axes.with_axes(axis_map, result)
 
 
-def _cast(equation: Equation, operand: int, axis_map: AxisMap) -> AxisMap | None:
-    target = array_dtype(equation.outputs[0])
-    return axis_map if numpy.dtype(target).kind in "fV" else None
+def _cast(step: Step, axis_map: AxisMap) -> Carried:
+    target = array_dtype(step.equation.outputs[0])
+    return axis_map if jax.numpy.issubdtype(target, numpy.floating) else None
 
 
-def _negate(equation: Equation, operand: int, axis_map: AxisMap) -> AxisMap | None:
+def _negate(step: Step, axis_map: AxisMap) -> Carried:
     return axes.scaled(axis_map, -1.0)
 
 
-def _multiply(equation: Equation, operand: int, axis_map: AxisMap) -> AxisMap | None:
-    other = equation.inputs[1 - operand]
-    if not isinstance(other, Literal):
-        return None
-    return axes.scaled(axis_map, float(other.val))
+def _stretched(step: Step, axis_map: AxisMap) -> AxisMap:
+    """Returns the map of an operand after an entrywise equation has stretched it."""
+    shape = step.result_shape
+    if axis_map.shape == shape:
+        return axis_map
+    if not axis_map.axes:
+        made = (axes.made_axis(step.number, at, size) for at, size in enumerate(shape))
+        return axes.with_axes(axis_map, made)
+    return axes.with_axes(
+        axis_map,
+        (
+            axis if axis.size == size else axes.made_axis(step.number, position, size)
+            for position, (axis, size) in enumerate(
+                zip(axis_map.axes, shape, strict=True)
+            )
+        ),
+    )
 
 
-def _divide(equation: Equation, operand: int, axis_map: AxisMap) -> AxisMap | None:
-    divisor = equation.inputs[1]
-    if operand != 0 or not isinstance(divisor, Literal):
+def _add(step: Step, axis_map: AxisMap) -> Carried:
+    return _stretched(step, axis_map)
+
+
+def _subtract(step: Step, axis_map: AxisMap) -> Carried:
+    return axes.scaled(_stretched(step, axis_map), -1.0 if step.operand else 1.0)
+
+
+def _multiply(step: Step, axis_map: AxisMap) -> Carried:
+    other = step.equation.inputs[1 - step.operand]
+    stretched = _stretched(step, axis_map)
+    if isinstance(other, Literal) and numpy.ndim(other.val) == 0:
+        return axes.scaled(stretched, float(other.val))
+    return _times(step, stretched, other)
+
+
+def _divide(step: Step, axis_map: AxisMap) -> Carried:
+    divisor = step.equation.inputs[1]
+    if step.operand == 0 and isinstance(divisor, Literal):
+        return axes.scaled(_stretched(step, axis_map), 1.0 / float(divisor.val))
+    return entrywise(step, axis_map)
+
+
+def _times(step: Step, axis_map: AxisMap, other: Operand) -> Carried:
+    """Multiplies by an array of the result's shape, or one that is stretched to it."""
+    if not isinstance(other, Var):
         return None
-    return axes.scaled(axis_map, 1.0 / float(divisor.val))
+    found = []
+    for number, size in enumerate(array_shape(other)):
+        axis = axis_map.axes[number]
+        if size > 1 and axis.placement is not None:
+            return None
+        found.append(axis.atoms if size > 1 else ())
+    scale = Scale(variable=other, axes=tuple(found), depth=step.depth)
+    return dataclasses.replace(axis_map, scales=(*axis_map.scales, scale))
+
+
+def entrywise(step: Step, axis_map: AxisMap) -> Carried:
+    """Carries a map through an equation that is entrywise in the operand."""
+    if not is_entrywise(step.equation, step.operand):
+        return None
+    stretched = _stretched(step, axis_map)
+    if any(axis.placement is not None for axis in stretched.axes):
+        return None
+    return _times(step, stretched, step.partial())
+
+
+def _dot_general(step: Step, axis_map: AxisMap) -> Carried:
+    """Carries a map through a product with a data-free matrix."""
+    contracted, batched = step.equation.parameters["dimension_numbers"]
+    mine, other = step.operand, 1 - step.operand
+    variable = step.equation.inputs[other]
+    if not isinstance(variable, Var):
+        return None
+    paired = dict(zip(contracted[other], contracted[mine], strict=True))
+    paired |= dict(zip(batched[other], batched[mine], strict=True))
+    if any(axis_map.axes[axis].placement is not None for axis in paired.values()):
+        return None
+    made: list[Axis] = []
+    scale: list[tuple[axes.Atom, ...]] = []
+    for number, size in enumerate(array_shape(variable)):
+        if number in paired:
+            scale.append(axis_map.axes[paired[number]].atoms)
+        else:
+            made.append(axes.made_axis(step.number, number, size))
+            scale.append(made[-1].atoms)
+    joined = [axis_map.axes[axis] for axis in batched[mine]]
+    free = [
+        axis
+        for number, axis in enumerate(axis_map.axes)
+        if number not in (*contracted[mine], *batched[mine])
+    ]
+    order = [*joined, *free, *made] if mine == 0 else [*joined, *made, *free]
+    scales = (Scale(variable=variable, axes=tuple(scale), depth=step.depth),)
+    return axes.with_axes(axis_map, order, scales=(*axis_map.scales, *scales))
+
+
+def _slice(step: Step, axis_map: AxisMap) -> Carried:
+    parameters = step.equation.parameters
+    steps = parameters["strides"] or (1,) * len(axis_map.axes)
+    return axes.sliced(
+        axis_map, parameters["start_indices"], parameters["limit_indices"], steps
+    )
+
+
+def _dynamic_slice(step: Step, axis_map: AxisMap) -> Carried:
+    starts = _literal_starts(
+        step.equation.inputs[1:], axis_map.shape, step.result_shape
+    )
+    if step.operand != 0 or starts is None:
+        return None
+    limits = [
+        start + size for start, size in zip(starts, step.result_shape, strict=True)
+    ]
+    return axes.sliced(axis_map, starts, limits, (1,) * len(starts))
+
+
+def _literal_starts(
+    operands: tuple[Operand, ...], whole: tuple[int, ...], part: tuple[int, ...]
+) -> list[int] | None:
+    """Returns where a dynamic slice starts, if that is written in the program."""
+    if not all(isinstance(operand, Literal) for operand in operands):
+        return None
+    values = [int(operand.val) for operand in operands if isinstance(operand, Literal)]
+    return [
+        min(max(value, 0), size - length)
+        for value, size, length in zip(values, whole, part, strict=True)
+    ]
+
+
+def _reverse(step: Step, axis_map: AxisMap) -> Carried:
+    return axes.reversed_axes(axis_map, step.equation.parameters["dimensions"])
+
+
+def _pad(step: Step, axis_map: AxisMap) -> Carried:
+    if step.operand != 0:
+        return None
+    carried: AxisMap | None = axis_map
+    for number, (low, _, interior) in enumerate(
+        step.equation.parameters["padding_config"]
+    ):
+        if carried is None:
+            return None
+        size = step.result_shape[number]
+        carried = axes.placed(carried, number, low=low, step=interior + 1, size=size)
+    return carried
+
+
+def _concatenate(step: Step, axis_map: AxisMap) -> Carried:
+    dimension = step.equation.parameters["dimension"]
+    before = step.equation.inputs[: step.operand]
+    low = sum(array_shape(operand)[dimension] for operand in before)
+    size = step.result_shape[dimension]
+    return axes.placed(axis_map, dimension, low=low, step=1, size=size)
+
+
+def _dynamic_update_slice(step: Step, axis_map: AxisMap) -> Carried:
+    if step.operand == 0:
+        return _overwritten(step, axis_map)
+    if step.operand != 1:
+        return None
+    starts = _literal_starts(
+        step.equation.inputs[2:], step.result_shape, axis_map.shape
+    )
+    if starts is None:
+        return None
+    carried: AxisMap | None = axis_map
+    for number, start in enumerate(starts):
+        if carried is None:
+            return None
+        size = step.result_shape[number]
+        carried = axes.placed(carried, number, low=start, step=1, size=size)
+    return carried
+
+
+def _overwritten(step: Step, axis_map: AxisMap) -> Carried:
+    """Carries a map through an equation that replaces some entries of its operand."""
+    if step.operand != 0 or any(axis.placement is not None for axis in axis_map.axes):
+        return None
+    return _times(step, axis_map, step.partial())
+
+
+def _select(step: Step, axis_map: AxisMap) -> Carried:
+    return None if step.operand == 0 else entrywise(step, axis_map)
 
 
 PREFIX_RULES: Mapping[Primitive, PrefixRule] = {
@@ -66,8 +286,31 @@ PREFIX_RULES: Mapping[Primitive, PrefixRule] = {
     primitives.squeeze_p: _squeeze,
     primitives.broadcast_in_dim_p: _broadcast,
     primitives.convert_element_type_p: _cast,
-    primitives.copy_p: lambda equation, operand, axis_map: axis_map,
+    primitives.copy_p: lambda step, axis_map: axis_map,
     primitives.neg_p: _negate,
+    primitives.add_p: _add,
+    primitives.add_jaxvals_p: _add,
+    primitives.sub_p: _subtract,
     primitives.mul_p: _multiply,
     primitives.div_p: _divide,
+    primitives.dot_general_p: _dot_general,
+    primitives.slice_p: _slice,
+    primitives.dynamic_slice_p: _dynamic_slice,
+    primitives.rev_p: _reverse,
+    primitives.pad_p: _pad,
+    primitives.concatenate_p: _concatenate,
+    primitives.dynamic_update_slice_p: _dynamic_update_slice,
+    primitives.scatter_p: _overwritten,
+    primitives.scatter_add_p: _overwritten,
+    primitives.select_n_p: _select,
 }
+
+
+def carry(step: Step, axis_map: AxisMap) -> Carried:
+    """Carries a map through an equation without data.
+
+    Entrywise functions without a rule of their own are carried through by their
+    derivative.
+    """
+    rule = PREFIX_RULES.get(step.equation.primitive, entrywise)
+    return rule(step, axis_map)

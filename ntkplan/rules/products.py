@@ -1,18 +1,20 @@
-"""Rules for products with data: `dot_general` and `mul`."""
+"""Rules for products with data: `dot_general`, `mul` and entrywise derivatives."""
 
 from __future__ import annotations
 
 from ntkplan._jax import Literal, array_shape
-from ntkplan.ir.equation import Equation
+from ntkplan.rules.entrywise import is_entrywise
 from ntkplan.rules.labelling import Labelling, entrywise_axes
+from ntkplan.rules.prefix import Step
 
 
-def dot_general(equation: Equation, operand: int) -> Labelling:
+def dot_general(step: Step) -> Labelling:
     """Labels a matrix product with the parameter on either side.
 
     The output's axes are the batch axes, then the free axes of the left operand, then
     those of the right one (jax.lax.dot_general).
     """
+    equation, operand = step.equation, step.operand
     contracted, batched = equation.parameters["dimension_numbers"]
     other = 1 - operand
     labels: list[dict[int, str]] = [{}, {}]
@@ -40,23 +42,41 @@ def dot_general(equation: Equation, operand: int) -> Labelling:
         rule="dot_general",
         value=tuple((label,) for label in (*batch, *free[0], *free[1])),
         parameter=sides[operand],
-        data_operand=other,
+        recorded=equation.inputs[other],
         activations=sides[other],
         sizes=sizes,
     )
 
 
-def multiply(equation: Equation, operand: int) -> Labelling:
+def multiply(step: Step) -> Labelling:
     """Labels an entrywise product."""
-    shape = array_shape(equation.outputs[0])
-    other = equation.inputs[1 - operand]
+    shape = step.result_shape
+    other = step.equation.inputs[1 - step.operand]
     constant = isinstance(other, Literal)
     return Labelling(
         rule="mul",
         value=entrywise_axes(shape, shape),
-        parameter=entrywise_axes(array_shape(equation.inputs[operand]), shape),
-        data_operand=None if constant else 1 - operand,
+        parameter=entrywise_axes(
+            array_shape(step.equation.inputs[step.operand]), shape
+        ),
+        recorded=None if constant else other,
         activations=() if constant else entrywise_axes(array_shape(other), shape),
         sizes={f"axis{number}": length for number, length in enumerate(shape)},
         factor=float(other.val) if constant else 1.0,
+    )
+
+
+def entrywise(step: Step) -> Labelling | None:
+    """Labels any entrywise equation: its derivative multiplies the parameter's."""
+    if not is_entrywise(step.equation, step.operand):
+        return None
+    shape = step.result_shape
+    operand = array_shape(step.equation.inputs[step.operand])
+    return Labelling(
+        rule=step.equation.primitive.name,
+        value=entrywise_axes(shape, shape),
+        parameter=entrywise_axes(operand, shape),
+        recorded=step.partial(),
+        activations=entrywise_axes(shape, shape),
+        sizes={f"axis{number}": length for number, length in enumerate(shape)},
     )

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 
 from ntkplan._jax import Primitive, primitives
 from ntkplan.errors import InternalError
-from ntkplan.rules import convolution, products, sums
-from ntkplan.rules.labelling import UseRule
+from ntkplan.rules import convolution, lookups, products, sums
+from ntkplan.rules.labelling import Labelling, UseRule
+from ntkplan.rules.prefix import Step
 
 
 def assemble(
@@ -30,5 +31,16 @@ USE_RULES: Mapping[Primitive, UseRule] = assemble(
         (primitives.add_jaxvals_p, sums.add),
         (primitives.sub_p, sums.subtract),
         (primitives.conv_general_dilated_p, convolution.convolution),
+        (primitives.concatenate_p, sums.concatenate),
+        (primitives.gather_p, lookups.gather),
+        (primitives.dynamic_slice_p, lookups.dynamic_slice),
     )
 )
+
+
+def label(step: Step) -> Labelling | None:
+    """Labels an equation in which a leaf meets data, or returns None.
+
+    Entrywise functions without a rule of their own share one.
+    """
+    return USE_RULES.get(step.equation.primitive, products.entrywise)(step)

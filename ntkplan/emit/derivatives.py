@@ -1,0 +1,119 @@
+"""The emitted function that pulls the output basis back to the taps."""
+
+from __future__ import annotations
+
+from ntkplan.emit.expression import (
+    INDENT,
+    Expression,
+    atom,
+    call,
+    indented,
+    method,
+    statement,
+)
+from ntkplan.emit.expression import sequence as bracketed
+from ntkplan.emit.forward import cropped
+from ntkplan.emit.taps import WIDTH, dictionary, zeros
+from ntkplan.ir.program import Cotangent, Program
+
+
+def derivative_lines(program: Program) -> list[str]:
+    """Prints the function that pulls the output basis back to the taps."""
+    lines = [
+        "def derivatives(params, x):",
+        f'{INDENT}"""Activations and cotangents, d output / d tap, of one example."""',
+    ]
+    lines += indented(zeros("taps", program.taps))
+    if program.shifts:
+        lines += indented(zeros("shifts", program.shifts))
+    arguments = "params, x, taps" + (", shifts" if program.shifts else "")
+    function = f"lambda taps: forward({arguments})"
+    if program.records or program.factors:
+        value = call("jax.vjp", atom(function), atom("taps"), has_aux="True")
+        kept = "(activations, factors)" if program.factors else "activations"
+        lines += indented(statement(f"_, pull_back, {kept} = ", value, WIDTH))
+    else:
+        value = call("jax.vjp", atom(function), atom("taps"))
+        lines += indented(statement("_, pull_back = ", value, WIDTH))
+    lines += indented(_pull_lines(program))
+    plain = all(
+        len(item.taps) == 1
+        and item.key == item.taps[0]
+        and item.crop is None
+        and _tap_shape(program, item)
+        for item in program.cotangents
+    ) and len(program.cotangents) == len(program.taps)
+    if not plain:
+        lines += indented(_cotangent_table(program))
+    returned = "activations, cotangents" if program.records else "{}, cotangents"
+    if program.factors:
+        returned = "activations, cotangents, factors"
+    return [*lines, f"{INDENT}return {returned}"]
+
+
+def _tap_shape(program: Program, item: Cotangent) -> bool:
+    shapes = {tap.key: tap.shape for tap in program.taps}
+    return shapes[item.taps[0]] == item.shape
+
+
+def _pull_lines(program: Program) -> list[str]:
+    """Prints the pull-back of the basis; groups of one vector have no axis."""
+    spec, dtype = program.spec, f"jnp.{program.graph.output.dtype}"
+    n_outputs = spec.group_size(tuple(range(len(spec.output_shape))))
+    if spec.sums_logits:
+        scale = repr(n_outputs**-0.5)
+        vector = call("jnp.full", atom(str(n_outputs)), atom(scale), atom(dtype))
+        return statement("(cotangents,) = ", call("pull_back", vector), WIDTH)
+    if spec.n_basis == 1:
+        vector = call("jnp.ones", atom("1"), atom(dtype))
+        return statement("(cotangents,) = ", call("pull_back", vector), WIDTH)
+    lines: list[str] = []
+    basis = call("jnp.eye", atom(str(n_outputs)), dtype=dtype)
+    order = (*spec.diagonal_axes, *spec.trace_axes, *spec.full_axes)
+    sizes = [size for size in (spec.n_diagonal, spec.n_trace, spec.n_full) if size > 1]
+    if len(sizes) > 1 or list(order) != sorted(order):
+        rank = len(spec.output_shape)
+        shaped = method(basis, "reshape", *map(str, (*spec.output_shape, n_outputs)))
+        if list(order) != sorted(order):
+            shaped = method(shaped, "transpose", *map(str, (*order, rank)))
+        lines += statement("basis = ", shaped, WIDTH)
+        lines += statement(
+            "basis = ",
+            method(atom("basis"), "reshape", *map(str, (*sizes, n_outputs))),
+            WIDTH,
+        )
+        basis = atom("basis")
+    mapped = "pull_back"
+    for _ in sizes:
+        mapped = f"jax.vmap({mapped})"
+    return [*lines, *statement("(cotangents,) = ", call(mapped, basis), WIDTH)]
+
+
+def _cotangent_table(program: Program) -> list[str]:
+    """Prints cotangents with one axis for each label, stacked for several uses."""
+    spec = program.spec
+    lead = [size for size in (spec.n_diagonal, spec.n_trace, spec.n_full) if size > 1]
+    if spec.sums_logits:
+        lead = []
+    shapes = {tap.key: tap.shape for tap in program.taps}
+    entries: list[tuple[str, Expression]] = []
+    for item in program.cotangents:
+        parts: list[Expression] = []
+        for key in item.taps:
+            part = atom(f'cotangents["{key}"]')
+            shape = shapes[key]
+            if item.crop is not None:
+                if shape != item.crop.shape:
+                    part = method(part, "reshape", *map(str, (*lead, *item.crop.shape)))
+                part = cropped(part, item.crop, lead=len(lead))
+                shape = tuple(len(range(*bounds)) for bounds in item.crop.slices)
+            if shape != item.shape:
+                part = method(part, "reshape", *map(str, (*lead, *item.shape)))
+            parts.append(part)
+        value = parts[0]
+        if len(parts) > 1:
+            stacked = bracketed(parts, brackets="[]")
+            value = call("jnp.stack", stacked, atom(f"axis={len(lead)}"))
+        entries.append((item.key, value))
+    table = dictionary(entries)
+    return statement("cotangents = ", table, WIDTH)

@@ -1,0 +1,64 @@
+"""Functions that the emitted module defines where its kernel calls them."""
+
+from __future__ import annotations
+
+from ntkplan.ir.program import Cut, Match, Program, Scatter, Statement, Take
+
+_WINDOWS = '''
+def windows(x, window, strides, padding, input_dilation=None, window_dilation=None):
+    """Cuts [..., *spatial, c] into windows [..., *positions, *window, c]."""
+    input_dilation = input_dilation or (1,) * len(window)
+    window_dilation = window_dilation or (1,) * len(window)
+    spatial = range(x.ndim - 1 - len(window), x.ndim - 1)
+    config = [(0, 0, 0)] * x.ndim
+    for axis, (low, high), step in zip(spatial, padding, input_dilation):
+        config[axis] = (low, high, step - 1)
+    x = jax.lax.pad(x, jnp.zeros((), x.dtype), config)
+    pieces = []
+    for offset in itertools.product(*map(range, window)):
+        index = [slice(None)] * x.ndim
+        for axis, i, size, stride, step in zip(
+            spatial, offset, window, strides, window_dilation
+        ):
+            last = x.shape[axis] - (size - 1 - i) * step
+            index[axis] = slice(i * step, last, stride)
+        pieces.append(x[tuple(index)])
+    stacked = jnp.stack(pieces, axis=-2)
+    return stacked.reshape(*stacked.shape[:-2], *window, stacked.shape[-1])
+'''
+
+_MATCH_ROWS = '''
+def match_rows(rows1, rows2, size, dtype):
+    """Ones where two rows are the same; a row from `size` up is none."""
+    return ((rows1 == rows2) & (rows1 < size)).astype(dtype)
+'''
+
+_SUM_ROWS = '''
+def sum_rows(values, rows, size):
+    """Sums values [*rows.shape, ...] by their rows into [size, ...]."""
+    zeros = jnp.zeros((size, *values.shape[rows.ndim :]), values.dtype)
+    return zeros.at[rows].add(values, mode="drop")
+'''
+
+_TAKE_ROWS = '''
+def take_rows(values, rows):
+    """Rows of values, zeros for a row that is none."""
+    return jnp.take(values, rows, axis=0, mode="fill", fill_value=0)
+'''
+
+_HELPERS: tuple[tuple[type[Statement], str], ...] = (
+    (Cut, _WINDOWS),
+    (Match, _MATCH_ROWS),
+    (Scatter, _SUM_ROWS),
+    (Take, _TAKE_ROWS),
+)
+
+
+def helper_sections(program: Program) -> list[str]:
+    """Returns the source of the functions that a program's statements call."""
+    statements = [item for block in program.blocks for item in block.statements]
+    return [
+        f"\n{text.rstrip()}"
+        for kind, text in _HELPERS
+        if any(isinstance(item, kind) for item in statements)
+    ]

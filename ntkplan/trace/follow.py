@@ -1,0 +1,430 @@
+"""Follows a leaf through its prefixes to the equations in which it meets data."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+from ntkplan._jax import Var, array_dtype, array_shape, primitives
+from ntkplan.ir.equation import Equation
+from ntkplan.ir.graph import Flow
+from ntkplan.ir.use import Patches
+from ntkplan.rules import axes
+from ntkplan.rules.axes import Absent, Atom, AxisMap, Placement, Scale
+from ntkplan.rules.labelling import AxisLabels, Labelling
+from ntkplan.rules.prefix import Step, carry
+from ntkplan.rules.table import label
+from ntkplan.trace.derivatives import passes_no_derivative
+from ntkplan.trace.openings import OPENINGS, Entrance
+from ntkplan.trace.scope import Scope, lifted
+
+Part = Atom | str
+"""What an axis is made of: a piece of the leaf, or a label of the rule's own."""
+
+_MOST_PATHS = 8
+"""Ways from a leaf to one array, beyond which the leaf is called opaque."""
+
+_STEPS = 255
+"""The position that stands for the axis of a loop among those that it makes."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Parts:
+    """One axis of an array: its parts, and where they lie in it if not everywhere."""
+
+    parts: tuple[Part, ...]
+    placement: Placement | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Meeting:
+    """An equation in which a leaf meets data, before its labels have names.
+
+    Attributes:
+        rule: Name of the rule.
+        place: Numbers of equation and operand, from the outermost body inwards.
+        tap: The variable that is tapped.
+        value: Axes of the tap.
+        recorded: What holds the data side, or None.
+        activations: Axes of that.
+        patches: How it is cut into windows.
+        n_steps: How many leading axes of `recorded` count the steps of loops.
+        hot: The part of the leaf that `recorded` holds indices of, or None.
+        axis_map: What the leaf was when it met data.
+        sizes: Lengths of the rule's own labels.
+        factor: What the product is multiplied by.
+    """
+
+    rule: str
+    place: tuple[tuple[int, int], ...]
+    tap: Var
+    value: tuple[Parts, ...]
+    recorded: Var | None
+    activations: tuple[Parts, ...]
+    patches: Patches | None
+    n_steps: int = 0
+    hot: Atom | None
+    axis_map: AxisMap
+    sizes: dict[str, int]
+    factor: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Absence:
+    """An equation whose result has no entry of the leaf.
+
+    Attributes:
+        place: Numbers of equation and operand, from the outermost body inwards.
+    """
+
+    place: tuple[tuple[int, int], ...]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Uncovered:
+    """Why a leaf is opaque."""
+
+    reason: str
+
+
+def follow(
+    scope: Scope, variable: Var, axis_map: AxisMap
+) -> list[Meeting | Absence] | Uncovered:
+    """Follows an array that is made of a leaf to all equations that use it.
+
+    Args:
+        scope: The body that it is in. What is recorded is added to it.
+        variable: The array.
+        axis_map: How it is made of the leaf.
+
+    Returns:
+        Where it meets data, or why that cannot be said in labels.
+    """
+    found: list[Meeting | Absence] = []
+    pending = [(variable, axis_map)]
+    visits: dict[Var, int] = {}
+    while pending:
+        variable, axis_map = pending.pop(0)
+        visits[variable] = visits.get(variable, 0) + 1
+        if visits[variable] > _MOST_PATHS:
+            return Uncovered(reason="too many paths lead from it to one array")
+        if scope.flow.is_output(variable):
+            what = "the model" if scope.depth == 0 else "a loop or branch"
+            return Uncovered(reason=f"{what} returns it")
+        for number, operand in scope.flow.consumers(variable):
+            equation = scope.flow.body.equations[number]
+            if passes_no_derivative(equation):
+                continue
+            step = _step(scope, number, operand)
+            if scope.varying.isdisjoint(equation.outputs):
+                carried = carry(step, axis_map)
+                if isinstance(carried, AxisMap):
+                    pending.append((equation.outputs[0], carried))
+                elif isinstance(carried, Absent):
+                    found.append(Absence(place=((number, operand),)))
+                if carried is not None:
+                    continue
+            if equation.primitive in OPENINGS:
+                entered = _enter(scope, number, operand, axis_map)
+                if isinstance(entered, Uncovered):
+                    return entered
+                meetings, again = entered
+                found += meetings
+                pending += [(result, axis_map) for result in again]
+                continue
+            met = _meeting(scope, step, axis_map)
+            if met is None:
+                return Uncovered(reason=f"no rule for {_named(equation)}")
+            found.append(met)
+    return sorted(found, key=lambda meeting: meeting.place)
+
+
+def _named(equation: Equation) -> str:
+    where = "" if equation.source is None else f" at {equation.source}"
+    return f"`{equation.primitive.name}`{where}"
+
+
+def _step(scope: Scope, number: int, operand: int) -> Step:
+    return Step(
+        equation=scope.flow.body.equations[number],
+        number=number,
+        operand=operand,
+        depth=scope.depth,
+        partial=lambda: scope.partial(number, operand),
+        derive=scope.derive,
+    )
+
+
+def _meeting(scope: Scope, step: Step, axis_map: AxisMap) -> Meeting | None:
+    if len(step.equation.outputs) != 1:
+        return None
+    labelling = label(step)
+    if labelling is None:
+        return None
+    recorded = labelling.recorded
+    if recorded is not None and not isinstance(recorded, Var):
+        return None
+    substituted = _substitution(labelling, axis_map)
+    if substituted is None:
+        return None
+    parts, placements, axis_map = substituted
+    value = _placed(labelling.value, parts, {**placements, **labelling.placements})
+    activations = _placed(labelling.activations, parts, placements)
+    if value is None or activations is None:
+        return None
+    if placements.keys() & labelling.placements.keys():
+        return None
+    if labelling.patches and any(axis.placement for axis in activations):
+        return None
+    hot = None
+    if labelling.hot is not None:
+        (*others, hot) = parts[labelling.hot]
+        if others or not isinstance(hot, Atom) or labelling.hot in placements:
+            return None
+    held = {part for many in parts.values() for part in many}
+    held |= axis_map.scaled_atoms | set(axis_map.steps)
+    if not axis_map.leaf_atoms <= held:
+        return None
+    return Meeting(
+        rule=labelling.rule,
+        place=((step.number, step.operand),),
+        tap=_sunk_tap(scope.flow, step.equation.outputs[0]),
+        value=value,
+        recorded=recorded,
+        activations=activations,
+        patches=labelling.patches,
+        hot=hot,
+        axis_map=axis_map,
+        sizes=dict(labelling.sizes),
+        factor=labelling.factor * axis_map.factor,
+    )
+
+
+def _placed(
+    groups: Sequence[AxisLabels],
+    parts: dict[str, tuple[Part, ...]],
+    placements: dict[str, Placement],
+) -> tuple[Parts, ...] | None:
+    """Expresses axes in parts; an axis that is a product cannot be placed."""
+    result: list[Parts] = []
+    for group in groups:
+        placed = [placements[name] for name in group if name in placements]
+        if placed and len(group) > 1:
+            return None
+        result.append(
+            Parts(
+                parts=tuple(part for name in group for part in parts[name]),
+                placement=placed[0] if placed else None,
+            )
+        )
+    return tuple(result)
+
+
+def _substitution(
+    labelling: Labelling, axis_map: AxisMap
+) -> tuple[dict[str, tuple[Part, ...]], dict[str, Placement], AxisMap] | None:
+    """Expresses the rule's labels in the leaf's atoms.
+
+    Returns:
+        What stands for each of the rule's labels (nothing for one of length one), which
+        of them are part of a longer axis, and the map with its atoms split to fit; None
+        where an axis cannot be split so.
+    """
+    parts: dict[str, tuple[Part, ...]] = {
+        name: (name,) if size > 1 else () for name, size in labelling.sizes.items()
+    }
+    placements: dict[str, Placement] = {}
+    split: dict[Atom, tuple[Atom, ...]] = {}
+    for group, axis in zip(labelling.parameter, axis_map.axes, strict=True):
+        long = [name for name in group if labelling.sizes[name] > 1]
+        if axis.placement is not None:
+            if len(long) != 1:
+                return None
+            placements[long[0]] = axis.placement
+            parts[long[0]] = axis.atoms
+            continue
+        sizes = axes.common_refinement(
+            [labelling.sizes[name] for name in long], [atom.size for atom in axis.atoms]
+        )
+        if sizes is None:
+            return None
+        pieces: list[Part] = []
+        pending = list(sizes)
+        for atom in axis.atoms:
+            mine = [pending.pop(0)]
+            while math.prod(mine) < atom.size:
+                mine.append(pending.pop(0))
+            split[atom] = axes.split_atom(atom, mine)
+            pieces += split[atom]
+        for name in long:
+            taken: list[Part] = []
+            while _length(taken) < labelling.sizes[name]:
+                taken.append(pieces.pop(0))
+            parts[name] = tuple(taken)
+    return parts, placements, axes.split_atoms(axis_map, split)
+
+
+def _length(parts: Sequence[Part]) -> int:
+    return math.prod(part.size for part in parts if isinstance(part, Atom))
+
+
+def _enter(
+    scope: Scope, number: int, operand: int, axis_map: AxisMap
+) -> tuple[list[Meeting | Absence], list[Var]] | Uncovered:
+    """Follows an array into the bodies of an equation.
+
+    Returns:
+        Where it meets data inside, and the results that are the array again.
+    """
+    equation = scope.flow.body.equations[number]
+    opening = OPENINGS[equation.primitive]
+    if number not in scope.opened:
+        scope.opened[number] = opening.scopes(scope, equation)
+    scopes = scope.opened[number]
+    entrances = opening.entrances(equation, operand, scopes)
+    if entrances is None:
+        return Uncovered(reason=f"{_named(equation)} carries it from step to step")
+    found: list[Meeting | Absence] = []
+    again: list[Var] = []
+    for entrance in entrances:
+        inner, steps = _entered(number, entrance, axis_map, opening.length(equation))
+        if inner is None:
+            return Uncovered(reason=f"{_named(equation)} scans over a part of it")
+        body = scopes[entrance.body]
+        met = _follow_inside(body, entrance, inner)
+        if isinstance(met, Uncovered):
+            return met
+        mixes = opening.mixes(scope, equation)
+        found += [
+            _lifted(scope, body, meeting, (number, operand), steps, mixes)
+            for meeting in met
+        ]
+        if entrance.result is not None:
+            again.append(equation.outputs[entrance.result])
+    return found, again
+
+
+def _follow_inside(
+    body: Scope, entrance: Entrance, axis_map: AxisMap
+) -> list[Meeting | Absence] | Uncovered:
+    if entrance.result is None:
+        return follow(body, entrance.variable, axis_map)
+    unreturned = dataclasses.replace(
+        body.flow.body,
+        outputs=tuple(
+            atom for atom in body.flow.body.outputs if atom is not entrance.variable
+        ),
+    )
+    whole = body.flow
+    body.flow = dataclasses.replace(whole, body=unreturned)
+    try:
+        return follow(body, entrance.variable, axis_map)
+    finally:
+        body.flow = whole
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Steps:
+    """The axis that counts a loop's steps, or none outside of loops."""
+
+    parts: tuple[Atom, ...] = ()
+    length: int | None = None
+
+
+def _entered(
+    number: int, entrance: Entrance, axis_map: AxisMap, length: int | None
+) -> tuple[AxisMap | None, _Steps]:
+    """Returns the map of an array inside of a body, and the axis of the steps."""
+    if length is None:
+        return axis_map, _Steps()
+    if not entrance.scanned:
+        atoms = axes.made_axis(number, _STEPS, length).atoms
+        return axis_map, _Steps(parts=atoms, length=length)
+    first, *rest = axis_map.axes
+    if first.placement is not None:
+        return None, _Steps()
+    steps = _Steps(parts=first.atoms, length=length)
+    return (
+        axes.with_axes(axis_map, rest, steps=(*axis_map.steps, *first.atoms)),
+        steps,
+    )
+
+
+def _lifted(
+    scope: Scope,
+    body: Scope,
+    meeting: Meeting | Absence,
+    place: tuple[int, int],
+    steps: _Steps,
+    mixes: bool,
+) -> Meeting | Absence:
+    """Returns a meeting inside of a body as one outside of it."""
+    if isinstance(meeting, Absence):
+        return Absence(place=(place, *meeting.place))
+
+    def outside(variable: Var) -> Var:
+        made = lifted(body.records, variable, steps.length)
+        if mixes or variable in body.varying:
+            scope.varying.add(made)
+        return made
+
+    looped = steps.length is not None
+    lead = (Parts(parts=steps.parts),) if looped else ()
+    scales = tuple(
+        scale
+        if scale.depth < body.depth
+        else Scale(
+            variable=outside(scale.variable),
+            axes=((steps.parts, *scale.axes) if looped else scale.axes),
+            depth=scope.depth,
+        )
+        for scale in meeting.axis_map.scales
+    )
+    patches = meeting.patches
+    if patches is not None and looped:
+        patches = dataclasses.replace(
+            patches, order=(0, *(axis + 1 for axis in patches.order))
+        )
+    recorded = None if meeting.recorded is None else outside(meeting.recorded)
+    activations = (*lead, *meeting.activations) if recorded else ()
+    return dataclasses.replace(
+        meeting,
+        place=(place, *meeting.place),
+        tap=lifted(body.taps, meeting.tap, steps.length),
+        value=(*lead, *meeting.value),
+        recorded=recorded,
+        activations=activations,
+        patches=patches,
+        n_steps=meeting.n_steps + looped,
+        axis_map=dataclasses.replace(meeting.axis_map, scales=scales),
+    )
+
+
+# Sums pass a cotangent on unchanged, so a tap may stand after them.
+_CARRIES_COTANGENT = {
+    primitives.add_p: (0, 1),
+    primitives.add_jaxvals_p: (0, 1),
+    primitives.sub_p: (0,),
+}
+
+
+def _sunk_tap(flow: Flow, variable: Var) -> Var:
+    """Moves a tap forward through sums while that leaves its cotangent the same.
+
+    A matrix product and the bias added to it then share one tap.
+    """
+    while True:
+        consumers = flow.consumers(variable)
+        if len(consumers) != 1 or flow.is_output(variable):
+            return variable
+        number, operand = consumers[0]
+        equation = flow.body.equations[number]
+        if operand not in _CARRIES_COTANGENT.get(equation.primitive, ()):
+            return variable
+        (result,) = equation.outputs
+        if array_shape(result) != array_shape(variable):
+            return variable
+        if array_dtype(result) != array_dtype(variable):
+            return variable
+        variable = result
