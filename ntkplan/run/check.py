@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -9,14 +10,18 @@ from typing import Any
 import jax
 import numpy
 
-from ntkplan._jax import enable_x64
+from ntkplan._jax import Primitive, enable_x64, sub_jaxprs
 from ntkplan.errors import InaccurateKernelError, MismatchedInputsError
 from ntkplan.ir.kernel import KernelSpec
+from ntkplan.trace.build import trace_body
 from ntkplan.trace.leaves import tree_inputs
 
 # Largest relative error for each data type: 2e-5 is what float32 is held to.
 _LIMITS = {"float64": 1e-12, "float32": 2e-5}
 _LOOSEST = 5e-2
+
+# Primitives that draw random numbers, by name: not every JAX has all of them.
+_RANDOM = frozenset({"random_bits", "threefry2x32", "rng_bit_generator", "rng_uniform"})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -114,19 +119,24 @@ def dense_kernels(
 ) -> list[numpy.ndarray]:
     """Computes kernels from the whole Jacobians in float64, with `jax.jacrev`.
 
+    A model that draws random numbers keeps its own precision: in another one it draws
+    others, and is another model.
+
     Returns:
         The kernel of every array that `f` returns, each in the layout of its spec.
     """
-    with enable_x64():
-        leaves, structure = jax.tree.flatten(jax.tree.map(_widened, params))
-        points = jax.tree.map(_widened, x)
+    widen = not _draws_random_numbers(f, params, x)
+    with enable_x64() if widen else contextlib.nullcontext():
+        if widen:
+            params, x = jax.tree.map(_widened, (params, x))
+        leaves, structure = jax.tree.flatten(jax.tree.map(jax.numpy.asarray, params))
         chosen = _chosen(params, wrt)
 
         def of_chosen(values: list[Any]) -> list[Any]:
             every = list(leaves)
             for number, value in zip(chosen, values, strict=True):
                 every[number] = value
-            return jax.tree.leaves(f(jax.tree.unflatten(structure, every), points))
+            return jax.tree.leaves(f(jax.tree.unflatten(structure, every), x))
 
         by_output = jax.jacrev(of_chosen)([leaves[number] for number in chosen])
         sizes = [leaves[number].size for number in chosen]
@@ -142,10 +152,26 @@ def _side_by_side(
     """Joins the Jacobians of all leaves to `[n, *outputs, parameters]`."""
     lead = (jacobians[0].shape[0], *_output_shape(spec))
     flat = [
-        numpy.asarray(jacobian).reshape(*lead, size)
+        numpy.asarray(jacobian, "float64").reshape(*lead, size)
         for jacobian, size in zip(jacobians, sizes, strict=True)
     ]
     return numpy.concatenate(flat, axis=-1)
+
+
+def _draws_random_numbers(f: Callable[..., Any], params: Any, x: Any) -> bool:
+    body, _ = trace_body(f, params, x, batch_axis=None, length=1)
+    return any(
+        _is_random(equation.primitive, equation.parameters)
+        for equation in body.equations
+    )
+
+
+def _is_random(primitive: Primitive, parameters: dict[str, Any]) -> bool:
+    return primitive.name in _RANDOM or any(
+        _is_random(equation.primitive, equation.params)
+        for _, inner in sub_jaxprs(parameters)
+        for equation in inner.jaxpr.eqns
+    )
 
 
 def _output_shape(spec: KernelSpec) -> tuple[int, ...]:

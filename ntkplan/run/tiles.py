@@ -78,6 +78,7 @@ def kernel_in_tiles(
         >>> bool((theta == x @ x.T).all())
         True
     """
+    _refuse_whole_batch(kernel)
     grid = _grid(x1, x2, tile1, tile2, batch_axis)
     blocks = grid.blocks()
     report = progress or _silent
@@ -212,6 +213,19 @@ def count_tiles(
 
 def _silent(done: int, total: int) -> None:
     """Shows nothing."""
+
+
+def _refuse_whole_batch(kernel: Kernel) -> None:
+    """Refuses a kernel whose plan says that examples interact."""
+    plan = getattr(kernel, "plan", None)
+    signature = getattr(plan, "signature", None)
+    if signature is not None and signature.batch_axis is None:
+        raise InvalidTilesError(
+            what="a kernel planned with batch_axis=None is of a whole batch, whose "
+            "examples interact: it has no tiles.",
+            remedy="Call it with the whole batch, or plan with batch_axis=0 where "
+            "examples are independent.",
+        )
 
 
 def _grid(x1: Any, x2: Any, tile1: int, tile2: int | None, batch_axis: int) -> _Grid:

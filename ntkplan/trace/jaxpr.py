@@ -11,6 +11,7 @@ from ntkplan._jax import (
     Jaxpr,
     JaxprEqn,
     Literal,
+    SourceLocation,
     Var,
     new_variable,
     source_location,
@@ -85,6 +86,9 @@ class _Flattener:
     def __init__(self) -> None:
         self.equations: list[Equation] = []
         self.constants: list[tuple[Var, Any]] = []
+        # Where the call stands that is being written out: JAX keeps no line of the
+        # user's for what stands inside of its own jitted functions.
+        self.call_site: SourceLocation | None = None
 
     def run(
         self, closed: ClosedJaxpr, inputs: Sequence[Atom], calls: tuple[str, ...]
@@ -115,7 +119,11 @@ class _Flattener:
             if isinstance(inner, Jaxpr):
                 inner = ClosedJaxpr(inner, [])
             name = str(equation.params.get("name", equation.primitive.name))
-            return self.run(inner, operands, (*calls, name))
+            outer_site = self.call_site
+            self.call_site = source_location(equation) or outer_site
+            results = self.run(inner, operands, (*calls, name))
+            self.call_site = outer_site
+            return results
         outputs = tuple(new_variable(variable.aval) for variable in equation.outvars)
         self.equations.append(
             Equation(
@@ -123,7 +131,7 @@ class _Flattener:
                 inputs=tuple(operands),
                 outputs=outputs,
                 parameters=dict(equation.params),
-                source=source_location(equation),
+                source=source_location(equation) or self.call_site,
                 calls=calls,
                 origin=equation,
             )
