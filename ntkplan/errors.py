@@ -94,9 +94,24 @@ class ProblemReferenceError(NtkPlanError):
 class UnsupportedPrimitiveError(NtkPlanError):
     """A parameter reaches the output through a primitive that has no derivative."""
 
-    def __init__(self, *, primitive: str, source: object | None, path: str) -> None:
-        """Builds the message from the primitive, its line and the parameter."""
+    def __init__(
+        self,
+        *,
+        primitive: str,
+        source: object | None,
+        path: str,
+        reason: str | None = None,
+    ) -> None:
+        """Builds the message from the primitive, its line and the parameter.
+
+        Args:
+            primitive: The name of what is applied.
+            source: The user's line, or None where it is not known.
+            path: The parameter.
+            reason: What JAX says of its derivative, or None where it has none.
+        """
         where = f" at {source}" if source is not None else ""
+        said = "" if reason is None else f"JAX says: {reason}\n"
         hint = (
             "Use lax.scan or lax.fori_loop with a static trip count, or leave the leaf "
             "out with wrt=."
@@ -107,9 +122,10 @@ class UnsupportedPrimitiveError(NtkPlanError):
         super().__init__(
             f"no reverse-mode derivative for `{primitive}`{where}.\n"
             f"Parameter {path or '(the whole of params)'} reaches the output through "
-            f"it.\n{hint}"
+            f"it.\n{said}{hint}"
         )
         self.primitive, self.source, self.path = primitive, source, path
+        self.reason = reason
 
 
 class NonFloatLeafError(NtkPlanError):
@@ -447,3 +463,17 @@ class KeywordArgumentError(NtkPlanError):
             hint: What to do about it, as a sentence without its full stop.
         """
         super().__init__(f"keyword argument {name} {why}.\n{hint}.")
+
+
+class MutableReferenceError(NtkPlanError):
+    """A model that writes to a mutable array."""
+
+    def __init__(self, *, primitive: str, source: object | None) -> None:
+        """Builds the message from the operation on the reference and its line."""
+        where = f" at {source}" if source is not None else ""
+        super().__init__(
+            f"the model uses a mutable reference: `{primitive}`{where}.\n"
+            "ntkplan follows values, which never change. Write the update as a new "
+            "array: x.at[index].set(value), or lax.scan with the array as its carry."
+        )
+        self.primitive, self.source = primitive, source

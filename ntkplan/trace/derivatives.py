@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 import jax
@@ -12,6 +12,8 @@ from ntkplan._jax import (
     Primitive,
     Var,
     array_dtype,
+    array_shape,
+    equation_function,
     has_derivative,
     primitives,
     source_location,
@@ -21,6 +23,10 @@ from ntkplan._jax import (
 from ntkplan.errors import UnsupportedPrimitiveError
 from ntkplan.ir.equation import Equation
 from ntkplan.ir.graph import KernelGraph, Leaf
+from ntkplan.rules.work import solvers
+from ntkplan.rules.work.flat import CALLS
+from ntkplan.rules.work.loops import LOOPS
+from ntkplan.rules.work.table import work_rules
 
 
 def passes_no_derivative(equation: Equation) -> bool:
@@ -47,7 +53,7 @@ def check_differentiable(graph: KernelGraph) -> None:
     for equation in graph.body.equations:
         if passes_no_derivative(equation) or reached.isdisjoint(equation.reads):
             continue
-        for name, source in _without_derivative(equation):
+        for name, source, reason in _without_derivative(equation, reached):
             guilty = next(
                 leaf
                 for leaf in leaves
@@ -56,7 +62,10 @@ def check_differentiable(graph: KernelGraph) -> None:
                 )
             )
             raise UnsupportedPrimitiveError(
-                primitive=name, source=source or equation.source, path=guilty.path
+                primitive=name,
+                source=source or equation.source,
+                path=guilty.path,
+                reason=reason,
             )
 
 
@@ -71,28 +80,113 @@ def reached_variables(graph: KernelGraph, variables: Iterable[Var]) -> frozenset
     return frozenset(reached)
 
 
-def _without_derivative(equation: Equation) -> Iterator[tuple[str, object]]:
-    """Yields name and line of everything in an equation that cannot be pulled back."""
-    if equation.primitive in (
-        primitives.custom_jvp_call_p,
-        primitives.custom_vjp_call_p,
-    ):
+# What cannot be pulled back: its name, its line, and what JAX says of it.
+Obstacle = tuple[str, object, str | None]
+
+
+def _without_derivative(
+    equation: Equation, reached: Collection[Var]
+) -> Iterator[Obstacle]:
+    """Yields everything in an equation that cannot be pulled back."""
+    primitive = equation.primitive
+    if primitive in (primitives.custom_jvp_call_p, primitives.custom_vjp_call_p):
         return
-    if equation.primitive is primitives.while_p or not has_derivative(
-        equation.primitive
-    ):
-        yield equation.primitive.name, equation.source
-    for _, inner in sub_jaxprs(equation.parameters):
-        yield from _inner_without_derivative(inner)
+    if primitive is primitives.while_p:
+        yield primitive.name, equation.source, None
+    inner = [closed for _, closed in sub_jaxprs(equation.parameters)]
+    for closed in inner:
+        yield from _inner_without_derivative(closed)
+    if _is_proven(primitive) and all(_is_proven_inside(closed) for closed in inner):
+        return
+    reason = _refusal(equation, reached)
+    if reason is not None:
+        yield primitive.name, equation.source, reason
 
 
-def _inner_without_derivative(closed: ClosedJaxpr) -> Iterator[tuple[str, object]]:
+def _inner_without_derivative(closed: ClosedJaxpr) -> Iterator[Obstacle]:
     """Looks into a loop or a branch, where any float may carry a derivative."""
     for equation in closed.jaxpr.eqns:
         if equation.primitive is primitives.while_p:
-            yield equation.primitive.name, source_location(equation)
+            yield equation.primitive.name, source_location(equation), None
         for _, inner in sub_jaxprs(equation.params):
             yield from _inner_without_derivative(inner)
+
+
+# Differentiable by some operands or with some parameters only: the eigenvectors of a
+# matrix without symmetry, the full matrices of a singular value decomposition.
+_PARTLY = frozenset(
+    {
+        *solvers.rules(),
+        primitives.polygamma_p,
+        primitives.random_gamma_p,
+        primitives.reduce_window_p,
+        primitives.regularized_incomplete_beta_p,
+    }
+)
+_HOLDS_BODIES = frozenset({*LOOPS, *CALLS})
+
+
+def _is_proven(primitive: Primitive) -> bool:
+    """Says whether JAX pulls back every equation of a primitive."""
+    if primitive in _HOLDS_BODIES:
+        return True
+    counted = primitive in work_rules() and primitive not in _PARTLY
+    return counted and has_derivative(primitive)
+
+
+def _is_proven_inside(closed: ClosedJaxpr) -> bool:
+    return all(
+        _is_proven(equation.primitive)
+        and all(_is_proven_inside(inner) for _, inner in sub_jaxprs(equation.params))
+        for equation in closed.jaxpr.eqns
+        if any(map(_is_inexact, (variable.aval for variable in equation.outvars)))
+    )
+
+
+def _refusal(equation: Equation, reached: Collection[Var]) -> str | None:
+    """Has JAX pull several cotangents back through an equation, with shapes alone.
+
+    Returns:
+        What JAX says where it cannot.
+    """
+    free = list(dict.fromkeys(equation.reads))
+    moving = [variable in reached for variable in free]
+    apply = equation_function(
+        equation.primitive,
+        equation.inputs,
+        equation.outputs,
+        equation.parameters,
+        equation.origin,
+    )
+
+    def pulled(values: list[Any]) -> Any:
+        def moved(some: list[Any]) -> list[Any]:
+            rest = iter(some)
+            every = {
+                variable: next(rest) if moves else value
+                for variable, value, moves in zip(free, values, moving, strict=True)
+            }
+            results = apply(*(every[variable] for variable in equation.reads))
+            return [result for result in results if _is_inexact(result)]
+
+        primals = [value for value, moves in zip(values, moving, strict=True) if moves]
+        results, pull = jax.vjp(moved, primals)
+        columns = [jax.numpy.stack([result] * 2) for result in results]
+        return jax.vmap(pull)(columns)
+
+    specs = [
+        jax.ShapeDtypeStruct(array_shape(variable), array_dtype(variable))
+        for variable in free
+    ]
+    try:
+        jax.eval_shape(pulled, specs)
+    except (NotImplementedError, TypeError, ValueError) as error:
+        return next(iter(str(error).splitlines()), type(error).__name__)
+    return None
+
+
+def _is_inexact(value: Any) -> bool:
+    return bool(jax.numpy.issubdtype(value.dtype, jax.numpy.inexact))
 
 
 def without_forward_mode(graph: KernelGraph, leaf: Leaf) -> str | None:

@@ -16,6 +16,7 @@ from ntkplan._jax import (
     new_variable,
     source_location,
 )
+from ntkplan.errors import MutableReferenceError
 from ntkplan.ir.equation import Atom, Body, Equation
 
 
@@ -124,6 +125,7 @@ class _Flattener:
             results = self.run(inner, operands, (*calls, name))
             self.call_site = outer_site
             return results
+        self.check_values(equation)
         outputs = tuple(new_variable(variable.aval) for variable in equation.outvars)
         self.equations.append(
             Equation(
@@ -137,6 +139,15 @@ class _Flattener:
             )
         )
         return outputs
+
+    def check_values(self, equation: JaxprEqn) -> None:
+        """Refuses references, which change without a result that says so."""
+        for variable in equation.outvars:
+            if hasattr(variable.aval, "inner_aval"):
+                raise MutableReferenceError(
+                    primitive=equation.primitive.name,
+                    source=source_location(equation) or self.call_site,
+                )
 
 
 def _drop_dead(

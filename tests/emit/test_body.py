@@ -23,9 +23,6 @@ BY_NAME = pytest.mark.parametrize(
 )
 # Those that JAX gives no public function for.
 BY_REFERENCE = {
-    "solve": {"custom_linear_solve"},
-    "inverse": {"custom_linear_solve"},
-    "slogdet": {"custom_linear_solve"},
     "sinc": {"custom_jvp_call"},
 }
 

@@ -202,7 +202,35 @@ def _padding(equation: Equation, operands: Sequence[Value]) -> Expression:
     return padding_text(padding)
 
 
+def _ragged_dot(equation: Equation, operands: Sequence[Value], _: Context) -> Value:
+    check_known(
+        equation,
+        "ragged_dot_dimension_numbers",
+        "precision",
+        "preferred_element_type",
+    )
+    numbers = equation.parameters["ragged_dot_dimension_numbers"]
+    names = (
+        "dot_dimension_numbers",
+        "lhs_ragged_dimensions",
+        "rhs_group_dimensions",
+    )
+    expression = call(
+        "lax.ragged_dot_general",
+        *(exact(operand) for operand in operands),
+        call(
+            "lax.RaggedDotDimensionNumbers",
+            **{name: integers(getattr(numbers, name)) for name in names},
+        ),
+        **precision_keywords(equation),
+    )
+    return whole(expression, aval_of(equation.outputs[0]))
+
+
 PRINTERS: dict[Primitive, Printer] = {
     primitives.dot_general_p: _dot_general,
     primitives.conv_general_dilated_p: _convolution,
 }
+
+# JAX exports no object for it.
+PRINTERS_BY_NAME: dict[str, Printer] = {"ragged_dot_general": _ragged_dot}

@@ -293,5 +293,9 @@ PRINTERS: dict[Primitive, Printer] = {
     primitives.clz_p: _lax_function("clz"),
 }
 
-# A name for a rematerialisation policy; the lowest JAX exports no object for it.
-PRINTERS_BY_NAME: dict[str, Printer] = {"name": _alias}
+# The name that a rematerialisation policy knows a value by, and the upper half of a
+# product; not every supported JAX exports objects for them.
+PRINTERS_BY_NAME: dict[str, Printer] = {
+    "name": _alias,
+    "mulhi": _lax_function("mulhi"),
+}

@@ -1,4 +1,4 @@
-"""Printers of decompositions, triangular solves and Fourier transforms."""
+"""Printers of decompositions, linear solves and Fourier transforms."""
 
 from __future__ import annotations
 
@@ -7,8 +7,15 @@ from collections.abc import Callable, Sequence
 from jax import lax
 
 from ntkplan._jax import Primitive, primitives
-from ntkplan.emit.expression import Expression, atom, call
-from ntkplan.emit.primitives.context import Context, Printer, tuple_target
+from ntkplan.emit.expression import Expression, atom, call, sequence
+from ntkplan.emit.primitives.context import (
+    Context,
+    Group,
+    Printer,
+    Result,
+    Signature,
+    tuple_target,
+)
 from ntkplan.emit.primitives.parameters import check_known, enum_text, flags
 from ntkplan.emit.primitives.value import (
     Unpacked,
@@ -18,7 +25,9 @@ from ntkplan.emit.primitives.value import (
     integers,
     whole,
 )
+from ntkplan.errors import NotPrintableError
 from ntkplan.ir.equation import Equation
+from ntkplan.trace.jaxpr import flatten
 
 Target = Callable[[Sequence[str]], str]
 
@@ -83,6 +92,74 @@ def _single_result_svd(equation: Equation, operands: Sequence[Value], _: Context
     return whole(expression, aval_of(equation.outputs[0]))
 
 
+def _eig(equation: Equation, operands: Sequence[Value], _: Context) -> Unpacked:
+    check_known(equation, *_EIG)
+    expression = call(
+        "lax.linalg.eig", exact(operands[0]), **flags(equation.parameters, **_EIG)
+    )
+
+    def target(names: Sequence[str]) -> str:
+        return f"[{', '.join(names)}]" if len(names) > 1 else f"({names[0]},)"
+
+    return Unpacked(expression=expression, target=target)
+
+
+_EIG = {"compute_left_eigenvectors": True, "compute_right_eigenvectors": True}
+
+
+def _linear_solve(
+    equation: Equation, operands: Sequence[Value], context: Context
+) -> Result:
+    """`lax.custom_linear_solve`; what it applies become local functions.
+
+    JAX makes the transposed product itself, from the product.
+    """
+    check_known(equation, "const_lengths", "jaxprs")
+    lengths, bodies = (equation.parameters[key] for key in ("const_lengths", "jaxprs"))
+    constants: dict[str, Sequence[Value]] = {}
+    start = 0
+    for field in type(lengths)._fields:
+        end = start + getattr(lengths, field)
+        constants[field], start = operands[start:end], end
+    right_sides = operands[start:]
+    if len(right_sides) != len(equation.outputs):
+        raise NotPrintableError(
+            primitive=equation.primitive.name, reason="it returns more than solutions"
+        )
+    several = len(right_sides) > 1
+
+    def define(field: str, *arguments: Group) -> Expression:
+        captured = constants[field]
+        n_inputs, n_results = len(captured), len(right_sides)
+        taken = Group(
+            name="x", positions=tuple(range(n_inputs, n_inputs + len(right_sides)))
+        )
+        signature = Signature(
+            captured=tuple(captured),
+            arguments=(*arguments, taken),
+            results=(Group(name="y", positions=tuple(range(n_results))),),
+        )
+        body = flatten(getattr(bodies, field))
+        return context.local_function(field, body, signature)
+
+    unread = Group(name="_", positions=(None,))
+    arguments = [
+        define("matvec"),
+        sequence([exact(side) for side in right_sides])
+        if several
+        else exact(right_sides[0]),
+        define("solve", unread),
+    ]
+    if bodies.transpose_solve is not None:
+        arguments.append(define("transpose_solve", unread))
+    symmetric = bodies.vecmat is bodies.matvec
+    keywords = {"symmetric": "True"} if symmetric else {}
+    expression = call("lax.custom_linear_solve", *arguments, **keywords)
+    if several:
+        return Unpacked(expression=expression, target=tuple_target)
+    return whole(expression, aval_of(equation.outputs[0]))
+
+
 def _permutation(equation: Equation, operands: Sequence[Value], _: Context) -> Value:
     check_known(equation, "permutation_size")
     expression = call(
@@ -128,5 +205,15 @@ PRINTERS: dict[Primitive, Printer] = {
     primitives.lu_p: _several("lu", tuple_target, {}),
     lax.linalg.lu_pivots_to_permutation_p: _permutation,
     primitives.svd_p: _svd,
+    primitives.eig_p: _eig,
+    primitives.schur_p: _several(
+        "schur", tuple_target, {}, compute_schur_vectors=True, sort_eig_vals=False
+    ),
+    primitives.tridiagonal_p: _several("tridiagonal", tuple_target, {}, lower=True),
+    primitives.hessenberg_p: _several("hessenberg", tuple_target, {}),
+    primitives.tridiagonal_solve_p: _single(
+        "tridiagonal_solve", {}, perturb_singular=False
+    ),
+    primitives.linear_solve_p: _linear_solve,
     primitives.fft_p: _fft,
 }

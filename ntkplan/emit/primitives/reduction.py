@@ -8,9 +8,16 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 import numpy as np
 
-from ntkplan._jax import Primitive, primitives
+from ntkplan._jax import ClosedJaxpr, Jaxpr, Primitive, primitives
 from ntkplan.emit.expression import Expression, atom, call, negative, sequence
-from ntkplan.emit.primitives.context import Context, Printer, tuple_target
+from ntkplan.emit.primitives.context import (
+    Context,
+    Group,
+    Printer,
+    Result,
+    Signature,
+    tuple_target,
+)
 from ntkplan.emit.primitives.parameters import check_known, flags
 from ntkplan.emit.primitives.value import (
     Unpacked,
@@ -24,6 +31,7 @@ from ntkplan.emit.primitives.value import (
 )
 from ntkplan.errors import NotPrintableError
 from ntkplan.ir.equation import Equation
+from ntkplan.trace.jaxpr import flatten
 
 # jnp.sum and jnp.prod compute in a wider type for narrower ones than these.
 _KEPT_BY_SUM = ("float32", "float64", "complex64", "complex128")
@@ -165,7 +173,65 @@ def _top_k(equation: Equation, operands: Sequence[Value], _: Context) -> Unpacke
     return Unpacked(expression=expression, target=tuple_target)
 
 
+def _approximate_top_k(
+    equation: Equation, operands: Sequence[Value], _: Context
+) -> Unpacked:
+    parameters = equation.parameters
+    last = len(operands[0].full_shape) - 1
+    axis = int(parameters["reduction_dimension"])
+    keywords = flags(
+        {**parameters, "reduction_dimension": -1 if axis == last else axis},
+        reduction_dimension=-1,
+        recall_target=0.95,
+        reduction_input_size_override=-1,
+        aggregate_to_topk=True,
+    )
+    check_known(equation, "k", "is_max_k", *_APPROXIMATE)
+    name = "approx_max_k" if parameters["is_max_k"] else "approx_min_k"
+    count = atom(str(int(parameters["k"])))
+    expression = call(f"lax.{name}", exact(operands[0]), count, **keywords)
+    return Unpacked(expression=expression, target=tuple_target)
+
+
+_APPROXIMATE = (
+    "reduction_dimension",
+    "recall_target",
+    "reduction_input_size_override",
+    "aggregate_to_topk",
+)
+
+
+def _reduce(equation: Equation, operands: Sequence[Value], context: Context) -> Result:
+    """A reduction with a computation of the user's own, as a local function."""
+    check_known(equation, "computation", "dimensions", "jaxpr", "consts")
+    parameters = equation.parameters
+    count = len(equation.outputs)
+    closed = parameters["jaxpr"]
+    if isinstance(closed, Jaxpr):
+        closed = ClosedJaxpr(closed, list(parameters["consts"]))
+    signature = Signature(
+        arguments=tuple(
+            Group(name=name, each=name, positions=tuple(range(start, start + count)))
+            for name, start in (("left", 0), ("right", count))
+        ),
+        results=(Group(name="both", positions=tuple(range(count))),),
+    )
+    function = context.local_function("combine", flatten(closed), signature)
+    arrays = [exact(operand) for operand in operands]
+    several = count > 1
+    arguments = (
+        [sequence(arrays[:count]), sequence(arrays[count:])] if several else arrays
+    )
+    axes = integers(parameters["dimensions"])
+    expression = call("lax.reduce", *arguments, function, axes)
+    if several:
+        return Unpacked(expression=expression, target=tuple_target)
+    return whole(expression, aval_of(equation.outputs[0]))
+
+
 PRINTERS: dict[Primitive, Printer] = {
+    primitives.reduce_p: _reduce,
+    primitives.approx_top_k_p: _approximate_top_k,
     primitives.reduce_sum_p: _reduction("sum", "reduce_sum", *_KEPT_BY_SUM),
     primitives.reduce_prod_p: _reduction("prod", "reduce_prod", *_KEPT_BY_SUM),
     primitives.reduce_max_p: _reduction("max", "reduce_max"),

@@ -119,9 +119,14 @@ def _spread(shape: Shape, positions: Sequence[int], rank: int) -> list[int]:
 
 
 def _reshape(equation: Equation, operands: Sequence[Value], _: Context) -> Value:
-    check_known(equation, "new_sizes")
+    check_known(equation, "new_sizes", "dimensions")
     operand = operands[0]
     aval = aval_of(equation.outputs[0])
+    order = equation.parameters["dimensions"]
+    if order is not None and operand.shape != ():
+        axes = [str(int(axis)) for axis in order]
+        turned = method(exact(operand), "transpose", *axes)
+        return whole(method(turned, "reshape", *_sizes(aval.shape)), aval)
     if operand.shape == ():
         return _scalar(operand, aval.shape)
     operand = _without_axes(operand)
@@ -130,8 +135,11 @@ def _reshape(equation: Equation, operands: Sequence[Value], _: Context) -> Value
     kept = _inserted_only(operand.full_shape, aval.shape)
     if kept is not None and operand.shape == operand.full_shape:
         return _with_axes(operand, kept, aval.shape)
-    sizes = [str(int(size)) for size in aval.shape] or ["()"]
-    return whole(method(exact(operand), "reshape", *sizes), aval)
+    return whole(method(exact(operand), "reshape", *_sizes(aval.shape)), aval)
+
+
+def _sizes(shape: Sequence[int]) -> list[str]:
+    return [str(int(size)) for size in shape] or ["()"]
 
 
 def _inserted_only(old: tuple[int, ...], new: tuple[int, ...]) -> list[bool] | None:

@@ -56,7 +56,9 @@ PRINTERS: dict[Primitive, Printer] = assemble(
 
 # Primitives that some supported version of JAX has, but exports no object for.
 PRINTERS_BY_NAME: dict[str, Printer] = assemble(
-    elementwise.PRINTERS_BY_NAME, random.PRINTERS_BY_NAME
+    contraction.PRINTERS_BY_NAME,
+    elementwise.PRINTERS_BY_NAME,
+    random.PRINTERS_BY_NAME,
 )
 
 

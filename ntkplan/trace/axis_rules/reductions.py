@@ -179,6 +179,7 @@ def rules() -> list[tuple[Primitive, AxisRule]]:
             "reduce_window reduce_window_max reduce_window_min reduce_window_sum",
         ),
         (select_and_scatter_add, "select_and_scatter_add"),
+        (reduce_window, "select_and_gather_add"),
     ]
     return [
         (primitive, rule)

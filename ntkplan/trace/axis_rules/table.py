@@ -14,6 +14,7 @@ from ntkplan.trace.axis_rules import (
     elementwise,
     indexing,
     linear_algebra,
+    random,
     reductions,
     structure,
 )
@@ -52,6 +53,7 @@ def axis_rules() -> Mapping[Primitive, AxisRule]:
             contractions.rules(),
             indexing.rules(),
             linear_algebra.rules(),
+            random.rules(),
         )
     )
 
