@@ -57,7 +57,11 @@ def _sides(program: Program) -> list[str]:
     factors = bool(program.factors)
     out_axes = ", (0, 0, None)" if factors else ""
     mapped = f"jax.vmap(derivatives, {_example_axes(program)}{out_axes})"
+    lines = []
+    if factors:
+        lines, mapped = [f"sides = {mapped}"], "sides"
     return [
+        *lines,
         f"activations1, cotangents1{', factors' * factors} = {mapped}(params, x1)",
         "activations2, cotangents2 = activations1, cotangents1",
         "if x2 is not None:",

@@ -60,11 +60,13 @@ class Factor:
         variable: What holds it.
         labels: Labels of its axes.
         shared: Whether it is the same for every example.
+        hot: A label of the parameter of which the variable holds indices, or None.
     """
 
     variable: Var
     labels: tuple[str, ...]
     shared: bool
+    hot: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -133,7 +135,7 @@ class Use:
             self.patches is None,
             self.n_steps,
             self.hot,
-            tuple((factor.labels, factor.shared) for factor in self.factors),
+            tuple((each.labels, each.shared, each.hot) for each in self.factors),
             self.parameter,
             tuple(sorted(self.sizes.items())),
             self.factor,

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from ntkplan.cost.symbols import Size, product, total
 from ntkplan.cost.work import Operation, OperationKind
-from ntkplan.ir.program import Array, Contract, Reduce, Statement, Sum
+from ntkplan.ir.program import Array, Contract, Reduce, Statement
 from ntkplan.methods.lookups import look_up
 
 Tree = str | tuple["Tree", "Tree"]
@@ -111,7 +111,8 @@ def lower(
 
     Returns:
         The statements. The axes of an intermediate stand in the order in which a matrix
-        product leaves them, those of the result in the order of `kept`.
+        product leaves them, those of a
+        result in the order of `kept`, unless it is looked up.
     """
     statements: list[Statement] = []
 
@@ -131,8 +132,7 @@ def lower(
         if left.hot is not None or right.hot is not None:
             made = look_up(left, right, wanted, sizes, name)
             statements.append(made)
-            result = _reduced(made.target, wanted, f"of_{name}", statements)
-            return _in_order(result, kept, statements) if node is tree else result
+            return _reduced(made.target, wanted, f"of_{name}", statements)
         labels = tuple(kept) if node is tree else _product_labels(left, right, wanted)
         target = Array(name=name, labels=labels)
         statements.append(Contract(target=target, left=left, right=right))
@@ -160,17 +160,6 @@ def _product_labels(left: Array, right: Array, wanted: set[str]) -> tuple[str, .
         *(label for label in left.labels if label not in right.labels),
         *(label for label in right.labels if label not in left.labels),
     )
-
-
-def _in_order(
-    array: Array, labels: Sequence[str], statements: list[Statement]
-) -> Array:
-    """Brings the last of the results into the order that is wanted."""
-    if list(array.labels) == list(labels):
-        return array
-    target = Array(name=f"{array.name}_ordered", labels=tuple(labels))
-    statements.append(Sum(target=target, terms=(array,), factors=(1.0,)))
-    return target
 
 
 def _reduced(

@@ -75,16 +75,20 @@ class Scale:
         variable: What holds the array.
         axes: Atoms of each of its axes.
         depth: How many bodies of loops and branches it is inside of.
+        hot: An atom along which it is one at the index that the variable holds, and
+            zero elsewhere; None where the variable holds the array itself.
     """
 
     variable: Var
     axes: tuple[tuple[Atom, ...], ...]
     depth: int = 0
+    hot: Atom | None = None
 
     @property
     def atoms(self) -> frozenset[Atom]:
         """All atoms of its axes."""
-        return frozenset(atom for atoms in self.axes for atom in atoms)
+        hot = () if self.hot is None else (self.hot,)
+        return frozenset((*hot, *(atom for atoms in self.axes for atom in atoms)))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

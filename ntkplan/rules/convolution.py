@@ -10,7 +10,7 @@ from __future__ import annotations
 from ntkplan._jax import array_shape
 from ntkplan.ir.use import Patches
 from ntkplan.rules.labelling import AxisLabels, Labelling
-from ntkplan.rules.prefix import Step
+from ntkplan.rules.step import Step
 
 
 def convolution(step: Step) -> Labelling | None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from ntkplan.ir.equation import Atom as Operand
 from ntkplan.ir.use import Patches
 from ntkplan.rules.axes import Placement
-from ntkplan.rules.prefix import Step
+from ntkplan.rules.step import Step
 
 AxisLabels = tuple[str, ...]
 """Labels of one axis: several where the axis is a product, outermost first."""

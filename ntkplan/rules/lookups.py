@@ -12,9 +12,11 @@ import jax
 import jax.numpy as jnp
 from jax.lax import GatherScatterMode
 
-from ntkplan._jax import array_shape
+from ntkplan._jax import Var, array_shape, primitives
+from ntkplan.rules import axes
+from ntkplan.rules.axes import Axis, AxisMap, Scale
 from ntkplan.rules.labelling import Labelling
-from ntkplan.rules.prefix import Step
+from ntkplan.rules.step import Step
 
 
 def gather(step: Step) -> Labelling | None:
@@ -56,6 +58,48 @@ def gather(step: Step) -> Labelling | None:
         activations=tuple((label,) for label in (*batch, *spans)),
         hot="rows",
         sizes=sizes | {"rows": shape[axis]},
+    )
+
+
+def carry(step: Step, axis_map: AxisMap) -> AxisMap | None:
+    """Carries an axis map through a look-up at indices that are no data.
+
+    The leaf is multiplied by a one-hot array, of which the indices are kept.
+    """
+    labelling = (
+        gather(step)
+        if step.equation.primitive is primitives.gather_p
+        else dynamic_slice(step)
+    )
+    if labelling is None or not isinstance(labelling.recorded, Var):
+        return None
+    parts: dict[str, Axis] = {}
+    hot: Axis | None = None
+    for (label,), axis in zip(labelling.parameter, axis_map.axes, strict=True):
+        if label == labelling.hot:
+            hot = axis
+        else:
+            parts[label] = axis
+    if hot is None or hot.placement is not None or len(hot.atoms) != 1:
+        return None
+    if hot.atoms[0].axis < 0:
+        return None
+    for position, (label,) in enumerate(labelling.value):
+        if label not in parts:
+            size = labelling.sizes[label]
+            parts[label] = axes.made_axis(step.number, position, size)
+    if any(parts[label].placement for (label,) in labelling.activations):
+        return None
+    scale = Scale(
+        variable=labelling.recorded,
+        axes=tuple(parts[label].atoms for (label,) in labelling.activations),
+        depth=step.depth,
+        hot=hot.atoms[0],
+    )
+    return axes.with_axes(
+        axis_map,
+        (parts[label] for (label,) in labelling.value),
+        scales=(*axis_map.scales, scale),
     )
 
 

@@ -15,43 +15,10 @@ import numpy
 
 from ntkplan._jax import Literal, Primitive, Var, array_dtype, array_shape, primitives
 from ntkplan.ir.equation import Atom as Operand
-from ntkplan.ir.equation import Equation
-from ntkplan.rules import axes
+from ntkplan.rules import axes, lookups
 from ntkplan.rules.axes import Absent, Axis, AxisMap, Scale
 from ntkplan.rules.entrywise import is_entrywise
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Step:
-    """One read of a leaf's array by an equation without data.
-
-    Attributes:
-        equation: The equation.
-        number: Its number.
-        operand: Which operand the leaf's array is.
-        depth: How many bodies of loops and branches the equation is inside of.
-        partial: Returns the variable that holds the derivative of the result by the
-            operand, entry by entry, for an equation that is entrywise in it.
-        derive: Applies a function to operands, as part of the model; returns the
-            variable that holds its result.
-    """
-
-    equation: Equation
-    number: int
-    operand: int
-    depth: int
-    partial: Callable[[], Var]
-    derive: Callable[..., Var]
-
-    @property
-    def result_shape(self) -> tuple[int, ...]:
-        """Shape of the equation's result."""
-        return array_shape(self.equation.outputs[0])
-
-    def parameter(self, name: str) -> object:
-        """Returns one of the primitive's parameters."""
-        return self.equation.parameters.get(name)
-
+from ntkplan.rules.step import Step
 
 Carried = AxisMap | Absent | None
 PrefixRule = Callable[[Step, AxisMap], Carried]
@@ -203,12 +170,18 @@ def _dynamic_slice(step: Step, axis_map: AxisMap) -> Carried:
     starts = _literal_starts(
         step.equation.inputs[1:], axis_map.shape, step.result_shape
     )
-    if step.operand != 0 or starts is None:
+    if step.operand != 0:
         return None
+    if starts is None:
+        return lookups.carry(step, axis_map)
     limits = [
         start + size for start, size in zip(starts, step.result_shape, strict=True)
     ]
     return axes.sliced(axis_map, starts, limits, (1,) * len(starts))
+
+
+def _gather(step: Step, axis_map: AxisMap) -> Carried:
+    return lookups.carry(step, axis_map) if step.operand == 0 else None
 
 
 def _literal_starts(
@@ -296,6 +269,7 @@ PREFIX_RULES: Mapping[Primitive, PrefixRule] = {
     primitives.dot_general_p: _dot_general,
     primitives.slice_p: _slice,
     primitives.dynamic_slice_p: _dynamic_slice,
+    primitives.gather_p: _gather,
     primitives.rev_p: _reverse,
     primitives.pad_p: _pad,
     primitives.concatenate_p: _concatenate,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ntkplan._jax import Literal, array_shape
 from ntkplan.rules.entrywise import is_entrywise
 from ntkplan.rules.labelling import Labelling, entrywise_axes
-from ntkplan.rules.prefix import Step
+from ntkplan.rules.step import Step
 
 
 def dot_general(step: Step) -> Labelling:

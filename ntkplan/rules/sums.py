@@ -5,7 +5,7 @@ from __future__ import annotations
 from ntkplan._jax import array_shape
 from ntkplan.rules.axes import Placement
 from ntkplan.rules.labelling import Labelling, entrywise_axes
-from ntkplan.rules.prefix import Step
+from ntkplan.rules.step import Step
 
 
 def add(step: Step) -> Labelling:

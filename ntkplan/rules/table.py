@@ -8,7 +8,7 @@ from ntkplan._jax import Primitive, primitives
 from ntkplan.errors import InternalError
 from ntkplan.rules import convolution, lookups, products, sums
 from ntkplan.rules.labelling import Labelling, UseRule
-from ntkplan.rules.prefix import Step
+from ntkplan.rules.step import Step
 
 
 def assemble(

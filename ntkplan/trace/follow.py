@@ -11,9 +11,10 @@ from ntkplan.ir.equation import Equation
 from ntkplan.ir.graph import Flow
 from ntkplan.ir.use import Patches
 from ntkplan.rules import axes
-from ntkplan.rules.axes import Absent, Atom, AxisMap, Placement, Scale
+from ntkplan.rules.axes import Absent, Atom, AxisMap, Placement
 from ntkplan.rules.labelling import AxisLabels, Labelling
-from ntkplan.rules.prefix import Step, carry
+from ntkplan.rules.prefix import carry
+from ntkplan.rules.step import Step
 from ntkplan.rules.table import label
 from ntkplan.trace.derivatives import passes_no_derivative
 from ntkplan.trace.openings import OPENINGS, Entrance
@@ -374,7 +375,8 @@ def _lifted(
     scales = tuple(
         scale
         if scale.depth < body.depth
-        else Scale(
+        else dataclasses.replace(
+            scale,
             variable=outside(scale.variable),
             axes=((steps.parts, *scale.axes) if looped else scale.axes),
             depth=scope.depth,

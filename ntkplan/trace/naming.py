@@ -66,6 +66,8 @@ def _refined(meetings: Sequence[Meeting]) -> list[Meeting] | Uncovered:
             sizes = refined
         for meeting, split in zip(meetings, splits, strict=True):
             _split(meeting, axis, sizes, split)
+            if any(len(split.get(atom, ())) > 1 for atom in _hot(meeting)):
+                return Uncovered(reason=_CUT)
     return [
         _divided(meeting, split)
         for meeting, split in zip(meetings, splits, strict=True)
@@ -76,6 +78,12 @@ def _atoms(meeting: Meeting, axis: int) -> list[Atom]:
     """Returns a meeting's atoms of one axis of the leaf, outermost first."""
     mine = [atom for atom in meeting.axis_map.leaf_atoms if atom.axis == axis]
     return sorted(mine, key=lambda atom: -abs(atom.stride))
+
+
+def _hot(meeting: Meeting) -> list[Atom]:
+    """Returns the atoms that the leaf is looked up along."""
+    hot = [scale.hot for scale in meeting.axis_map.scales]
+    return [atom for atom in (meeting.hot, *hot) if atom is not None]
 
 
 def _digits(
@@ -159,6 +167,7 @@ def _named(meeting: Meeting, region: int, varying: Collection[Var]) -> Use:
             variable=scale.variable,
             labels=tuple(names[atom] for atoms in scale.axes for atom in atoms),
             shared=scale.variable not in varying,
+            hot=None if scale.hot is None else names[scale.hot],
         )
         for scale in meeting.axis_map.scales
     )

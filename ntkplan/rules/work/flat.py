@@ -285,6 +285,8 @@ def levels_of(
         The level of every value; None, for literals, is shared.
     """
     levels: dict[int | None, Level] = {None: Level.SHARED}
+    # A literal that is passed to a call has a number inside, and no maker.
+    levels.update(dict.fromkeys(range(len(flat.arrays)), Level.SHARED))
     for number in flat.free:
         known = shared is None or number in shared
         levels[number] = Level.SHARED if known else Level.EXAMPLE

@@ -1,0 +1,41 @@
+"""One read of an array that is made of a leaf."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+from ntkplan._jax import Var, array_shape
+from ntkplan.ir.equation import Equation
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Step:
+    """One read of a leaf's array by an equation without data.
+
+    Attributes:
+        equation: The equation.
+        number: Its number.
+        operand: Which operand the leaf's array is.
+        depth: How many bodies of loops and branches the equation is inside of.
+        partial: Returns the variable that holds the derivative of the result by the
+            operand, entry by entry, for an equation that is entrywise in it.
+        derive: Applies a function to operands, as part of the model; returns the
+            variable that holds its result.
+    """
+
+    equation: Equation
+    number: int
+    operand: int
+    depth: int
+    partial: Callable[[], Var]
+    derive: Callable[..., Var]
+
+    @property
+    def result_shape(self) -> tuple[int, ...]:
+        """Shape of the equation's result."""
+        return array_shape(self.equation.outputs[0])
+
+    def parameter(self, name: str) -> object:
+        """Returns one of the primitive's parameters."""
+        return self.equation.parameters.get(name)
