@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from ntkplan._jax import is_traced
 from ntkplan.errors import OutputError
@@ -33,6 +34,8 @@ def check_independent(
         InteractingExamplesError: The examples were proven or found to interact.
         OutputError: An output has no example axis of its own, in front.
     """
+    if batch_axis < 0:
+        f, x, batch_axis = _from_the_front(f, x, batch_axis)
     body, output = trace_body(
         f, params, x, batch_axis=batch_axis, length=_BATCH_TO_FOLLOW
     )
@@ -73,3 +76,22 @@ def check_independent(
                 why="the first axis of what f returns does not count examples alone",
                 hint="return the example axis first, on its own",
             )
+
+
+def _from_the_front(
+    f: Callable[..., Any], x: Any, batch_axis: int
+) -> tuple[Callable[..., Any], Any, int]:
+    """Brings an axis that is counted from the end to the front of every array.
+
+    Counted from the front it is another one in arrays of another rank.
+    """
+
+    def moved_back(params: Any, x: Any) -> Any:
+        return f(params, jax.tree.map(lambda a: jnp.moveaxis(a, 0, batch_axis), x))
+
+    def to_front(array: Any) -> Any:
+        if isinstance(array, jax.ShapeDtypeStruct):
+            return jax.eval_shape(lambda a: jnp.moveaxis(a, batch_axis, 0), array)
+        return jnp.moveaxis(jnp.asarray(array), batch_axis, 0)
+
+    return moved_back, jax.tree.map(to_front, x), 0
