@@ -17,6 +17,7 @@ from ntkplan.drop_in.question import (
     KernelOfLeaves,
     Question,
     in_the_words_of_vmap_axes,
+    output_paths,
     sort_leaves,
 )
 from ntkplan.errors import MismatchedInputsError, VmapAxesError
@@ -55,8 +56,10 @@ def plan_per_example(
         _Part(question, layout, index, _needed(axis), shape)
         for index, (axis, shape) in enumerate(zip(out_axes, shapes, strict=True))
     ]
-    with in_the_words_of_vmap_axes():
-        kernels = [part.plan(leaves1, leaves2, params).compile() for part in parts]
+    kernels = []
+    for part, path in zip(parts, output_paths(output_shapes), strict=True):
+        with in_the_words_of_vmap_axes(path):
+            kernels.append(part.plan(leaves1, leaves2, params).compile())
 
     def compute(
         leaves1: list[Any], leaves2: list[Any] | None, params: Any
@@ -96,6 +99,8 @@ class _Part:
         """Plans the kernel."""
         trace, diagonal = self.axes.with_examples_first(self.out_axis)
         matched = self.out_axis not in self.axes.full
+        if matched and leaves2 is not None:
+            _check_same_number(self.layout, leaves1, leaves2)
         own = sort_leaves(self.layout, leaves1).own
         if own:
             self._refuse_interaction(leaves1, params)
@@ -208,3 +213,21 @@ def _check_same_examples(
                 hint="Pass examples of one shape, or vmap_axes=None for the kernel of "
                 "the batches as wholes",
             )
+
+
+def _check_same_number(
+    layout: Layout, leaves1: Sequence[Any], leaves2: Sequence[Any]
+) -> None:
+    """Checks that every example of x1 has one of x2 to go with."""
+    counts = [
+        jnp.shape(sort_leaves(layout, leaves).examples[0])[layout.example_axes[0]]
+        for leaves in (leaves1, leaves2)
+    ]
+    if counts[0] != counts[1]:
+        raise MismatchedInputsError(
+            what="the number of examples in x2, whose axis is in trace_axes or "
+            "diagonal_axes",
+            got=counts[1],
+            wanted=counts[0],
+            hint="Pass as many examples in x2 as in x1, or leave that axis out",
+        )

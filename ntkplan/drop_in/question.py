@@ -16,6 +16,7 @@ from ntkplan.errors import (
     ComplexLeafError,
     InteractingExamplesError,
     NonFloatLeafError,
+    NtkPlanError,
 )
 
 # The kernels of all outputs, from the leaves of each side (the second may be None) and
@@ -99,15 +100,34 @@ def every_leaf(path: str, leaf: Any) -> bool:
 
 
 @contextlib.contextmanager
-def in_the_words_of_vmap_axes() -> Iterator[None]:
-    """Adds to errors of `ntkplan.plan` what its options are called here."""
+def in_the_words_of_vmap_axes(output: str) -> Iterator[None]:
+    """Adds to errors of `ntkplan.plan` what its options are called here.
+
+    Args:
+        output: Where the output that is planned stands in the tree that the model
+            returns, as `['head']`; empty for an array alone.
+    """
     try:
         yield
-    except InteractingExamplesError as error:
-        error.add_note("In empirical_ntk_fn, batch_axis=None is vmap_axes=None.")
+    except NtkPlanError as error:
+        if isinstance(error, InteractingExamplesError):
+            error.add_note("In empirical_ntk_fn, batch_axis=None is vmap_axes=None.")
+        if isinstance(error, NonFloatLeafError | ComplexLeafError):
+            error.add_note(
+                "empirical_ntk_fn has no wrt=: use ntkplan.plan, or close over the "
+                "leaf."
+            )
+        if output:
+            error.add_note(f"This is about the output {output} of f.")
         raise
-    except (NonFloatLeafError, ComplexLeafError) as error:
-        error.add_note(
-            "empirical_ntk_fn has no wrt=: use ntkplan.plan, or close over the leaf."
-        )
-        raise
+
+
+def output_paths(shapes: Any) -> list[str]:
+    """Returns where each output stands in the tree that the model returns.
+
+    Example:
+        >>> output_paths({"head": 1, "hidden": 2})
+        ["['head']", "['hidden']"]
+    """
+    keys_and_leaves = jax.tree_util.tree_leaves_with_path(shapes)
+    return [jax.tree_util.keystr(keys) for keys, _ in keys_and_leaves]

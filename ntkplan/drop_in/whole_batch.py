@@ -17,6 +17,7 @@ from ntkplan.drop_in.question import (
     Sorted,
     every_leaf,
     in_the_words_of_vmap_axes,
+    output_paths,
     sort_leaves,
 )
 from ntkplan.errors import MismatchedInputsError, VmapAxesError
@@ -58,12 +59,13 @@ def plan_whole_batch(
     alike = leaves2 is None or _shapes(leaves1) == _shapes(leaves2)
     make = _one_shape if alike else _two_shapes
     parts: list[KernelOfLeaves] = []
-    with in_the_words_of_vmap_axes():
-        for index, (shape1, shape2) in enumerate(zip(shapes1, shapes2, strict=True)):
+    paths = output_paths(output_shapes[0])
+    for path, shape1, shape2 in zip(paths, shapes1, shapes2, strict=True):
+        with in_the_words_of_vmap_axes(path):
             axes = read_output_axes(question.trace_axes, question.diagonal_axes, shape1)
             _check_outputs(axes, shape1, shape2)
-            outputs = _Output(question, layout, index, axes, (shape1, shape2))
-            parts.append(make(outputs, leaves1, leaves2, params))
+            output = _Output(question, layout, len(parts), axes, (shape1, shape2))
+            parts.append(make(output, leaves1, leaves2, params))
 
     def compute(
         leaves1: list[Any], leaves2: list[Any] | None, params: Any
@@ -176,7 +178,7 @@ def _check_outputs(
     Raises:
         MismatchedInputsError: They do not.
     """
-    once = [*axes.trace, *axes.diagonal]
+    once = sorted([*axes.trace, *axes.diagonal])
     fits = len(shape1) == len(shape2)
     if not fits or any(shape1[axis] != shape2[axis] for axis in once):
         raise MismatchedInputsError(

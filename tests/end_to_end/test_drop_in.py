@@ -289,6 +289,26 @@ def test_vmap_axes_that_are_not_true_are_refused(shift):
     assert "vmap_axes=None" in caught.value.__notes__[0]
 
 
+@pytest.mark.parametrize("vmap_axes", [0, None])
+def test_numbers_of_examples_that_should_be_paired_but_differ(vmap_axes):
+    ntk_fn = ntkplan.empirical_ntk_fn(
+        drop_in_cases.perceptron, diagonal_axes=(0,), vmap_axes=vmap_axes
+    )
+    with pytest.raises(errors.MismatchedInputsError, match="trace_axes"):
+        ntk_fn(waves(4, 3), waves(2, 3), drop_in_cases.PERCEPTRON)
+
+
+@pytest.mark.parametrize("vmap_axes", [0, None])
+def test_error_names_the_output_that_depends_on_no_parameter(vmap_axes):
+    def f(params, x):
+        return {"logits": jnp.tanh(x @ params), "x": x}
+
+    ntk_fn = ntkplan.empirical_ntk_fn(f, vmap_axes=vmap_axes)
+    with pytest.raises(errors.OutputError) as caught:
+        ntk_fn(waves(4, 3), None, waves(3, 2))
+    assert "output ['x']" in caught.value.__notes__[0]
+
+
 def test_leaves_that_have_no_derivative_are_refused():
     params = {"w": waves(3, 2), "steps": np.array(3)}
     ntk_fn = ntkplan.empirical_ntk_fn(interacting)
