@@ -77,6 +77,7 @@ class Use:
 
     Attributes:
         rule: Name of the rule that gave the labels.
+        prefix: Names of the primitives that multiply the leaf before it meets data.
         place: Numbers of equation and operand, from the outermost body inwards; empty
             for the leaf itself.
         tap: The variable to whose value the tap is added.
@@ -98,6 +99,7 @@ class Use:
     """
 
     rule: str
+    prefix: tuple[str, ...] = ()
     place: tuple[tuple[int, int], ...] = ()
     tap: Var
     value: tuple[str, ...]

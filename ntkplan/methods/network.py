@@ -120,12 +120,12 @@ def side(layer: Layer, stack: Stack, number: int, shared: Frame) -> Side:
         lead = () if factor.shared else example
         each = many if len(stack.factor_variables(position)) > 1 else ()
         kind = "factors" if factor.shared else "activations"
-        hot = () if factor.hot is None else (factor.hot,)
+        hot = () if factor.hot is None else private((factor.hot,))
         factors.append(
             Array(
                 name=input_name(kind, factor_id, number),
                 labels=(*lead, *each, *private(factor.labels), *hot),
-                hot=factor.hot,
+                hot=hot[0] if hot else None,
             )
         )
     recorded = activations = None

@@ -115,7 +115,7 @@ def _layer_plan(
     return LayerPlan(
         path=layer.leaf.path,
         shape=layer.leaf.shape,
-        rules=tuple(dict.fromkeys(stack.first.rule for stack in layer.stacks)),
+        rules=_rules(layer),
         n_uses=sum(len(stack.uses) for stack in layer.stacks),
         chosen=record,
         runner_up=runner_up,
@@ -296,3 +296,11 @@ def _rendered(rows: Table) -> str:
     )
     console.print(rows)
     return "\n".join(line.rstrip() for line in stream.getvalue().splitlines())
+
+
+def _rules(layer: Layer) -> tuple[str, ...]:
+    """Names the rules of a leaf's prefixes and uses, in the order of the uses."""
+    uses = [stack.first for stack in layer.stacks]
+    return tuple(
+        dict.fromkeys(name for use in uses for name in (*use.prefix, use.rule))
+    )

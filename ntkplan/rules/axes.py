@@ -77,12 +77,14 @@ class Scale:
         depth: How many bodies of loops and branches it is inside of.
         hot: An atom along which it is one at the index that the variable holds, and
             zero elsewhere; None where the variable holds the array itself.
+        rule: Name of the primitive that multiplies by it.
     """
 
     variable: Var
     axes: tuple[tuple[Atom, ...], ...]
     depth: int = 0
     hot: Atom | None = None
+    rule: str
 
     @property
     def atoms(self) -> frozenset[Atom]:

@@ -6,13 +6,15 @@ parameter `[v, d]`, of which only the indices are kept.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax.lax import GatherScatterMode
 
-from ntkplan._jax import Var, array_shape, primitives
+from ntkplan._jax import Primitive, Var, array_shape, primitives
 from ntkplan.rules import axes
 from ntkplan.rules.axes import Axis, AxisMap, Scale
 from ntkplan.rules.labelling import Labelling
@@ -66,11 +68,7 @@ def carry(step: Step, axis_map: AxisMap) -> AxisMap | None:
 
     The leaf is multiplied by a one-hot array, of which the indices are kept.
     """
-    labelling = (
-        gather(step)
-        if step.equation.primitive is primitives.gather_p
-        else dynamic_slice(step)
-    )
+    labelling = _RULES[step.equation.primitive](step)
     if labelling is None or not isinstance(labelling.recorded, Var):
         return None
     parts: dict[str, Axis] = {}
@@ -94,6 +92,7 @@ def carry(step: Step, axis_map: AxisMap) -> AxisMap | None:
         variable=labelling.recorded,
         axes=tuple(parts[label].atoms for (label,) in labelling.activations),
         depth=step.depth,
+        rule=step.name,
         hot=hot.atoms[0],
     )
     return axes.with_axes(
@@ -101,6 +100,62 @@ def carry(step: Step, axis_map: AxisMap) -> AxisMap | None:
         (parts[label] for (label,) in labelling.value),
         scales=(*axis_map.scales, scale),
     )
+
+
+def carry_update(step: Step, axis_map: AxisMap) -> AxisMap | None:
+    """Carries the map of a scatter's updates to its result.
+
+    Entry r of the updates is row v of the result where v is the index of r. Where one
+    index may overwrite another the result does not depend on all updates.
+    """
+    parameters = step.equation.parameters
+    numbers = parameters["dimension_numbers"]
+    indices, updates = step.equation.inputs[1:]
+    rank = len(array_shape(updates))
+    batch = [at for at in range(rank) if at not in numbers.update_window_dims]
+    n_indices = math.prod(array_shape(updates)[at] for at in batch)
+    adds = step.equation.primitive is primitives.scatter_add_p
+    if not (adds or parameters["unique_indices"] or n_indices == 1):
+        return None
+    if numbers.operand_batching_dims:
+        return None
+    shape = step.result_shape
+    windows = iter(numbers.update_window_dims)
+    window = [
+        None if axis in numbers.inserted_window_dims else next(windows)
+        for axis in range(len(shape))
+    ]
+    lengths = [1 if at is None else array_shape(updates)[at] for at in window]
+    indexed = [axis for axis, size in enumerate(shape) if lengths[axis] != size]
+    mapped = numbers.scatter_dims_to_operand_dims
+    if len(indexed) != 1 or indexed[0] not in mapped:
+        return None
+    (axis,) = indexed
+    column, length = mapped.index(axis), lengths[axis]
+    drops = parameters["mode"] == GatherScatterMode.FILL_OR_DROP
+    if len(mapped) > 1 and drops:
+        return None
+    rows = step.derive(
+        lambda starts: _rows(starts[..., column], shape[axis], length, drops), indices
+    )
+    held = [axis_map.axes[at] for at in batch]
+    if length > 1 and window[axis] is not None:
+        held.append(axis_map.axes[window[axis]])
+    row = axes.made_axis(step.number, axis, shape[axis])
+    if any(item.placement for item in held) or not row.atoms:
+        return None
+    scale = Scale(
+        variable=rows,
+        axes=tuple(item.atoms for item in held),
+        depth=step.depth,
+        rule=step.name,
+        hot=row.atoms[0],
+    )
+    result = [
+        row if number == axis else Axis() if at is None else axis_map.axes[at]
+        for number, at in enumerate(window)
+    ]
+    return axes.with_axes(axis_map, result, scales=(*axis_map.scales, scale))
 
 
 def _operand_labels(numbers: Any, rank: int, batch: list[str]) -> list[str]:
@@ -170,3 +225,48 @@ def dynamic_slice(step: Step) -> Labelling | None:
         hot="rows",
         sizes=sizes,
     )
+
+
+def _fixed(step: Step) -> Labelling | None:
+    """Labels a slice or a reversal along one axis as a look-up of its entries."""
+    (operand,) = step.equation.inputs
+    shape, window = array_shape(operand), step.result_shape
+    indices = [range(size) for size in shape]
+    parameters = step.equation.parameters
+    if step.equation.primitive is primitives.rev_p:
+        for axis in parameters["dimensions"]:
+            indices[axis] = indices[axis][::-1]
+    else:
+        bounds = (parameters["start_indices"], parameters["limit_indices"])
+        strides = parameters["strides"] or (1,) * len(shape)
+        indices = [range(*item) for item in zip(*bounds, strides, strict=True)]
+    moved = [axis for axis, size in enumerate(shape) if indices[axis] != range(size)]
+    if len(moved) != 1:
+        return None
+    (axis,) = moved
+    chosen = list(indices[axis])
+    rows = step.derive(
+        lambda: jnp.asarray(chosen if len(chosen) > 1 else chosen[0], jnp.int32)
+    )
+    labels = [f"axis{number}" for number in range(len(shape))]
+    value = tuple((label,) for label in labels)
+    spans = ((labels[axis],),) if len(chosen) > 1 else ()
+    sizes = dict(zip(labels, window, strict=True)) | {"rows": shape[axis]}
+    labels[axis] = "rows"
+    return Labelling(
+        rule=step.equation.primitive.name,
+        value=value,
+        parameter=tuple((label,) for label in labels),
+        recorded=rows,
+        activations=spans,
+        hot="rows",
+        sizes=sizes,
+    )
+
+
+_RULES: Mapping[Primitive, Callable[[Step], Labelling | None]] = {
+    primitives.gather_p: gather,
+    primitives.dynamic_slice_p: dynamic_slice,
+    primitives.slice_p: _fixed,
+    primitives.rev_p: _fixed,
+}

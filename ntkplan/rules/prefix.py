@@ -8,7 +8,8 @@ by a data-free array, as does a product with one.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 
 import jax
 import numpy
@@ -114,8 +115,12 @@ def _times(step: Step, axis_map: AxisMap, other: Operand) -> Carried:
         if size > 1 and axis.placement is not None:
             return None
         found.append(axis.atoms if size > 1 else ())
-    scale = Scale(variable=other, axes=tuple(found), depth=step.depth)
+    scale = Scale(variable=other, axes=tuple(found), depth=step.depth, rule=step.name)
     return dataclasses.replace(axis_map, scales=(*axis_map.scales, scale))
+
+
+def _scale(step: Step, variable: Var, found: Sequence[tuple[axes.Atom, ...]]) -> Scale:
+    return Scale(variable=variable, axes=tuple(found), depth=step.depth, rule=step.name)
 
 
 def entrywise(step: Step, axis_map: AxisMap) -> Carried:
@@ -154,11 +159,46 @@ def _dot_general(step: Step, axis_map: AxisMap) -> Carried:
         if number not in (*contracted[mine], *batched[mine])
     ]
     order = [*joined, *free, *made] if mine == 0 else [*joined, *made, *free]
-    scales = (Scale(variable=variable, axes=tuple(scale), depth=step.depth),)
+    scales = (
+        Scale(variable=variable, axes=tuple(scale), depth=step.depth, rule=step.name),
+    )
     return axes.with_axes(axis_map, order, scales=(*axis_map.scales, *scales))
 
 
+def _reduce_sum(step: Step, axis_map: AxisMap) -> Carried:
+    """Sums over axes: the leaf is multiplied by ones and the product summed."""
+    reduced = step.equation.parameters["axes"]
+    gone = [axis_map.axes[number] for number in reduced]
+    if any(axis.placement is not None for axis in gone):
+        return None
+    left = [axis for number, axis in enumerate(axis_map.axes) if number not in reduced]
+    atoms = [atom for axis in gone for atom in axis.atoms]
+    bare = tuple(
+        atom for atom in atoms if atom.axis >= 0 and atom not in axis_map.scaled_atoms
+    )
+    repeats = math.prod(
+        atom.size
+        for atom in atoms
+        if atom.axis < 0 and atom not in axis_map.scaled_atoms
+    )
+    carried = axes.with_axes(axes.scaled(axis_map, float(repeats)), left)
+    if not bare:
+        return carried
+    sizes = tuple(atom.size for atom in bare)
+    dtype = array_dtype(step.equation.outputs[0])
+    ones = step.derive(lambda: jax.numpy.ones(sizes, dtype))
+    scale = Scale(
+        variable=ones,
+        axes=tuple((atom,) for atom in bare),
+        depth=step.depth,
+        rule=step.name,
+    )
+    return dataclasses.replace(carried, scales=(*carried.scales, scale))
+
+
 def _slice(step: Step, axis_map: AxisMap) -> Carried:
+    if step.whole:
+        return lookups.carry(step, axis_map)
     parameters = step.equation.parameters
     steps = parameters["strides"] or (1,) * len(axis_map.axes)
     return axes.sliced(
@@ -172,7 +212,7 @@ def _dynamic_slice(step: Step, axis_map: AxisMap) -> Carried:
     )
     if step.operand != 0:
         return None
-    if starts is None:
+    if starts is None or step.whole:
         return lookups.carry(step, axis_map)
     limits = [
         start + size for start, size in zip(starts, step.result_shape, strict=True)
@@ -198,6 +238,8 @@ def _literal_starts(
 
 
 def _reverse(step: Step, axis_map: AxisMap) -> Carried:
+    if step.whole:
+        return lookups.carry(step, axis_map)
     return axes.reversed_axes(axis_map, step.equation.parameters["dimensions"])
 
 
@@ -249,6 +291,12 @@ def _overwritten(step: Step, axis_map: AxisMap) -> Carried:
     return _times(step, axis_map, step.partial())
 
 
+def _scatter(step: Step, axis_map: AxisMap) -> Carried:
+    if step.operand == 2:
+        return lookups.carry_update(step, axis_map)
+    return _overwritten(step, axis_map)
+
+
 def _select(step: Step, axis_map: AxisMap) -> Carried:
     return None if step.operand == 0 else entrywise(step, axis_map)
 
@@ -274,9 +322,10 @@ PREFIX_RULES: Mapping[Primitive, PrefixRule] = {
     primitives.pad_p: _pad,
     primitives.concatenate_p: _concatenate,
     primitives.dynamic_update_slice_p: _dynamic_update_slice,
-    primitives.scatter_p: _overwritten,
-    primitives.scatter_add_p: _overwritten,
+    primitives.scatter_p: _scatter,
+    primitives.scatter_add_p: _scatter,
     primitives.select_n_p: _select,
+    primitives.reduce_sum_p: _reduce_sum,
 }
 
 

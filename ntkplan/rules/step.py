@@ -22,6 +22,8 @@ class Step:
             operand, entry by entry, for an equation that is entrywise in it.
         derive: Applies a function to operands, as part of the model; returns the
             variable that holds its result.
+        whole: Whether a slice of the leaf is to be a look-up of its entries, so that
+            all uses are of the whole leaf.
     """
 
     equation: Equation
@@ -30,11 +32,17 @@ class Step:
     depth: int
     partial: Callable[[], Var]
     derive: Callable[..., Var]
+    whole: bool = False
 
     @property
     def result_shape(self) -> tuple[int, ...]:
         """Shape of the equation's result."""
         return array_shape(self.equation.outputs[0])
+
+    @property
+    def name(self) -> str:
+        """Name of the equation's primitive."""
+        return self.equation.primitive.name
 
     def parameter(self, name: str) -> object:
         """Returns one of the primitive's parameters."""

@@ -11,7 +11,7 @@ from ntkplan.ir.equation import Equation
 from ntkplan.ir.graph import Flow
 from ntkplan.ir.use import Patches
 from ntkplan.rules import axes
-from ntkplan.rules.axes import Absent, Atom, AxisMap, Placement
+from ntkplan.rules.axes import Absent, Atom, AxisMap, Placement, Scale
 from ntkplan.rules.labelling import AxisLabels, Labelling
 from ntkplan.rules.prefix import carry
 from ntkplan.rules.step import Step
@@ -90,7 +90,7 @@ class Uncovered:
 
 
 def follow(
-    scope: Scope, variable: Var, axis_map: AxisMap
+    scope: Scope, variable: Var, axis_map: AxisMap, *, whole: bool = False
 ) -> list[Meeting | Absence] | Uncovered:
     """Follows an array that is made of a leaf to all equations that use it.
 
@@ -98,6 +98,8 @@ def follow(
         scope: The body that it is in. What is recorded is added to it.
         variable: The array.
         axis_map: How it is made of the leaf.
+        whole: Whether slices of it are to be look-ups, so that all uses are of the
+            whole leaf.
 
     Returns:
         Where it meets data, or why that cannot be said in labels.
@@ -117,8 +119,12 @@ def follow(
             equation = scope.flow.body.equations[number]
             if passes_no_derivative(equation):
                 continue
-            step = _step(scope, number, operand)
-            if scope.varying.isdisjoint(equation.outputs):
+            step = _step(scope, number, operand, whole)
+            branch = _as_branch(scope, step, axis_map)
+            if branch is not None:
+                pending.append((equation.outputs[0], branch))
+                continue
+            if _meets_no_data(scope, equation, operand):
                 carried = carry(step, axis_map)
                 if isinstance(carried, AxisMap):
                     pending.append((equation.outputs[0], carried))
@@ -127,7 +133,7 @@ def follow(
                 if carried is not None:
                     continue
             if equation.primitive in OPENINGS:
-                entered = _enter(scope, number, operand, axis_map)
+                entered = _enter(scope, step, axis_map)
                 if isinstance(entered, Uncovered):
                     return entered
                 meetings, again = entered
@@ -146,8 +152,53 @@ def _named(equation: Equation) -> str:
     return f"`{equation.primitive.name}`{where}"
 
 
-def _step(scope: Scope, number: int, operand: int) -> Step:
+def _meets_no_data(scope: Scope, equation: Equation, operand: int) -> bool:
+    others = (atom for at, atom in enumerate(equation.inputs) if at != operand)
+    return scope.varying.isdisjoint(atom for atom in others if isinstance(atom, Var))
+
+
+def _as_branch(scope: Scope, step: Step, axis_map: AxisMap) -> AxisMap | None:
+    """Carries a map through a choice that is made once for every example.
+
+    A branch that was vectorized over examples passes its operands through such choices.
+    The leaf is multiplied by one where it is chosen and by zero elsewhere.
+    """
+    equation, operand = step.equation, step.operand
+    if equation.primitive is not primitives.select_n_p or operand == 0:
+        return None
+    chosen = equation.inputs[0]
+    while isinstance(chosen, Var) and array_shape(chosen):
+        number = scope.flow.definition(chosen)
+        if number is None:
+            break
+        maker = scope.flow.body.equations[number]
+        if maker.primitive not in _SPREADING:
+            break
+        chosen = maker.inputs[0]
+    if math.prod(array_shape(chosen)) != 1 or axis_map.shape != step.result_shape:
+        return None
+    dtype = array_dtype(equation.outputs[0])
+    scale = Scale(
+        variable=step.derive(
+            lambda which: (which.reshape(()) == operand - 1).astype(dtype), chosen
+        ),
+        axes=(),
+        depth=step.depth,
+        rule="select_n",
+    )
+    return dataclasses.replace(axis_map, scales=(*axis_map.scales, scale))
+
+
+_SPREADING = (
+    primitives.broadcast_in_dim_p,
+    primitives.reshape_p,
+    primitives.squeeze_p,
+)
+
+
+def _step(scope: Scope, number: int, operand: int, whole: bool) -> Step:
     return Step(
+        whole=whole,
         equation=scope.flow.body.equations[number],
         number=number,
         operand=operand,
@@ -271,14 +322,14 @@ def _length(parts: Sequence[Part]) -> int:
 
 
 def _enter(
-    scope: Scope, number: int, operand: int, axis_map: AxisMap
+    scope: Scope, step: Step, axis_map: AxisMap
 ) -> tuple[list[Meeting | Absence], list[Var]] | Uncovered:
     """Follows an array into the bodies of an equation.
 
     Returns:
         Where it meets data inside, and the results that are the array again.
     """
-    equation = scope.flow.body.equations[number]
+    equation, number, operand = step.equation, step.number, step.operand
     opening = OPENINGS[equation.primitive]
     if number not in scope.opened:
         scope.opened[number] = opening.scopes(scope, equation)
@@ -293,7 +344,7 @@ def _enter(
         if inner is None:
             return Uncovered(reason=f"{_named(equation)} scans over a part of it")
         body = scopes[entrance.body]
-        met = _follow_inside(body, entrance, inner)
+        met = _follow_inside(body, entrance, inner, step.whole)
         if isinstance(met, Uncovered):
             return met
         mixes = opening.mixes(scope, equation)
@@ -307,22 +358,22 @@ def _enter(
 
 
 def _follow_inside(
-    body: Scope, entrance: Entrance, axis_map: AxisMap
+    body: Scope, entrance: Entrance, axis_map: AxisMap, whole: bool
 ) -> list[Meeting | Absence] | Uncovered:
     if entrance.result is None:
-        return follow(body, entrance.variable, axis_map)
+        return follow(body, entrance.variable, axis_map, whole=whole)
     unreturned = dataclasses.replace(
         body.flow.body,
         outputs=tuple(
             atom for atom in body.flow.body.outputs if atom is not entrance.variable
         ),
     )
-    whole = body.flow
-    body.flow = dataclasses.replace(whole, body=unreturned)
+    returning = body.flow
+    body.flow = dataclasses.replace(returning, body=unreturned)
     try:
-        return follow(body, entrance.variable, axis_map)
+        return follow(body, entrance.variable, axis_map, whole=whole)
     finally:
-        body.flow = whole
+        body.flow = returning
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

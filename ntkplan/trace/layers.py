@@ -58,16 +58,25 @@ def find_layers(graph: KernelGraph) -> Layering:
 def _layer(scope: Scope, leaf: Leaf, alive: frozenset[Var]) -> Layer:
     if leaf.variable not in alive and not scope.flow.is_output(leaf.variable):
         return Layer(leaf=leaf, stacks=(), idle=True)
-    found = follow(scope, leaf.variable, axes.identity(leaf.shape))
+    by_parts = _structured(scope, leaf, whole=False)
+    if isinstance(by_parts, Layer):
+        return by_parts
+    made = _structured(scope, leaf, whole=True)
+    return made if isinstance(made, Layer) else opaque_layer(leaf, by_parts.reason)
+
+
+def _structured(scope: Scope, leaf: Leaf, *, whole: bool) -> Layer | Uncovered:
+    """Follows a leaf, by its parts or as a whole, to a layer."""
+    found = follow(scope, leaf.variable, axes.identity(leaf.shape), whole=whole)
     if isinstance(found, Uncovered):
-        return opaque_layer(leaf, found.reason)
+        return found
     absent = tuple(item.place for item in found if isinstance(item, Absence))
     meetings = [item for item in found if isinstance(item, Meeting)]
     if not meetings:
         return Layer(leaf=leaf, stacks=(), idle=True, absent=absent)
     uses = named_uses(meetings, scope.varying)
     if isinstance(uses, Uncovered):
-        return opaque_layer(leaf, uses.reason)
+        return uses
     return Layer(leaf=leaf, stacks=_stacked(uses), absent=absent)
 
 

@@ -177,6 +177,7 @@ def _named(meeting: Meeting, region: int, varying: Collection[Var]) -> Use:
     hot = None if meeting.hot is None else names[meeting.hot]
     return Use(
         rule=meeting.rule,
+        prefix=tuple(dict.fromkeys(scale.rule for scale in meeting.axis_map.scales)),
         place=meeting.place,
         tap=meeting.tap,
         value=value,
