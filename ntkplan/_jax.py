@@ -54,13 +54,12 @@ __all__ = [
     "with_leading_axis",
 ]
 
-# Calls whose body may be written in place of the call without changing a derivative.
-# Custom derivatives are not among them.
+# Calls whose body may be written in place of the call without changing a derivative or
+# the memory that it takes. Custom derivatives and checkpoints are not among them.
 CALL_JAXPR_PARAMETER: dict[Primitive, str] = {
     primitives.jit_p: "jaxpr",
     primitives.closed_call_p: "call_jaxpr",
     primitives.call_p: "call_jaxpr",
-    remat_p: "jaxpr",
 }
 
 

@@ -139,8 +139,9 @@ def carry_update(step: Step, axis_map: AxisMap) -> AxisMap | None:
         lambda starts: _rows(starts[..., column], shape[axis], length, drops), indices
     )
     held = [axis_map.axes[at] for at in batch]
-    if length > 1 and window[axis] is not None:
-        held.append(axis_map.axes[window[axis]])
+    spanned = window[axis]
+    if length > 1 and spanned is not None:
+        held.append(axis_map.axes[spanned])
     row = axes.made_axis(step.number, axis, shape[axis])
     if any(item.placement for item in held) or not row.atoms:
         return None

@@ -1,12 +1,13 @@
-"""Printers of `scan`, `while_loop` and `cond`: their bodies become local functions."""
+"""Printers of `scan`, `while_loop`, `cond` and `checkpoint`, with local functions."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import jax
 import numpy as np
 
-from ntkplan._jax import ClosedJaxpr, Primitive, primitives
+from ntkplan._jax import ClosedJaxpr, Primitive, primitives, remat_p
 from ntkplan.emit.expression import Expression, atom, call, sequence
 from ntkplan.emit.primitives.context import (
     Context,
@@ -18,6 +19,7 @@ from ntkplan.emit.primitives.context import (
 )
 from ntkplan.emit.primitives.parameters import check_known, flags
 from ntkplan.emit.primitives.value import Unpacked, Value, aval_of, exact, whole
+from ntkplan.errors import NotPrintableError
 from ntkplan.ir.equation import Equation
 from ntkplan.trace.jaxpr import flatten
 
@@ -172,7 +174,48 @@ def print_platform_dependent(
     return _chosen(equation, call("lax.platform_dependent", *arguments, **keywords))
 
 
+def _checkpoint(
+    equation: Equation, operands: Sequence[Value], context: Context
+) -> Result:
+    """Prints a function whose intermediate values are computed again, not kept."""
+    check_known(equation, "jaxpr", "prevent_cse", "policy", "differentiated")
+    parameters = equation.parameters
+    names = [f"x{index}" for index in range(len(operands))]
+    signature = Signature(
+        arguments=tuple(
+            Group(name=name, each=name, positions=(index,))
+            for index, name in enumerate(names)
+        ),
+        results=(
+            Group(name="results", positions=_positions(0, len(equation.outputs))),
+        ),
+    )
+    closed = ClosedJaxpr(parameters["jaxpr"], [])
+    block = context.local_function("block", flatten(closed), signature)
+    keywords = flags(parameters, prevent_cse=True)
+    if parameters["policy"] is not None:
+        keywords["policy"] = atom(_policy_name(equation))
+    again = call("jax.checkpoint", block, **keywords)
+    return _chosen(equation, call(again.text, *map(exact, operands)))
+
+
+def _policy_name(equation: Equation) -> str:
+    """Returns the public name of a policy that says what a checkpoint keeps.
+
+    Raises:
+        NotPrintableError: It is a function of the user's own.
+    """
+    policy = equation.parameters["policy"]
+    for name in dir(jax.checkpoint_policies):
+        if getattr(jax.checkpoint_policies, name) is policy:
+            return f"jax.checkpoint_policies.{name}"
+    raise NotPrintableError(
+        primitive=equation.primitive.name, reason="a policy that JAX has no name for"
+    )
+
+
 PRINTERS: dict[Primitive, Printer] = {
+    remat_p: _checkpoint,
     primitives.scan_p: _scan,
     primitives.while_p: _while,
     primitives.cond_p: _cond,

@@ -17,6 +17,7 @@ from ntkplan._jax import (
     Primitive,
     Var,
     primitives,
+    remat_p,
 )
 from ntkplan.ir.equation import Atom, Equation
 from ntkplan.rules.work.amount import Level
@@ -26,8 +27,10 @@ CALLS: dict[Primitive, str] = {
     **CALL_JAXPR_PARAMETER,
     primitives.custom_jvp_call_p: "call_jaxpr",
     primitives.custom_vjp_call_p: "call_jaxpr",
+    remat_p: "jaxpr",
 }
-"""Calls that are counted as what they call; a custom derivative as an ordinary one."""
+"""Calls that are counted as what they call; a custom derivative as an ordinary one, a
+checkpoint as if nothing had to be computed again."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)

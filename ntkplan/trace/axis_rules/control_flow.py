@@ -9,7 +9,7 @@ from typing import Any
 
 from jax import lax
 
-from ntkplan._jax import ClosedJaxpr, Jaxpr, Primitive, primitives
+from ntkplan._jax import ClosedJaxpr, Jaxpr, Primitive, primitives, remat_p
 from ntkplan.ir.equation import Equation
 from ntkplan.trace.axis_rules.loops import Follow, scan, while_
 from ntkplan.trace.axis_rules.state import (
@@ -32,6 +32,13 @@ def custom_derivative(
 ) -> list[State]:
     """A function with a derivative rule of its own: the function itself is followed."""
     return follow(_closed(equation.parameters["call_jaxpr"]), states)
+
+
+def checkpoint(
+    equation: Equation, states: Sequence[State], count: int, follow: Follow
+) -> list[State]:
+    """A function that is computed again for its derivative: it is followed."""
+    return follow(_closed(equation.parameters["jaxpr"]), states)
 
 
 def cond(
@@ -81,6 +88,7 @@ def control_rules() -> Mapping[Primitive, ControlRule]:
         {
             primitives.custom_jvp_call_p: custom_derivative,
             primitives.custom_vjp_call_p: custom_derivative,
+            remat_p: checkpoint,
             primitives.cond_p: cond,
             primitives.scan_p: scan,
             primitives.while_p: while_,
