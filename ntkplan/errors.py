@@ -153,12 +153,12 @@ class NonFloatLeafError(NtkPlanError):
 class ComplexLeafError(NtkPlanError):
     """A leaf that should be differentiated is complex."""
 
-    def __init__(self, *, path: str, dtype: str) -> None:
-        """Builds the message from the leaf."""
+    def __init__(self, *, path: str, dtype: str, wrt: str) -> None:
+        """Builds the message from the leaf and a `wrt=` that leaves it out."""
         super().__init__(
             f"parameter {path} is {dtype}; a kernel of complex parameters is not "
             "defined here.\nKeep real and imaginary parts as two real leaves, or leave "
-            "it out with wrt=."
+            f"it out, for example with wrt={wrt}."
         )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import numpy
 
 from ntkplan._jax import Var
 from ntkplan.errors import (
@@ -98,8 +99,7 @@ def shape_of(value: Any) -> jax.ShapeDtypeStruct:
     """Returns shape and dtype of an array, a number or a `ShapeDtypeStruct`."""
     if isinstance(value, jax.ShapeDtypeStruct):
         return value
-    array_type = jax.eval_shape(lambda: jax.numpy.asarray(value))
-    return jax.ShapeDtypeStruct(array_type.shape, array_type.dtype)
+    return jax.ShapeDtypeStruct(numpy.shape(value), jax.numpy.result_type(value))
 
 
 def read_leaves(
@@ -120,9 +120,13 @@ def read_leaves(
     """
     inputs = tree_inputs(params)
     chosen = [wrt is None or bool(wrt(item.path, item.value)) for item in inputs]
-    _refuse_without_derivative(inputs, chosen)
-    if wrt is None:
-        _refuse_statistics(params, [item.path for item in inputs])
+    statistics = _statistics(params, inputs) if wrt is None else []
+    _refuse_without_derivative(inputs, chosen, statistics)
+    if statistics and len(statistics) < len(inputs):
+        every = [item.path for item in inputs]
+        raise RunningStatisticsError(
+            paths=statistics, wrt=wrt_without(statistics, every)
+        )
     if not any(chosen):
         raise NoLeavesError()
     return tuple(
@@ -145,27 +149,44 @@ def _leaf(item: Input, variable: Var, differentiated: bool) -> Leaf:
     )
 
 
-def _refuse_without_derivative(inputs: Sequence[Input], chosen: Sequence[bool]) -> None:
-    """Refuses complex leaves; then, all at once, those that hold no floats."""
-    refused: dict[str, str] = {}
-    for item, differentiated in zip(inputs, chosen, strict=True):
-        dtype = shape_of(item.value).dtype
-        if not differentiated or jax.numpy.issubdtype(dtype, jax.numpy.floating):
-            continue
-        if jax.numpy.issubdtype(dtype, jax.numpy.complexfloating):
-            raise ComplexLeafError(path=item.path, dtype=str(dtype))
-        refused[item.path] = str(dtype)
-    if refused:
-        every = [item.path for item in inputs]
-        raise NonFloatLeafError(leaves=refused, wrt=wrt_without(list(refused), every))
+def _refuse_without_derivative(
+    inputs: Sequence[Input], chosen: Sequence[bool], statistics: Sequence[str]
+) -> None:
+    """Refuses, all at once, leaves that hold no floats; complex ones before others.
+
+    The `wrt=` that is proposed leaves out running statistics too.
+    """
+    dtypes = {
+        item.path: shape_of(item.value).dtype
+        for item, differentiated in zip(inputs, chosen, strict=True)
+        if differentiated
+    }
+    refused = [
+        path
+        for path, dtype in dtypes.items()
+        if not jax.numpy.issubdtype(dtype, jax.numpy.floating)
+    ]
+    if not refused:
+        return
+    every = [item.path for item in inputs]
+    without = {*refused, *statistics}
+    wrt = wrt_without([path for path in every if path in without], every)
+    for path in refused:
+        if jax.numpy.issubdtype(dtypes[path], jax.numpy.complexfloating):
+            raise ComplexLeafError(path=path, dtype=str(dtypes[path]), wrt=wrt)
+    raise NonFloatLeafError(
+        leaves={path: str(dtypes[path]) for path in refused}, wrt=wrt
+    )
 
 
-def _refuse_statistics(params: Any, paths: Sequence[str]) -> None:
-    marked = [path for path in _typed_statistics(params) if path in set(paths)]
-    named = [path for path in paths if _STATISTICS_PARTS & set(path.split("/"))]
-    found = [path for path in paths if path in {*marked, *named}]
-    if found and len(found) < len(paths):
-        raise RunningStatisticsError(paths=found, wrt=wrt_without(found, paths))
+def _statistics(params: Any, inputs: Sequence[Input]) -> list[str]:
+    """Returns the paths of the leaves that a library marks as running statistics."""
+    typed = set(_typed_statistics(params))
+    return [
+        item.path
+        for item in inputs
+        if item.path in typed or _STATISTICS_PARTS & set(item.path.split("/"))
+    ]
 
 
 def _typed_statistics(params: Any) -> list[str]:
