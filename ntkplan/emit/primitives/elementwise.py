@@ -191,8 +191,11 @@ def _converts_exactly(number: Any, new: np.dtype) -> bool:
     """Whether a number is exact in a dtype, so that it may be written in it."""
     if not any(jnp.issubdtype(new, kind) for kind in _NUMBERS):
         return False
+    if np.iscomplexobj(number) and not jnp.issubdtype(new, np.complexfloating):
+        return False
     converted = np.asarray(number).astype(new)
-    back = converted.astype(number.dtype)
+    real = converted if np.iscomplexobj(number) else converted.real
+    back = real.astype(number.dtype)
     return bool(np.isfinite(converted)) and back.tobytes() == number.tobytes()
 
 
