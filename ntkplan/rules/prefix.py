@@ -33,8 +33,9 @@ def _transpose(step: Step, axis_map: AxisMap) -> Carried:
 
 
 def _reshape(step: Step, axis_map: AxisMap) -> Carried:
-    if step.parameter("dimensions") is not None:
-        return None
+    order = step.equation.parameters["dimensions"]
+    if order is not None:
+        axis_map = axes.with_axes(axis_map, (axis_map.axes[axis] for axis in order))
     return axes.reshaped(axis_map, step.result_shape)
 
 
