@@ -1,4 +1,4 @@
-"""Axes, matched pairs, parts of the parameters and interacting examples."""
+"""Axes that neural-tangents reduced, matched pairs, parts of the parameters, shapes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from tests.cases import jacobians, leaf_jacobians, problem
 from tests.end_to_end.matrix import FLOAT32_TOLERANCE, METHODS, methods_option
 from tests.models.reference import MODELS
 from tests.oracles import (
-    cast_floats,
     dense_kernel,
     kernel_of_jacobians,
     leaf_names,
@@ -93,45 +92,6 @@ def test_wrt_leaves_out_leaves(name, chosen):
     assert len(kept) == len(chosen)
     jacobian = np.concatenate(kept, axis=-1)[: len(x1)]
     wanted = kernel_of_jacobians(jacobian, jacobian)
-    assert relative_error(got, wanted) < FLOAT32_TOLERANCE
-
-
-def batch_normalised(params, x):
-    """A model in training mode: every output depends on every example."""
-    hidden = x @ params["w"]
-    hidden = (hidden - hidden.mean(axis=0)) * jax.lax.rsqrt(hidden.var(axis=0) + 0.1)
-    return jnp.tanh(hidden * params["g"]) @ params["head"]
-
-
-@pytest.mark.parametrize("cross", [False, True], ids=["symmetric", "cross"])
-@pytest.mark.parametrize(
-    ("kernel", "pairs", "method"),
-    [
-        ("full", "all", "chosen"),
-        ("full", "matched", "structured_derivatives"),
-        ("full", "matched", "mixed"),
-        ("trace", "all", "ntk_vector_products"),
-        ("trace", "matched", "jacobian_contraction"),
-        ("diagonal", "all", "structured_derivatives"),
-        ("diagonal", "matched", "ntk_vector_products"),
-    ],
-)
-def test_examples_that_interact(kernel, pairs, method, cross):
-    rng = np.random.default_rng(4)
-    params = {
-        "w": rng.normal(size=(3, 5)),
-        "g": rng.normal(size=5),
-        "head": rng.normal(size=(5, 2)),
-    }
-    params = cast_floats(params, np.float32)
-    x1, x2 = cast_floats(list(rng.normal(size=(2, 4, 3))), np.float32)
-    x2 = x2 if cross else None
-    methods = methods_option(method, leaf_names(params))
-    options = {"kernel": kernel, "pairs": pairs}
-    got = ntkplan.ntk(
-        batch_normalised, params, x1, x2, batch_axis=None, methods=methods, **options
-    )
-    wanted = dense_kernel(batch_normalised, params, x1, x2, **options)
     assert relative_error(got, wanted) < FLOAT32_TOLERANCE
 
 

@@ -68,7 +68,9 @@ CHOICES = {
         ("lora", "trace", "ntk_vector_products", False),
         ("biases", "full", "structured_derivatives", False),
         ("no_embedding", "diagonal", "mixed", True),
-        ("weights", "full", "jacobian_contraction", True),
+        pytest.param(
+            "weights", "full", "jacobian_contraction", True, marks=pytest.mark.slow
+        ),
         ("one", "sum_of_logits", "chosen", False),
     ],
 )
@@ -171,7 +173,7 @@ def of_every_kind(params, x):
     return jnp.where(params["flag"], hidden, 0.0) ** 2
 
 
-@pytest.mark.parametrize("names", [*[(name,) for name in KINDS], tuple(KINDS)], ids=str)
+@pytest.mark.parametrize("names", [("step",), ("key",), tuple(KINDS)], ids=str)
 def test_leaf_without_a_derivative_is_refused_with_the_wrt_to_write(names):
     params = {"w": np.ones((3, 4)) / 3, **KINDS}
     reading = {name: KINDS[name] for name in names}
@@ -198,7 +200,10 @@ def proposed(error):
     return eval(text)
 
 
-@pytest.mark.parametrize("method", ["chosen", "ntk_vector_products"])
+@pytest.mark.parametrize(
+    "method",
+    ["ntk_vector_products", pytest.param("chosen", marks=pytest.mark.slow)],
+)
 def test_keys_and_integers_beside_the_parameters_for_every_method(method, tmp_path):
     params = cast_floats({"w": np.ones((3, 4)) / 3, **KINDS}, np.float32)
     x = np.linspace(-1.0, 1.0, 6, dtype=np.float32).reshape(2, 3)
@@ -273,7 +278,11 @@ def haiku_problem(x):
 
 @pytest.mark.parametrize(
     ("make", "n_parameters"),
-    [(linen_problem, 6), (nnx_problem, 6), (haiku_problem, 6)],
+    [
+        (linen_problem, 6),
+        (nnx_problem, 6),
+        pytest.param(haiku_problem, 6, marks=pytest.mark.slow),
+    ],
 )
 def test_running_statistics_are_refused_with_the_wrt_to_write(make, n_parameters):
     x = np.random.default_rng(7).normal(size=(3, 3)).astype(np.float32)
