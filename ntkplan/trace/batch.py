@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from ntkplan._jax import is_traced
-from ntkplan.errors import OutputError
+from ntkplan._jax import Literal, array_dtype, is_traced, sub_jaxprs
+from ntkplan.errors import InteractingExamplesError, OutputError
+from ntkplan.ir.equation import Atom, Body, Equation
 from ntkplan.trace.build import output_arrays, trace_body
-from ntkplan.trace.examples import Independent, check_examples
+from ntkplan.trace.examples import Independent, check_examples, equation_text
 
 # How many examples the batch has in which the example axis is followed: a prime that
 # hardly any other axis of a model is a multiple of.
 _BATCH_TO_FOLLOW = 1009
+
+# Types that tell the number of examples from the round numbers next to it.
+_EXACT_ENOUGH = (jnp.dtype("float32"), jnp.dtype("float64"))
 
 
 def check_independent(
@@ -66,6 +71,14 @@ def check_independent(
         arguments=leaves if concrete else None,
         stacklevel=stacklevel + 1,
     )
+    counting = _reads_the_count(body)
+    if counting is not None:
+        raise InteractingExamplesError(
+            equation=equation_text(counting),
+            primitive=counting.primitive.name,
+            source=counting.source,
+            why="it computes with the number of examples",
+        )
     if not isinstance(verdict, Independent):
         return
     for number, path in enumerate(outputs):
@@ -76,6 +89,34 @@ def check_independent(
                 why="the first axis of what f returns does not count examples alone",
                 hint="return the example axis first, on its own",
             )
+
+
+def _reads_the_count(body: Body) -> Equation | None:
+    """Returns an equation that computes with the number of examples, if one does.
+
+    Shapes hold the number all the time, but floating-point numbers do not: those that
+    are this prime, or its inverse or root, were made of it by `x.shape[0]`.
+    """
+    for equation in body.equations:
+        if any(_is_made_of_count(atom) for atom in equation.inputs) or any(
+            _is_made_of_count(atom)
+            for _, inner in sub_jaxprs(equation.parameters)
+            for nested in inner.jaxpr.eqns
+            for atom in nested.invars
+        ):
+            return equation
+    return None
+
+
+def _is_made_of_count(atom: Atom) -> bool:
+    if not isinstance(atom, Literal) or array_dtype(atom) not in _EXACT_ENOUGH:
+        return False
+    rounding = 2 * float(jnp.finfo(array_dtype(atom)).eps)
+    value = float(atom.val)
+    return any(
+        math.isclose(value, _BATCH_TO_FOLLOW**power, rel_tol=rounding)
+        for power in (1.0, -1.0, 0.5, -0.5)
+    )
 
 
 def _from_the_front(

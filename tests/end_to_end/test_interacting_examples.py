@@ -115,6 +115,26 @@ def test_line_is_that_of_the_call_where_jax_jits_the_function():
 
 
 @pytest.mark.parametrize(
+    "scale", [lambda n: 1 / n, lambda n: n, lambda n: np.sqrt(n), lambda n: n**-0.5]
+)
+def test_number_of_examples_is_no_part_of_a_model(scale):
+    """It is one while the model is traced, so that the kernel would be wrong."""
+
+    def model(params, x):
+        hidden = jnp.tanh(x @ params["w"]) @ params["head"]
+        return hidden * scale(x.shape[0])  # count
+
+    with pytest.raises(errors.InteractingExamplesError) as caught:
+        ntkplan.plan(model, PARAMS, X1)
+    assert f"`mul` at {line_of('# count')}: it computes with" in str(caught.value)
+
+    def alike(params, x):
+        return jnp.tanh(x @ params["w"]).reshape(x.shape[0], 5) * scale(1008)
+
+    ntkplan.plan(alike, PARAMS, X1)
+
+
+@pytest.mark.parametrize(
     ("model", "kernel", "pairs", "method", "cross"),
     [
         (batch_norm, "full", "all", "mixed", True),
