@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ntkplan._jax import (
@@ -15,6 +15,7 @@ from ntkplan._jax import (
     Var,
     new_variable,
     source_location,
+    sub_jaxprs,
 )
 from ntkplan.errors import MutableReferenceError
 from ntkplan.ir.equation import Atom, Body, Equation
@@ -142,12 +143,28 @@ class _Flattener:
 
     def check_values(self, equation: JaxprEqn) -> None:
         """Refuses references, which change without a result that says so."""
-        for variable in equation.outvars:
-            if hasattr(variable.aval, "inner_aval"):
-                raise MutableReferenceError(
-                    primitive=equation.primitive.name,
-                    source=source_location(equation) or self.call_site,
-                )
+        for maker in _references(equation):
+            raise MutableReferenceError(
+                primitive=maker.primitive.name,
+                source=source_location(maker) or self.call_site,
+            )
+
+
+def _references(equation: JaxprEqn) -> Iterator[JaxprEqn]:
+    """Yields the equations that make references, those of inner jaxprs too.
+
+    Bodies that are given references belong to a primitive that keeps them to itself.
+    """
+    if any(map(_is_reference, equation.outvars)):
+        yield equation
+    for _, inner in sub_jaxprs(equation.params):
+        if not any(map(_is_reference, inner.jaxpr.invars)):
+            for item in inner.jaxpr.eqns:
+                yield from _references(item)
+
+
+def _is_reference(variable: Var) -> bool:
+    return hasattr(variable.aval, "inner_aval")
 
 
 def _drop_dead(

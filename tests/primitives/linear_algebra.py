@@ -76,7 +76,7 @@ FACTORISATIONS: tuple[PrimitiveModel, ...] = (
     ),
     model(
         "svd",
-        lambda h: jnp.abs(jnp.linalg.svd(_regular(h))[0]),
+        lambda h: jnp.abs(jnp.linalg.svd(_regular(h), full_matrices=False)[0]),
         shapes=SQUARE,
     ),
     model(

@@ -194,7 +194,7 @@ def _converts_exactly(number: Any, new: np.dtype) -> bool:
     if np.iscomplexobj(number) and not jnp.issubdtype(new, np.complexfloating):
         return False
     converted = np.asarray(number).astype(new)
-    real = converted if np.iscomplexobj(number) else converted.real
+    real = converted if np.iscomplexobj(number) else np.real(converted)
     back = real.astype(number.dtype)
     return bool(np.isfinite(converted)) and back.tobytes() == number.tobytes()
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from jax import lax
+from jax.sharding import NamedSharding
 
 from ntkplan.emit.expression import Expression, atom, sequence
 from ntkplan.emit.primitives.value import aval_of, dtype_text, integers, number_text
@@ -27,12 +28,17 @@ def check_known(equation: Equation, *known: str) -> None:
         NotPrintableError: Another parameter is set.
     """
     for name, value in equation.parameters.items():
-        unset = value is None or value is False or value == ()
+        unset = value is None or value is False or value == () or _places_nothing(value)
         if name not in known and not unset:
             raise NotPrintableError(
                 primitive=equation.primitive.name,
                 reason=f"{name}={value} has no source",
             )
+
+
+def _places_nothing(value: Any) -> bool:
+    """Whether a value is a sharding over no devices, which transposition leaves."""
+    return isinstance(value, NamedSharding) and value.mesh.empty
 
 
 def enum_text(equation: Equation, value: enum.Enum) -> str:
