@@ -81,8 +81,8 @@ def product_name(roles: frozenset[str]) -> str:
     inner = core(roles)
     spelled = "product_" + "".join(sorted(inner)).lower()
     name = _PRODUCT_NAMES.get(inner, spelled)
-    numbers = sorted(role[3:] for role in roles - inner)
-    return name + "".join(f"_{number}" for number in numbers if number != "0")
+    factors = "k" * len(roles - inner)
+    return f"{name}_{factors}" if factors and len(inner) > 1 else name + factors[1:]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -50,8 +50,7 @@ def look_up(
         rest = [x for x in source.labels if x != row and x not in kept]
         target = Array(name=name, labels=(*kept, *own, *rest))
         return Take(target=target, source=source, rows=rows)
-    positions = [label for label in rows.stored if label not in wanted]
-    if row not in wanted or not positions or not set(rows.stored) <= set(source.labels):
+    if row not in wanted or not set(rows.stored) <= set(source.labels):
         raise ImpossibleOrderError(name)
     kept = [label for label in rows.stored if label in wanted]
     rest = [x for x in source.labels if x not in rows.stored]

@@ -131,13 +131,13 @@ def side(layer: Layer, stack: Stack, number: int, shared: Frame) -> Side:
     recorded = activations = None
     if use.recorded is not None:
         lead = () if use.shared else example
-        hot = () if use.hot is None else (use.hot,)
+        hot = () if use.hot is None else private((use.hot,))
         recorded = activations = Array(
             name=input_name(
                 "factors" if use.shared else "activations", stack.activations_id, number
             ),
             labels=(*lead, *many, *private(use.activations), *hot),
-            hot=use.hot,
+            hot=hot[0] if hot else None,
         )
     if recorded is not None and use.patches is not None:
         activations = dataclasses.replace(

@@ -234,6 +234,8 @@ def _meeting(scope: Scope, step: Step, axis_map: AxisMap) -> Meeting | None:
         (*others, hot) = parts[labelling.hot]
         if others or not isinstance(hot, Atom) or labelling.hot in placements:
             return None
+        if hot.axis < 0 and hot not in axis_map.scaled_atoms:
+            return None
     held = {part for many in parts.values() for part in many}
     held |= axis_map.scaled_atoms | set(axis_map.steps)
     if not axis_map.leaf_atoms <= held:
