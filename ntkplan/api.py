@@ -38,7 +38,7 @@ from ntkplan.plans import (
 )
 from ntkplan.run.check import CheckResult, compare_with_dense
 from ntkplan.trace.batch import check_independent
-from ntkplan.trace.build import build
+from ntkplan.trace.build import Model, build
 from ntkplan.trace.coverage import prove_covered
 from ntkplan.trace.derivatives import check_differentiable
 from ntkplan.trace.layers import find_layers
@@ -110,18 +110,14 @@ def plan(
     profile = _profile(device)
     signature = _signature(params, x1, x2, batch_axis)
     model = build(f, params, x1, batch_axis=batch_axis, wrt=wrt)
-    specs = {
-        path: kernel_spec(
-            kernel=kernel,
-            trace_axes=trace_axes,
-            diagonal_axes=diagonal_axes,
-            pairs=pairs,
-            output_shape=graph.output.shape,
-            whole_batch=batch_axis is None,
-            output=path,
-        )
-        for path, graph in model.graphs.items()
-    }
+    specs = _kernel_specs(
+        model,
+        kernel=kernel,
+        trace_axes=trace_axes,
+        diagonal_axes=diagonal_axes,
+        pairs=pairs,
+        whole_batch=batch_axis is None,
+    )
     if pairs == "matched" and x2 is not None and batch_axis is not None:
         check_same_count(x1, x2, batch_axis)
     for graph in model.graphs.values():
@@ -265,6 +261,14 @@ class _Task:
     def n2_run(self) -> int:
         """Examples that `x2` stands for."""
         return self.n1 if self.n2 is None else self.n2
+
+
+def _kernel_specs(model: Model, **options: Any) -> dict[str, KernelSpec]:
+    """Says of every output what becomes of its axes, by the output's path."""
+    return {
+        path: kernel_spec(output_shape=graph.output.shape, output=path, **options)
+        for path, graph in model.graphs.items()
+    }
 
 
 def _plan_output(
