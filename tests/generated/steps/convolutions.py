@@ -122,11 +122,20 @@ def _call(
     groups: int,
     batch_groups: int = 1,
 ) -> str:
-    options = [f"window_strides={tuple(window.strides)}", f"padding={window.padding!r}"]
+    # JAX counts positions in the order in which the kernel has them.
+    order = [SPATIAL.index(axis) for axis in specs[1] if axis in SPATIAL]
+
+    def ordered(items: list) -> tuple:
+        return tuple(items[place] for place in order)
+
+    padding = window.padding
+    if not isinstance(padding, str):
+        padding = list(ordered(padding))
+    options = [f"window_strides={ordered(window.strides)}", f"padding={padding!r}"]
     if max(window.lhs_dilation) > 1:
-        options.append(f"lhs_dilation={tuple(window.lhs_dilation)}")
+        options.append(f"lhs_dilation={ordered(window.lhs_dilation)}")
     if max(window.rhs_dilation) > 1:
-        options.append(f"rhs_dilation={tuple(window.rhs_dilation)}")
+        options.append(f"rhs_dilation={ordered(window.rhs_dilation)}")
     options.append(f"dimension_numbers={specs}")
     if groups > 1:
         options.append(f"feature_group_count={groups}")
