@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import jax
+import numpy
 
 from ntkplan._jax import (
     Var,
@@ -83,8 +84,11 @@ class Scope:
     ) -> Var:
         (output,) = outputs
         if not isinstance(output, Var):
-            value = output.val
-            return self.derive(lambda: jax.numpy.asarray(value, array_dtype(output)))
+            constant = new_variable(output.aval)
+            self.constants.append(
+                (constant, numpy.asarray(output.val, array_dtype(output)))
+            )
+            return constant
         self.derived += equations
         self.constants += constants
         for equation in equations:
