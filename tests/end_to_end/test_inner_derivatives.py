@@ -69,14 +69,7 @@ def burgers(params, point):
 
 RESIDUALS = {
     function.__name__: function
-    for function in (
-        laplacian,
-        laplacian_by_tangents,
-        divergence,
-        curl_and_value,
-        eikonal,
-        burgers,
-    )
+    for function in (divergence, curl_and_value, eikonal, burgers)
 }
 
 

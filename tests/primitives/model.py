@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +11,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+import ntkplan
+from ntkplan.cost.profile import DeviceProfile, Platform
 
 N_EXAMPLES = 2
 N_FEATURES = 3
@@ -91,3 +95,9 @@ def model(primitives: str, operation: Callable[..., Any], **options: Any) -> Any
     names = tuple(primitives.split())
     name = options.pop("name", names[0])
     return PrimitiveModel(name=name, primitives=names, operation=operation, **options)
+
+
+@functools.cache
+def any_cpu() -> DeviceProfile:
+    """Returns the profile of a CPU, read once for all plans."""
+    return next(item for item in ntkplan.devices() if item.platform is Platform.CPU)

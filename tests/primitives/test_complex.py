@@ -10,6 +10,7 @@ from jax import lax
 import ntkplan
 from ntkplan.errors import ComplexLeafError
 from tests.oracles import dense_kernel, relative_error, x64
+from tests.primitives.model import any_cpu
 
 RNG = np.random.default_rng(7)
 PARAMS = {"w": RNG.normal(size=5)}
@@ -37,7 +38,7 @@ def check(function, method):
         return function(params["w"], x)
 
     with x64():
-        got = ntkplan.ntk(f, PARAMS, X, methods=method)
+        got = ntkplan.ntk(f, PARAMS, X, methods=method, device=any_cpu())
     assert relative_error(got, dense_kernel(f, PARAMS, X)) < 1e-10
 
 
@@ -63,7 +64,7 @@ def test_tangents_of_parameters_that_are_complex_when_they_meet_data(name):
 def test_complex_parameters_are_refused():
     params = {"phase": jnp.array([1.0 + 2.0j]), **PARAMS}
     with pytest.raises(ComplexLeafError) as caught:
-        ntkplan.plan(lambda p, x: x * jnp.abs(p["phase"]), params, X)
+        ntkplan.plan(lambda p, x: x * jnp.abs(p["phase"]), params, X, device=any_cpu())
     message = str(caught.value)
     assert "parameter phase is complex" in message
     assert "two real leaves" in message
@@ -80,5 +81,5 @@ def test_complex_parameters_that_wrt_leaves_out_are_constants():
         return path == "w"
 
     with x64():
-        got = ntkplan.ntk(f, params, X, wrt=wrt)
+        got = ntkplan.ntk(f, params, X, wrt=wrt, device=any_cpu())
     assert relative_error(got, dense_kernel(f, params, X, wrt=wrt)) < 1e-10

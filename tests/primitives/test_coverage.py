@@ -15,6 +15,7 @@ from tests.oracles import x64
 from tests.primitives import coverage, elementwise
 from tests.primitives.coverage import Verdict
 from tests.primitives.installed import differentiable_primitives
+from tests.primitives.model import any_cpu
 from tests.primitives.table import MODELS
 
 PRIMITIVES = differentiable_primitives()
@@ -74,7 +75,7 @@ def rules_of_a_parameter_in(model) -> tuple[str, ...]:
         return x * sum(jnp.sum(jnp.abs(leaf)) for leaf in leaves)
 
     with x64():
-        plan = ntkplan.plan(f, operands, np.ones((2, 1)))
+        plan = ntkplan.plan(f, operands, np.ones((2, 1)), device=any_cpu())
     return plan.layers[0].rules
 
 
@@ -105,7 +106,7 @@ def test_what_is_called_structured_is(model):
         return x * model.operation(params["scale"])
 
     with x64():
-        plan = ntkplan.plan(f, params, np.ones((2, 4)))
+        plan = ntkplan.plan(f, params, np.ones((2, 4)), device=any_cpu())
     assert "opaque" not in plan.layers[0].rules
     verdicts = coverage.verdicts_of(PRIMITIVES[model.name], ["data_path"])
     assert verdicts == (Verdict.STRUCTURED, Verdict.PREFIX)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -15,7 +16,8 @@ from ntkplan._jax import ClosedJaxpr, sub_jaxprs
 from ntkplan.errors import UndecidedIndependenceWarning
 from tests.emit import evaluation
 from tests.oracles import dense_kernel, relative_error, x64
-from tests.primitives.model import PrimitiveModel
+from tests.primitives import elementwise
+from tests.primitives.model import PrimitiveModel, any_cpu
 from tests.primitives.table import MODELS
 
 # Of these nothing is left in the source: calls are written out, names and places
@@ -44,14 +46,47 @@ def compiled(kernel: Any) -> Any:
     return jax.jit(kernel, compiler_options=options)
 
 
+# Functions of single elements are compared together, and one by one where time allows.
+ALIKE = [
+    model
+    for model in (*elementwise.UNARY, *elementwise.BINARY)
+    if not model.slow and model.shapes in (((4,),), ((4,), (4,)))
+]
+
+
 def parameters() -> list[Any]:
     """Returns the models as parameters of a test, the slow ones marked."""
     return [
         pytest.param(
-            model, id=model.name, marks=[pytest.mark.slow] if model.slow else []
+            model,
+            id=model.name,
+            marks=[pytest.mark.slow] if model.slow or model in ALIKE else [],
         )
         for model in MODELS
     ]
+
+
+def test_kernel_of_all_elementwise_functions():
+    """Of one pair of vectors, so that each function makes four outputs of its own."""
+    params, x = elementwise.BINARY[0].arrays()
+
+    def f(params, x):
+        return jnp.concatenate(
+            [
+                model.function({"w": params["w"][:, : 4 * len(model.shapes)]}, x)
+                for model in ALIKE
+            ],
+            axis=1,
+        )
+
+    with x64():
+        plan = ntkplan.plan(f, params, x, device=any_cpu())
+        got = np.asarray(compiled(plan.compile())(params, x))
+    wanted = dense_kernel(f, params, x)
+    for start in range(0, got.shape[2], 4):
+        mine = np.s_[:, :, start : start + 4, start : start + 4]
+        assert relative_error(got[mine], wanted[mine]) < 1e-10
+    assert relative_error(got, wanted) < 1e-10
 
 
 @pytest.mark.parametrize("model", parameters())
@@ -62,7 +97,7 @@ def test_kernel_is_the_dense_jacobians(model: PrimitiveModel):
             warnings.simplefilter("ignore", UndecidedIndependenceWarning)
         traced = jax.make_jaxpr(model.function)(params, x)
         assert set(model.primitives) <= set(primitives_in(traced))
-        plan = ntkplan.plan(model.function, params, x)
+        plan = ntkplan.plan(model.function, params, x, device=any_cpu())
         got = np.asarray(compiled(plan.compile())(params, x))
     assert got.dtype == np.float64
     error = relative_error(got, dense_kernel(model.function, params, x))

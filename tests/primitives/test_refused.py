@@ -9,6 +9,7 @@ import pytest
 
 import ntkplan
 from tests.oracles import dense_kernel, relative_error, x64
+from tests.primitives.model import any_cpu
 from tests.primitives.refused import MODELS, RefusedModel
 
 PARAMS = {"w": np.linspace(0.1, 1.0, 12, dtype=np.float32).reshape(3, 4)}
@@ -21,7 +22,7 @@ def test_message_names_the_primitive_the_parameter_and_the_remedy(model: Refused
         return model.operation(x @ params["w"])
 
     with pytest.raises(model.error) as caught:
-        ntkplan.plan(f, PARAMS, X, batch_axis=None)
+        ntkplan.plan(f, PARAMS, X, batch_axis=None, device=any_cpu())
     message = str(caught.value)
     assert f"`{model.primitive}`" in message
     assert model.because in message
@@ -38,5 +39,5 @@ def test_what_no_parameter_passes_is_no_matter():
     params = {"w": PARAMS["w"].astype(np.float64)}
     x = X.astype(np.float64)
     with x64():
-        got = ntkplan.ntk(f, params, x, batch_axis=None)
+        got = ntkplan.ntk(f, params, x, batch_axis=None, device=any_cpu())
     assert relative_error(got, dense_kernel(f, params, x)) < 1e-10
