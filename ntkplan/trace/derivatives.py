@@ -186,7 +186,8 @@ def _refusal(equation: Equation, reached: Collection[Var]) -> str | None:
 
 
 def _is_inexact(value: Any) -> bool:
-    return bool(jax.numpy.issubdtype(value.dtype, jax.numpy.inexact))
+    dtype = getattr(value, "dtype", None)  # tokens have none
+    return dtype is not None and bool(jax.numpy.issubdtype(dtype, jax.numpy.inexact))
 
 
 def without_forward_mode(graph: KernelGraph, leaf: Leaf) -> str | None:
