@@ -103,7 +103,7 @@ def candidate(
         (key, statement_operations(statement, sizes, itemsize))
         for key, statement in zip(keys(both), both, strict=True)
     ]
-    needed = [depends != frozenset((1,)) for depends in sides(both)]
+    needed = _needed_once(both)
     one = [statement for statement, kept in zip(both, needed, strict=True) if kept]
     counted_one = [item for item, kept in zip(counted, needed, strict=True) if kept]
     added = tuple(_accumulation(array, sizes, itemsize) for array, _ in results)
@@ -127,6 +127,24 @@ def candidate(
         parts=tuple((key, len(many)) for key, many in counted),
         symmetric_parts=tuple((key, len(many)) for key, many in counted_one),
     )
+
+
+def _needed_once(statements: Sequence[Statement]) -> list[bool]:
+    """Says of each statement whether it is computed where both sides are the same.
+
+    One of the second side is not, if there is its twin of the first.
+    """
+    depends = list(sides(statements))
+    first = {
+        key
+        for key, found in zip(keys(statements), depends, strict=True)
+        if found == frozenset((0,))
+    }
+    twins = keys(statements, as_first=True)
+    return [
+        found != frozenset((1,)) or twin not in first
+        for found, twin in zip(depends, twins, strict=True)
+    ]
 
 
 def statement_operations(

@@ -24,29 +24,36 @@ Key = tuple[object, ...]
 """Equal for statements that compute the same array, whatever it is called."""
 
 
-def keys(statements: Sequence[Statement]) -> tuple[Key, ...]:
+def keys(statements: Sequence[Statement], *, as_first: bool = False) -> tuple[Key, ...]:
     """Returns a key for every statement of one leaf.
 
     A key holds what is computed from which inputs, down to the arrays that the kernel
     function is given, so that keys of different leaves may be compared.
+
+    Args:
+        statements: In order.
+        as_first: Whether arrays of the second side count as those of the first.
     """
     known: dict[str, Key] = {}
     found: list[Key] = []
     for statement in statements:
-        key = _key(statement, known)
+        key = _key(statement, known, as_first)
         known[statement.target.name] = key
         found.append(key)
     return tuple(found)
 
 
-def _key(statement: Statement, known: Mapping[str, Key]) -> Key:
+def _key(statement: Statement, known: Mapping[str, Key], as_first: bool) -> Key:
     letters: dict[str, int] = {}
 
     def spelled(array: Array) -> tuple[int, ...]:
         return tuple(letters.setdefault(label, len(letters)) for label in array.labels)
 
+    def given(name: str) -> str:
+        return f"{name.rpartition(':')[0]}:0" if as_first else name
+
     def operand(array: Array) -> Key:
-        return (known.get(array.name, (array.name,)), spelled(array))
+        return (known.get(array.name, (given(array.name),)), spelled(array))
 
     match statement:
         case Contract():
@@ -63,7 +70,12 @@ def _key(statement: Statement, known: Mapping[str, Key]) -> Key:
             rows, source = operand(statement.rows), operand(statement.source)
             return (kind, rows, source, spelled(statement.target))
         case Cut():
-            return ("cut", statement.source.name, statement.patches, statement.shape)
+            return (
+                "cut",
+                given(statement.source.name),
+                statement.patches,
+                statement.shape,
+            )
         case Sum():
             terms = tuple(operand(term) for term in statement.terms)
             return ("sum", terms, statement.factors, spelled(statement.target))
