@@ -1,0 +1,129 @@
+"""One equation, or a chain of them, traced from a small function and evaluated.
+
+Arrays that rules derive are evaluated by JAX, equation by equation, in float64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+from ntkplan._jax import Literal, Primitive, equation_function
+from ntkplan.ir.equation import Atom, Equation
+from ntkplan.ir.graph import Flow, build_graph
+from ntkplan.rules.step import Step
+from ntkplan.trace.jaxpr import flatten
+from ntkplan.trace.scope import Scope
+from tests.oracles import x64
+
+
+def numbers(*shape: int, seed: int = 0) -> np.ndarray:
+    """Returns normal float64 numbers, others for every shape and seed."""
+    return np.random.default_rng((seed, *shape)).normal(size=shape)
+
+
+class Traced:
+    """A function of arrays as straight-line code, with the values of its variables."""
+
+    def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
+        with x64():
+            arguments = tuple(jax.numpy.asarray(item) for item in arguments)
+            self.body = flatten(jax.make_jaxpr(function)(*arguments))
+        self.values: dict[Any, Any] = dict(
+            zip(self.body.inputs, arguments, strict=True)
+        )
+        self.values.update(self.body.constants)
+        flow = Flow(body=self.body, graph=build_graph(self.body.equations))
+        self.scope = Scope(flow, (), depth=0)
+
+    def value(self, atom: Atom) -> np.ndarray:
+        """Returns what a variable holds, of those also that rules derived."""
+        if isinstance(atom, Literal):
+            return np.asarray(atom.val)
+        with x64():
+            return np.asarray(self._evaluated(atom))
+
+    def _evaluated(self, variable: Any) -> Any:
+        """Evaluates no equation but those that the variable needs."""
+        self.values.update(self.scope.constants)
+        if variable not in self.values:
+            (equation,) = (
+                equation
+                for equation in (*self.body.equations, *self.scope.derived)
+                if variable in equation.outputs
+            )
+            operands = [self._evaluated(each) for each in equation.reads]
+            results = function_of(equation)(*operands)
+            self.values.update(zip(equation.outputs, results, strict=True))
+        return self.values[variable]
+
+    def number(self, primitive: Primitive) -> int:
+        """Returns the number of the one equation of a primitive."""
+        (found,) = (
+            number
+            for number, equation in enumerate(self.body.equations)
+            if equation.primitive is primitive
+        )
+        return found
+
+    def step(self, number: int, operand: int, *, whole: bool = False) -> Step:
+        """Returns one operand's read by an equation, as rules are given it."""
+        return Step(
+            equation=self.body.equations[number],
+            number=number,
+            operand=operand,
+            depth=0,
+            partial=lambda: self.scope.partial(number, operand),
+            derive=self.scope.derive,
+            whole=whole,
+        )
+
+    def jacobians(self, number: int, operand: int) -> tuple[np.ndarray, np.ndarray]:
+        """Returns `jacfwd` and `jacrev` of an equation's result by one operand."""
+        equation = self.body.equations[number]
+        before = sum(
+            not isinstance(atom, Literal) for atom in equation.inputs[:operand]
+        )
+        operands = [self.value(variable) for variable in equation.reads]
+
+        def result(value: Any) -> Any:
+            changed = [*operands[:before], value, *operands[before + 1 :]]
+            return function_of(equation)(*changed)[0]
+
+        return both_jacobians(result, operands[before])
+
+
+def function_of(equation: Equation) -> Callable[..., list[Any]]:
+    """Returns an equation as a function of the variables that it reads."""
+    return equation_function(
+        equation.primitive,
+        equation.inputs,
+        equation.outputs,
+        equation.parameters,
+        equation.origin,
+    )
+
+
+def both_jacobians(
+    function: Callable[[Any], Any], value: Any
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns `jacfwd` and `jacrev` of a function, in float64."""
+    with x64():
+        value = jax.numpy.asarray(value)
+        jitted = jax.jit(
+            lambda value: (jax.jacfwd(function)(value), jax.jacrev(function)(value)),
+            compiler_options=_UNOPTIMISED,
+        )
+        forward, reverse = map(np.asarray, jitted(value))
+    assert forward.dtype == reverse.dtype == np.float64
+    return forward, reverse
+
+
+_UNOPTIMISED = {
+    "xla_backend_optimization_level": 0,
+    "xla_llvm_disable_expensive_passes": True,
+}
+"""Compiling is all the time that these tests take."""
