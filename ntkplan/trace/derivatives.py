@@ -9,6 +9,7 @@ import jax
 
 from ntkplan._jax import (
     ClosedJaxpr,
+    JaxprEqn,
     Primitive,
     Var,
     array_dtype,
@@ -98,9 +99,16 @@ def _without_derivative(
         yield from _inner_without_derivative(closed)
     if _is_proven(primitive) and all(_is_proven_inside(closed) for closed in inner):
         return
-    reason = _refusal(equation, reached)
+    asked = equation.origin.replace(
+        invars=list(equation.inputs), outvars=list(equation.outputs)
+    )
+    reason = _refusal(asked, reached)
     if reason is not None:
-        yield primitive.name, equation.source, reason
+        bodies = inner if primitive in _HOLDS_BODIES else []
+        yield next(
+            (culprit for closed in bodies for culprit in _refused_inside(closed)),
+            (primitive.name, equation.source, reason),
+        )
 
 
 def _inner_without_derivative(closed: ClosedJaxpr) -> Iterator[Obstacle]:
@@ -143,20 +151,35 @@ def _is_proven_inside(closed: ClosedJaxpr) -> bool:
     )
 
 
-def _refusal(equation: Equation, reached: Collection[Var]) -> str | None:
+def _refused_inside(closed: ClosedJaxpr) -> Iterator[Obstacle]:
+    """Looks in a body that cannot be pulled back for what it is that cannot."""
+    for equation in closed.jaxpr.eqns:
+        if equation.primitive in _HOLDS_BODIES:
+            for _, inner in sub_jaxprs(equation.params):
+                yield from _refused_inside(inner)
+        reads = [atom for atom in equation.invars if isinstance(atom, Var)]
+        moving = [variable for variable in reads if _is_inexact(variable.aval)]
+        if moving and not _is_proven(equation.primitive):
+            reason = _refusal(equation, moving)
+            if reason is not None:
+                yield equation.primitive.name, source_location(equation), reason
+
+
+def _refusal(equation: JaxprEqn, reached: Collection[Var]) -> str | None:
     """Has JAX pull several cotangents back through an equation, with shapes alone.
 
     Returns:
         What JAX says where it cannot.
     """
-    free = list(dict.fromkeys(equation.reads))
+    reads = [atom for atom in equation.invars if isinstance(atom, Var)]
+    free = list(dict.fromkeys(reads))
     moving = [variable in reached for variable in free]
     apply = equation_function(
         equation.primitive,
-        equation.inputs,
-        equation.outputs,
-        equation.parameters,
-        equation.origin,
+        equation.invars,
+        equation.outvars,
+        equation.params,
+        equation,
     )
 
     def pulled(values: list[Any]) -> Any:
@@ -166,7 +189,7 @@ def _refusal(equation: Equation, reached: Collection[Var]) -> str | None:
                 variable: next(rest) if moves else value
                 for variable, value, moves in zip(free, values, moving, strict=True)
             }
-            results = apply(*(every[variable] for variable in equation.reads))
+            results = apply(*(every[variable] for variable in reads))
             return [result for result in results if _is_inexact(result)]
 
         primals = [value for value, moves in zip(values, moving, strict=True) if moves]

@@ -94,6 +94,13 @@ def _matrices(h):
     return jnp.tile(h[:, None], (1, 4, 1)) + jnp.diag(jnp.arange(4.0))
 
 
+def _directions_in_a_loop(h):
+    def step(carry, _):
+        return carry + jnp.abs(jnp.linalg.eig(_matrices(carry))[1][:, 0]), None
+
+    return lax.scan(step, h, None, length=2)[0]
+
+
 def _halved(h):
     return lax.while_loop(lambda v: jnp.sum(v) > 1.0, lambda v: v / 2.0, h)
 
@@ -140,6 +147,7 @@ MODELS: tuple[RefusedModel, ...] = (
         because="respect to a and b",
     ),
     _refused("eig", lambda h: jnp.abs(jnp.linalg.eig(_matrices(h))[1])),
+    _refused("eig", _directions_in_a_loop, name="eig_in_a_scan"),
     _refused("svd", lambda h: jnp.linalg.svd(_matrices(h)[:, :2])[2]),
     _refused("schur", lambda h: lax.linalg.schur(_matrices(h))[0]),
     _refused("hessenberg", lambda h: lax.linalg.hessenberg(_matrices(h))[0]),
