@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import cast
 
-from ntkplan.cost.work import Work
 from ntkplan.errors import MemoryLimitError
 from ntkplan.ir.plan import PlanCost
 from ntkplan.ir.use import Layer
@@ -66,7 +65,7 @@ def choose(
     least = float("inf")
     seen: set[frozenset[int]] = set()
 
-    forward: Work | None = None
+    known: SharedWork | None = None
     # The loops alone, whatever leaves are pushed, and whatever their work.
     hopeless_s = (
         problem.profile.launch.loop_overhead_s * problem.n2 * problem.spec.n_basis
@@ -78,7 +77,7 @@ def choose(
     )
 
     def attempt(pushed: frozenset[int]) -> None:
-        nonlocal best, least, forward
+        nonlocal best, least, known
         if pushed in seen or (best and pushed and hopeless_s >= best.cost.seconds):
             return
         seen.add(pushed)
@@ -86,9 +85,9 @@ def choose(
             problem,
             [layer for number, layer in enumerate(layers) if number not in pushed],
             [layer for number, layer in enumerate(layers) if number in pushed],
-            forward=forward,
+            known=known,
         )
-        forward = shared.forward
+        known = shared
         decision, needed = _decide(problem, shared, priced, pushed, limit_bytes)
         least = min(least, needed)
         mixed = 0 < len(pushed) < len(layers) and pushed != forced

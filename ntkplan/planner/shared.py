@@ -67,6 +67,8 @@ class SharedWork:
         forward: Forward passes.
         sweep: The backward sweep of the tapped leaves.
         push: Pull-backs and push-forwards of the pushed leaves.
+        push_starts: Forward passes of one example and of all of `x1`, where a push
+            needed them.
         loops: Iterations of loops that the push forward takes.
         resident_bytes: Bytes that stay alive while the leaves' own parts run.
         sweep_bytes: Most bytes alive during the sweep.
@@ -75,6 +77,7 @@ class SharedWork:
     forward: Work
     sweep: Work
     push: Work
+    push_starts: tuple[Work, ...]
     loops: Size
     resident_bytes: float
     sweep_bytes: float
@@ -85,7 +88,7 @@ def shared_work(
     tapped: Sequence[Layer],
     pushed: Sequence[Layer],
     *,
-    forward: Work | None = None,
+    known: SharedWork | None = None,
     symbolic: bool = False,
 ) -> SharedWork:
     """Counts what a division of the leaves shares.
@@ -94,7 +97,7 @@ def shared_work(
         problem: The kernel's sizes.
         tapped: Leaves whose uses are tapped.
         pushed: Leaves that are pushed forward.
-        forward: Work of the forward passes, where it is known already.
+        known: What another division shares: all forward passes are the same.
         symbolic: Whether to write the work in symbols, instead of at the problem's
             sizes. Bytes stay numbers.
     """
@@ -102,10 +105,11 @@ def shared_work(
     equations, given = graph.body.equations, graph.shared_variables
     counts = _Counts.of(problem, symbolic=symbolic)
     taps = list(dict.fromkeys(tap for layer in tapped for tap in layer.taps))
-    if forward is None:
-        forward = forward_work(
-            equations, n=counts.points, itemsize=itemsize, shared=given
-        )
+    forward = (
+        forward_work(equations, n=counts.points, itemsize=itemsize, shared=given)
+        if known is None
+        else known.forward
+    )
     sweep = Work()
     active = _active(graph, taps)
     if taps:
@@ -113,14 +117,21 @@ def shared_work(
             equations, active, n=counts.points, n_outputs=counts.basis, shared=given
         )
     push, loops = Work(), 0
+    starts = () if known is None else known.push_starts
     if pushed:
-        push, loops = _push(problem, [layer.leaf.variable for layer in pushed], counts)
+        starts = starts or tuple(
+            forward_work(equations, n=n, itemsize=itemsize, shared=given)
+            for n in (1, counts.n1)
+        )
+        variables = [layer.leaf.variable for layer in pushed]
+        push, loops = _push(problem, variables, counts, starts)
     resident = _resident_bytes(problem, taps, tapped)
     largest = max((_entries(variable) for variable in active), default=0)
     return SharedWork(
         forward=forward,
         sweep=sweep,
         push=push,
+        push_starts=starts,
         loops=loops,
         resident_bytes=resident,
         sweep_bytes=resident
@@ -161,20 +172,18 @@ class _Counts:
 
 
 def _push(
-    problem: Problem, leaves: Sequence[Var], counts: _Counts
+    problem: Problem, leaves: Sequence[Var], counts: _Counts, starts: Sequence[Work]
 ) -> tuple[Work, Size]:
     """Counts NTK-vector products, a column for each example and basis vector.
 
     Returns:
         The work, and the iterations of its loops.
     """
-    equations, itemsize = problem.graph.body.equations, problem.itemsize
-    given = problem.graph.shared_variables
+    equations, given = problem.graph.body.equations, problem.graph.shared_variables
     active = _active(problem.graph, leaves)
     columns = counts.n2 * counts.basis
     points = 1 if problem.spec.matched else counts.n1
-    once = forward_work(equations, n=1, itemsize=itemsize, shared=given)
-    linearized = forward_work(equations, n=counts.n1, itemsize=itemsize, shared=given)
+    once, linearized = starts
     pulled = sweep_work(equations, active, n=1, n_outputs=1, shared=given)
     pushed = push_work(equations, active, n=points, columns=1, shared=given)
     operations = (

@@ -145,6 +145,9 @@ def _dot_general(step: Step, axis_map: AxisMap) -> Carried:
     paired |= dict(zip(batched[other], batched[mine], strict=True))
     if any(axis_map.axes[axis].placement is not None for axis in paired.values()):
         return None
+    if math.prod(step.result_shape) < math.prod(axis_map.shape):
+        # What is small is cheaper to tap than to look through.
+        return None
     made: list[Axis] = []
     scale: list[tuple[axes.Atom, ...]] = []
     for number, size in enumerate(array_shape(variable)):

@@ -42,7 +42,20 @@ def named_uses(
         if isinstance(refined, Uncovered):
             return refined
         uses += [_named(meeting, number, varying) for meeting in refined]
-    return sorted(uses, key=lambda use: use.place)
+    return sorted(_alike(uses), key=lambda use: use.place)
+
+
+def _alike(uses: Sequence[Use]) -> list[Use]:
+    """Lets a use whose data side is shared by examples stack with those whose is not.
+
+    The first step of a recurrence starts from a constant, all others do not.
+    """
+    varying = {use.form for use in uses if not use.shared}
+    result: list[Use] = []
+    for use in uses:
+        as_varying = dataclasses.replace(use, shared=False)
+        result.append(as_varying if as_varying.form in varying else use)
+    return result
 
 
 def _refined(meetings: Sequence[Meeting]) -> list[Meeting] | Uncovered:
