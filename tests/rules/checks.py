@@ -14,6 +14,7 @@ from ntkplan.rules.axes import Absent, AxisMap
 from ntkplan.rules.labelling import Labelling
 from ntkplan.rules.prefix import carry
 from ntkplan.rules.table import label
+from tests.oracles import x64
 from tests.rules.dense import labelled_jacobian, mapped_jacobian
 from tests.rules.traced import Traced, both_jacobians
 
@@ -39,7 +40,8 @@ def check_labels(
     """
     traced = Traced(function, *arguments)
     number = traced.number(primitive)
-    labelling = label(traced.step(number, operand))
+    with x64():
+        labelling = label(traced.step(number, operand))
     assert labelling is not None, f"no labels of operand {operand} of `{primitive}`"
     equation = traced.body.equations[number]
     got = labelled_jacobian(
@@ -58,7 +60,8 @@ def labels(
 ) -> Labelling | None:
     """Returns the labels of one operand, unchecked, or None."""
     traced = Traced(function, *arguments)
-    return label(traced.step(traced.number(primitive), operand))
+    with x64():
+        return label(traced.step(traced.number(primitive), operand))
 
 
 def assert_close(got: np.ndarray, wanted: np.ndarray) -> None:
@@ -90,7 +93,8 @@ def carried_maps(traced: Traced, *, whole: bool = False) -> list[AxisMap]:
         for operand, atom in enumerate(equation.inputs):
             for axis_map in maps.get(atom, ()) if atom in equation.reads else ():
                 step = traced.step(number, operand, whole=whole)
-                result = carry(step, axis_map)
+                with x64():
+                    result = carry(step, axis_map)
                 if result is None:
                     raise OpaqueError(equation)
                 if isinstance(result, Absent):

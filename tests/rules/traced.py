@@ -5,13 +5,14 @@ Arrays that rules derive are evaluated by JAX, equation by equation, in float64.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import numpy as np
 
-from ntkplan._jax import Literal, Primitive, equation_function
+from ntkplan._jax import Literal, Primitive, equation_function, new_variable
 from ntkplan.ir.equation import Atom, Equation
 from ntkplan.ir.graph import Flow, build_graph
 from ntkplan.rules.step import Step
@@ -84,16 +85,20 @@ class Traced:
     def jacobians(self, number: int, operand: int) -> tuple[np.ndarray, np.ndarray]:
         """Returns `jacfwd` and `jacrev` of an equation's result by one operand."""
         equation = self.body.equations[number]
-        before = sum(
-            not isinstance(atom, Literal) for atom in equation.inputs[:operand]
+        # Each operand on its own, also where one variable stands twice.
+        fresh = tuple(
+            atom if isinstance(atom, Literal) else new_variable(atom.aval)
+            for atom in equation.inputs
         )
+        apart = dataclasses.replace(equation, inputs=fresh)
+        place = apart.reads.index(fresh[operand])
         operands = [self.value(variable) for variable in equation.reads]
 
         def result(value: Any) -> Any:
-            changed = [*operands[:before], value, *operands[before + 1 :]]
-            return function_of(equation)(*changed)[0]
+            changed = [*operands[:place], value, *operands[place + 1 :]]
+            return function_of(apart)(*changed)[0]
 
-        return both_jacobians(result, operands[before])
+        return both_jacobians(result, operands[place])
 
 
 def function_of(equation: Equation) -> Callable[..., list[Any]]:
