@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import os
 import tomllib
 import warnings
@@ -93,13 +94,19 @@ def read_profile(path: str | os.PathLike[str]) -> DeviceProfile:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise UnknownDeviceError(device=str(path), known=_names()) from error
+    return _parsed(text, str(path))
+
+
+@functools.lru_cache(maxsize=64)
+def _parsed(text: str, path: str) -> DeviceProfile:
+    """Checks a profile's text; plans ask for the same few again and again."""
     try:
         fields = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise InvalidDeviceProfileError(
-            profile=str(path), field="(whole file)", reason=f"is not TOML: {error}"
+            profile=path, field="(whole file)", reason=f"is not TOML: {error}"
         ) from error
-    return profile_from_fields(fields, where=str(path))
+    return profile_from_fields(fields, where=path)
 
 
 def save_profile(profile: DeviceProfile, path: str | os.PathLike[str]) -> None:

@@ -28,9 +28,9 @@ def windows(x, window, strides, padding, input_dilation=None, window_dilation=No
 '''
 
 _MATCH_ROWS = '''
-def match_rows(rows1, rows2, size, dtype):
-    """Ones where two rows are the same; a row from `size` up is none."""
-    return ((rows1 == rows2) & (rows1 < size)).astype(dtype)
+def match_rows(rows1, rows2, size):
+    """Says where two rows are the same; a row from `size` up is none."""
+    return (rows1 == rows2) & (rows1 < size)
 '''
 
 _SUM_ROWS = '''

@@ -36,7 +36,7 @@ def kernel_lines(program: Program) -> list[str]:
             program.kernel_labels,
             program.input_names,
             program.precision,
-            program.graph.output.dtype,
+            program.sums_dtype,
         )
         body += printer.lines(first=first)
         first = False
@@ -269,6 +269,10 @@ def _all_parts(program: Program) -> list[str]:
     return [*lines, *_summed(program, ["parts.shape[0]"], "m", ["-1"], "n", letters)]
 
 
+def _cast(program: Program) -> str:
+    return "" if program.sums_dtype is None else f".astype(jnp.{program.sums_dtype})"
+
+
 def _summed(
     program: Program,
     outer: list[str],
@@ -286,5 +290,5 @@ def _summed(
     target = "".join(letters[label] for label in program.kernel_labels)
     return [
         *statement("parts = ", value, WIDTH),
-        f'return jnp.einsum("{source}->{target}", parts)',
+        f'return jnp.einsum("{source}->{target}", parts{_cast(program)})',
     ]

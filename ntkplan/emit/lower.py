@@ -90,7 +90,19 @@ def lower(
         kernel_labels=frame.kernel_labels,
         input_names=tracker.input_names,
         precision=precision,
+        sums_dtype=_sums_dtype(graph),
     )
+
+
+_SIXTEEN_BITS = ("bfloat16", "float16")
+
+
+def _sums_dtype(graph: KernelGraph) -> str | None:
+    """Returns the dtype of the kernel of a model that has 16-bit numbers."""
+    dtypes = [leaf.dtype for leaf in graph.leaves if leaf.differentiated]
+    if not set(_SIXTEEN_BITS) & {*dtypes, graph.output.dtype}:
+        return None
+    return "float64" if "float64" in (*dtypes, graph.output.dtype) else "float32"
 
 
 def _shift(by_leaf: dict[str, str], layer: Layer) -> Tap:

@@ -50,7 +50,7 @@ class BlockPrinter:
         kernel_labels: Sequence[str],
         input_names: Mapping[str, str],
         precision: str | None,
-        dtype: str,
+        sums_dtype: str | None,
     ) -> None:
         """Gives letters to the block's labels.
 
@@ -59,13 +59,17 @@ class BlockPrinter:
             kernel_labels: Labels of `theta`.
             input_names: Python text for the arrays that the block is given.
             precision: Name of the precision of every product, or None.
-            dtype: The kernel's data type.
+            sums_dtype: The data type that sums are made in, if not the operands'.
         """
         self._block = block
         self._kernel_labels = kernel_labels
         self._names = dict(input_names)
-        self._precision, self._dtype = precision, dtype
+        self._precision, self._sums_dtype = precision, sums_dtype
         self._roles = _roles(block.statements)
+
+    @property
+    def _sums(self) -> str:
+        return f"jnp.{self._sums_dtype}"
 
     def lines(self, *, first: bool) -> list[str]:
         """Returns the block's statements.
@@ -133,7 +137,9 @@ class BlockPrinter:
                     if label not in item.target.labels
                 ]
                 chosen = axes[0] if len(axes) == 1 else f"({', '.join(axes)})"
-                return method(atom(self._name(item.source)), "sum", f"axis={chosen}")
+                dtype = [] if self._sums_dtype is None else [f"dtype={self._sums}"]
+                source = atom(self._name(item.source))
+                return method(source, "sum", f"axis={chosen}", *dtype)
             case Cut():
                 return self._cut(item)
             case Match():
@@ -181,6 +187,8 @@ class BlockPrinter:
         keywords: dict[str, Expression | str] = {}
         if self._precision is not None:
             keywords["precision"] = f'"{self._precision}"'
+        if self._sums_dtype is not None:
+            keywords["preferred_element_type"] = self._sums
         return call(
             "jnp.einsum",
             atom(f'"{spec}"'),
@@ -227,6 +235,8 @@ class BlockPrinter:
         rest = [x for x in item.source.labels if x not in item.rows.stored]
         order = [*item.kept, *item.positions, *rest]
         values = self._ordered(item.source, order)
+        if self._sums_dtype is not None:
+            values = method(values, "astype", self._sums)
         rows = self._in_memory(item.rows, [*item.kept, *item.positions])
         return self._mapped("sum_rows", len(item.kept), values, rows, f", {item.size}")
 

@@ -247,6 +247,8 @@ class Program:
         kernel_labels: Labels of the kernel while it is summed up.
         input_names: Python text for the arrays that the blocks are given.
         precision: Name of the precision of every contraction, or None.
+        sums_dtype: In which dtype contractions add up, where that is another one than
+            that of their operands; None where it is the same.
     """
 
     title: str
@@ -266,3 +268,4 @@ class Program:
     kernel_labels: tuple[str, ...]
     input_names: Mapping[str, str]
     precision: str | None
+    sums_dtype: str | None = None

@@ -19,7 +19,7 @@ from ntkplan.ir.equation import Atom as Operand
 from ntkplan.rules import axes, lookups
 from ntkplan.rules.axes import Absent, Axis, AxisMap, Scale
 from ntkplan.rules.entrywise import is_entrywise
-from ntkplan.rules.step import Step
+from ntkplan.rules.step import Step, is_real
 
 Carried = AxisMap | Absent | None
 PrefixRule = Callable[[Step, AxisMap], Carried]
@@ -337,7 +337,9 @@ def carry(step: Step, axis_map: AxisMap) -> Carried:
     """Carries a map through an equation without data.
 
     Entrywise functions without a rule of their own are carried through by their
-    derivative.
+    derivative. Complex results are left to others.
     """
+    if not is_real(step):
+        return None
     rule = PREFIX_RULES.get(step.equation.primitive, entrywise)
     return rule(step, axis_map)

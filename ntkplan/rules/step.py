@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
-from ntkplan._jax import Var, array_shape
+import jax.numpy as jnp
+
+from ntkplan._jax import Var, array_dtype, array_shape
 from ntkplan.ir.equation import Equation
 
 
@@ -47,3 +49,11 @@ class Step:
     def parameter(self, name: str) -> object:
         """Returns one of the primitive's parameters."""
         return self.equation.parameters.get(name)
+
+
+def is_real(step: Step) -> bool:
+    """Says whether all results of a step's equation are real floating-point numbers."""
+    return all(
+        jnp.issubdtype(array_dtype(variable), jnp.floating)
+        for variable in step.equation.outputs
+    )

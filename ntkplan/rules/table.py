@@ -8,7 +8,7 @@ from ntkplan._jax import Primitive, primitives
 from ntkplan.errors import InternalError
 from ntkplan.rules import convolution, lookups, products, sums
 from ntkplan.rules.labelling import Labelling, UseRule
-from ntkplan.rules.step import Step
+from ntkplan.rules.step import Step, is_real
 
 
 def assemble(
@@ -41,6 +41,9 @@ USE_RULES: Mapping[Primitive, UseRule] = assemble(
 def label(step: Step) -> Labelling | None:
     """Labels an equation in which a leaf meets data, or returns None.
 
-    Entrywise functions without a rule of their own share one.
+    Entrywise functions without a rule of their own share one. There is none for
+    complex values, whose cotangents are not those of two real ones.
     """
+    if not is_real(step):
+        return None
     return USE_RULES.get(step.equation.primitive, products.entrywise)(step)
