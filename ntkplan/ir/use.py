@@ -202,7 +202,8 @@ class Layer:
             opaque layer has one use: the leaf itself is tapped.
         idle: Whether the output does not depend on the leaf.
         no_forward: Why no tangent can be pushed forward from the leaf, or None.
-        absent: Places where a slice takes no entry of the leaf.
+        absent: Places where a slice takes no entry of the leaf, and the number of the
+            result that has none.
     """
 
     leaf: Leaf
@@ -210,7 +211,7 @@ class Layer:
     opaque: str | None = None
     idle: bool = False
     no_forward: str | None = None
-    absent: tuple[tuple[tuple[int, int], ...], ...] = ()
+    absent: tuple[tuple[tuple[tuple[int, int], ...], int], ...] = ()
 
     @property
     def taps(self) -> tuple[Var, ...]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import dataclasses
+from collections.abc import Sequence
 
 from ntkplan._jax import Var
 from ntkplan.errors import InternalError
@@ -13,6 +14,19 @@ from ntkplan.trace.openings import OPENINGS
 from ntkplan.trace.scope import Scope
 
 Place = tuple[tuple[int, int], ...]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Stops:
+    """What ends the walk.
+
+    Attributes:
+        used: Operands that are uses.
+        absent: Operands and numbers of results that have no entry of the leaf.
+    """
+
+    used: frozenset[Place]
+    absent: frozenset[tuple[Place, int]]
 
 
 def prove_covered(layering: Layering) -> None:
@@ -35,9 +49,11 @@ def prove_covered(layering: Layering) -> None:
 
 
 def _prove_layer(scope: Scope, layer: Layer) -> None:
-    used = {use.place for stack in layer.stacks for use in stack.uses}
-    used.update(layer.absent)
-    escaped = _escaping(scope, layer.leaf.variable, used, ())
+    stops = _Stops(
+        used=frozenset(use.place for stack in layer.stacks for use in stack.uses),
+        absent=frozenset(layer.absent),
+    )
+    escaped = _escaping(scope, layer.leaf.variable, stops, ())
     if escaped:
         variable, path = next(iter(escaped.items()))
         steps = " -> ".join((layer.leaf.path, *path, "output"))
@@ -47,7 +63,7 @@ def _prove_layer(scope: Scope, layer: Layer) -> None:
 
 
 def _escaping(
-    scope: Scope, start: Var, used: Collection[Place], around: Place
+    scope: Scope, start: Var, stops: _Stops, around: Place
 ) -> dict[Var, tuple[str, ...]]:
     """Returns the outputs of a body that a variable reaches past all uses."""
     pending: list[tuple[Var, tuple[str, ...]]] = [(start, ())]
@@ -63,19 +79,23 @@ def _escaping(
         for number, operand in scope.flow.consumers(variable):
             equation = scope.flow.body.equations[number]
             place = (*around, (number, operand))
-            if place in used or passes_no_derivative(equation):
+            if place in stops.used or passes_no_derivative(equation):
                 continue
             step = f"{equation.primitive.name} ({equation.source})"
             if number in scope.opened:
-                reached = _through(scope, number, operand, used, place)
+                reached = _through(scope, number, operand, stops, place)
             else:
-                reached = equation.outputs
+                reached = [
+                    output
+                    for result, output in enumerate(equation.outputs)
+                    if (place, result) not in stops.absent
+                ]
             pending += [(output, (*path, step)) for output in reached]
     return found
 
 
 def _through(
-    scope: Scope, number: int, operand: int, used: Collection[Place], place: Place
+    scope: Scope, number: int, operand: int, stops: _Stops, place: Place
 ) -> Sequence[Var]:
     """Returns the results of a loop or branch that an operand reaches past all uses."""
     equation = scope.flow.body.equations[number]
@@ -84,7 +104,7 @@ def _through(
     results: list[Var] = []
     for entrance in entrances:
         body = scopes[entrance.body]
-        escaped = _escaping(body, entrance.variable, used, place)
+        escaped = _escaping(body, entrance.variable, stops, place)
         results += [
             output
             for output, atom in zip(

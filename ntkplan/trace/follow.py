@@ -14,6 +14,7 @@ from ntkplan.rules import axes
 from ntkplan.rules.axes import Absent, Atom, AxisMap, Placement, Scale
 from ntkplan.rules.labelling import AxisLabels, Labelling
 from ntkplan.rules.prefix import carry
+from ntkplan.rules.splits import SPLITS, carry_parts
 from ntkplan.rules.step import Step
 from ntkplan.rules.table import label
 from ntkplan.trace.derivatives import passes_no_derivative
@@ -73,13 +74,15 @@ class Meeting:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Absence:
-    """An equation whose result has no entry of the leaf.
+    """An equation of whose results one has no entry of the leaf.
 
     Attributes:
         place: Numbers of equation and operand, from the outermost body inwards.
+        result: Which result.
     """
 
     place: tuple[tuple[int, int], ...]
+    result: int = 0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -124,14 +127,15 @@ def follow(
             if branch is not None:
                 pending.append((equation.outputs[0], branch))
                 continue
-            if _meets_no_data(scope, equation, operand):
-                carried = carry(step, axis_map)
-                if isinstance(carried, AxisMap):
-                    pending.append((equation.outputs[0], carried))
-                elif isinstance(carried, Absent):
-                    found.append(Absence(place=((number, operand),)))
-                if carried is not None:
-                    continue
+            carried = _carried(scope, step, axis_map)
+            if carried is not None:
+                for result, part in enumerate(carried):
+                    if isinstance(part, AxisMap):
+                        pending.append((equation.outputs[result], part))
+                    else:
+                        absence = Absence(place=((number, operand),), result=result)
+                        found.append(absence)
+                continue
             if equation.primitive in OPENINGS:
                 entered = _enter(scope, step, axis_map)
                 if isinstance(entered, Uncovered):
@@ -155,6 +159,20 @@ def _named(equation: Equation) -> str:
 def _meets_no_data(scope: Scope, equation: Equation, operand: int) -> bool:
     others = (atom for at, atom in enumerate(equation.inputs) if at != operand)
     return scope.varying.isdisjoint(atom for atom in others if isinstance(atom, Var))
+
+
+def _carried(
+    scope: Scope, step: Step, axis_map: AxisMap
+) -> list[AxisMap | Absent] | None:
+    """Carries a map to every result of an equation without data."""
+    if not _meets_no_data(scope, step.equation, step.operand):
+        return None
+    if step.equation.primitive in SPLITS:
+        parts = carry_parts(step, axis_map)
+    else:
+        parts = (carry(step, axis_map),)
+    found = [part for part in parts if part is not None]
+    return found if len(found) == len(parts) else None
 
 
 def _as_branch(scope: Scope, step: Step, axis_map: AxisMap) -> AxisMap | None:
@@ -415,7 +433,7 @@ def _lifted(
 ) -> Meeting | Absence:
     """Returns a meeting inside of a body as one outside of it."""
     if isinstance(meeting, Absence):
-        return Absence(place=(place, *meeting.place))
+        return dataclasses.replace(meeting, place=(place, *meeting.place))
 
     def outside(variable: Var) -> Var:
         made = lifted(body.records, variable, steps.length)

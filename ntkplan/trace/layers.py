@@ -70,7 +70,9 @@ def _structured(scope: Scope, leaf: Leaf, *, whole: bool) -> Layer | Uncovered:
     found = follow(scope, leaf.variable, axes.identity(leaf.shape), whole=whole)
     if isinstance(found, Uncovered):
         return found
-    absent = tuple(item.place for item in found if isinstance(item, Absence))
+    absent = tuple(
+        (item.place, item.result) for item in found if isinstance(item, Absence)
+    )
     meetings = [item for item in found if isinstance(item, Meeting)]
     if not meetings:
         return Layer(leaf=leaf, stacks=(), idle=True, absent=absent)
