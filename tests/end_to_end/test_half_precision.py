@@ -65,9 +65,6 @@ def test_one_leaf_of_32_bits_makes_the_kernel_one(dtype):
     assert error < 4 * float(jnp.finfo(dtype).eps)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="contractions of 16-bit arrays are rounded to 16 bits"
-)
 @pytest.mark.parametrize("dtype", HALVES, ids=lambda dtype: dtype.__name__)
 def test_contractions_accumulate_in_float32(dtype):
     """What is left is the rounding of the Jacobian, not that of the sums."""

@@ -49,9 +49,6 @@ def test_real_parameters_of_complex_intermediates(name, method):
 
 
 @pytest.mark.parametrize("name", COMPLEX_USES)
-@pytest.mark.xfail(
-    strict=True, reason="a use with a complex result has a structured rule"
-)
 def test_parameters_that_are_complex_when_they_meet_data(name):
     check(COMPLEX_USES[name], "jacobian_contraction")
 

@@ -58,12 +58,6 @@ OPAQUE = [
 ]
 
 
-# Their rule is right only where nothing is complex.
-MISTAKEN = pytest.mark.xfail(
-    strict=True, reason="a use with a complex result has a structured rule"
-)
-
-
 def rules_of_a_parameter_in(model) -> tuple[str, ...]:
     """Returns the rules for a parameter that enters the operation by itself."""
     rng = np.random.default_rng(1)
@@ -89,7 +83,6 @@ def is_inexact(leaf) -> bool:
         pytest.param(
             model,
             id=model.name,
-            marks=[MISTAKEN] if model.name in ("fft", "fft2") else [],
         )
         for model in OPAQUE
     ],
