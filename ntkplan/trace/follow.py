@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from ntkplan._jax import Var, array_dtype, array_shape, primitives
 from ntkplan.ir.equation import Equation
 from ntkplan.ir.graph import Flow
-from ntkplan.ir.use import Patches
 from ntkplan.rules import axes
 from ntkplan.rules.axes import Absent, Atom, AxisMap, Placement, Scale
 from ntkplan.rules.labelling import AxisLabels, Labelling
@@ -18,78 +17,15 @@ from ntkplan.rules.splits import SPLITS, carry_parts
 from ntkplan.rules.step import Step
 from ntkplan.rules.table import label
 from ntkplan.trace.derivatives import passes_no_derivative
+from ntkplan.trace.meeting import Absence, Meeting, Part, Parts, Uncovered
 from ntkplan.trace.openings import OPENINGS, Entrance
 from ntkplan.trace.scope import Scope, lifted
-
-Part = Atom | str
-"""What an axis is made of: a piece of the leaf, or a label of the rule's own."""
 
 _MOST_PATHS = 8
 """Ways from a leaf to one array, beyond which the leaf is called opaque."""
 
 _STEPS = 255
 """The position that stands for the axis of a loop among those that it makes."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Parts:
-    """One axis of an array: its parts, and where they lie in it if not everywhere."""
-
-    parts: tuple[Part, ...]
-    placement: Placement | None = None
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class Meeting:
-    """An equation in which a leaf meets data, before its labels have names.
-
-    Attributes:
-        rule: Name of the rule.
-        place: Numbers of equation and operand, from the outermost body inwards.
-        tap: The variable that is tapped.
-        value: Axes of the tap.
-        recorded: What holds the data side, or None.
-        activations: Axes of that.
-        patches: How it is cut into windows.
-        n_steps: How many leading axes of `recorded` count the steps of loops.
-        hot: The part of the leaf that `recorded` holds indices of, or None.
-        axis_map: What the leaf was when it met data.
-        sizes: Lengths of the rule's own labels.
-        factor: What the product is multiplied by.
-    """
-
-    rule: str
-    place: tuple[tuple[int, int], ...]
-    tap: Var
-    value: tuple[Parts, ...]
-    recorded: Var | None
-    activations: tuple[Parts, ...]
-    patches: Patches | None
-    n_steps: int = 0
-    hot: Atom | None
-    axis_map: AxisMap
-    sizes: dict[str, int]
-    factor: float
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Absence:
-    """An equation of whose results one has no entry of the leaf.
-
-    Attributes:
-        place: Numbers of equation and operand, from the outermost body inwards.
-        result: Which result.
-    """
-
-    place: tuple[tuple[int, int], ...]
-    result: int = 0
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Uncovered:
-    """Why a leaf is opaque."""
-
-    reason: str
 
 
 def follow(

@@ -11,7 +11,8 @@ from ntkplan.ir.graph import KernelGraph, Leaf, build_graph
 from ntkplan.ir.use import Layer, Stack, Use
 from ntkplan.rules import axes
 from ntkplan.trace.derivatives import without_forward_mode
-from ntkplan.trace.follow import Absence, Meeting, Uncovered, follow
+from ntkplan.trace.follow import follow
+from ntkplan.trace.meeting import Absence, Meeting, Uncovered
 from ntkplan.trace.naming import named_uses
 from ntkplan.trace.openings import closed_body
 from ntkplan.trace.scope import Scope, live

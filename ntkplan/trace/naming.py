@@ -13,7 +13,7 @@ from ntkplan._jax import Var
 from ntkplan.ir.use import Crop, Factor, Use
 from ntkplan.rules import axes
 from ntkplan.rules.axes import Atom, Placement, Region
-from ntkplan.trace.follow import Meeting, Part, Parts, Uncovered
+from ntkplan.trace.meeting import Meeting, Part, Parts, Uncovered
 
 _CUT = "its uses split an axis in ways that cut each other"
 _OVERLAP = "its uses take parts of it that overlap"
@@ -203,6 +203,7 @@ def _named(meeting: Meeting, region: int, varying: Collection[Var]) -> Use:
         n_steps=meeting.n_steps,
         hot=hot,
         factors=factors,
+        steps=tuple(names[atom] for atom in meeting.axis_map.steps),
         parameter=tuple(names[atom] for atom in atoms),
         region=region,
         sizes=names.sizes,
