@@ -9,7 +9,7 @@ from ntkplan.emit.expression import INDENT, atom, call, method, statement
 from ntkplan.emit.statements import BlockPrinter
 from ntkplan.emit.taps import WIDTH, zeros
 from ntkplan.ir.kernel import KernelSpec
-from ntkplan.ir.program import Program
+from ntkplan.ir.program import Block, Program
 from ntkplan.methods.network import DIAGONAL, EXAMPLES, FULL
 
 
@@ -25,27 +25,54 @@ def kernel_lines(program: Program) -> list[str]:
         ]
     if program.blocks:
         body += _sides(program)
-    first, group = True, None
-    for block in program.blocks:
-        if block.group != group:
-            body.append("")
-        group = block.group
-        body += [f"# {comment}" for comment in block.comments]
-        printer = BlockPrinter(
-            block,
-            program.kernel_labels,
-            program.input_names,
-            program.precision,
-            program.sums_dtype,
-        )
-        body += printer.lines(first=first)
-        first = False
+    body += _block_lines(program)
+    first = not program.blocks
     if program.shifts:
         body += ["", *(f"# {comment}" for comment in program.pushed_comments)]
         target = "theta = " if first else "theta += "
         body.append(f"{target}pushed(params, x1, x1 if x2 is None else x2)")
     body += ["", *_result(program)]
     return [*lines, *((INDENT + line) if line else "" for line in body)]
+
+
+def _block_lines(program: Program) -> list[str]:
+    """Prints all blocks; those that run over the same steps share a loop."""
+    lines: list[str] = []
+    first, group = True, None
+    pending = list(program.blocks)
+    while pending:
+        steps = pending[0].loop
+        if steps == 1:
+            block = pending.pop(0)
+            lines += [""] * (block.group != group)
+            group = block.group
+            lines += _one_block(program, block, first=first)
+            first = False
+            continue
+        looped = [block for block in pending if block.loop == steps]
+        pending = [block for block in pending if block.loop != steps]
+        lines += ["", *(["theta = 0.0"] * first), f"for step in range({steps}):"]
+        first, group = False, None
+        for number, block in enumerate(looped):
+            lines += [""] * (number > 0)
+            inner = _one_block(program, block, first=False, width=WIDTH - len(INDENT))
+            lines += [INDENT + line for line in inner]
+    return lines
+
+
+def _one_block(
+    program: Program, block: Block, *, first: bool, width: int = WIDTH
+) -> list[str]:
+    printer = BlockPrinter(
+        block,
+        program.kernel_labels,
+        program.input_names,
+        program.precision,
+        program.sums_dtype,
+        width,
+    )
+    comments = [f"# {comment}" for comment in block.comments]
+    return [*comments, *printer.lines(first=first)]
 
 
 def _example_axes(program: Program) -> str:

@@ -121,6 +121,7 @@ def _block(choice: Choice) -> Block:
         comments=choice.comments,
         statements=choice.candidate.statements,
         results=choice.candidate.results,
+        loop=choice.candidate.loop,
     )
 
 

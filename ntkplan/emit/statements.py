@@ -51,6 +51,7 @@ class BlockPrinter:
         input_names: Mapping[str, str],
         precision: str | None,
         sums_dtype: str | None,
+        width: int = WIDTH,
     ) -> None:
         """Gives letters to the block's labels.
 
@@ -59,12 +60,14 @@ class BlockPrinter:
             kernel_labels: Labels of `theta`.
             input_names: Python text for the arrays that the block is given.
             precision: Name of the precision of every product, or None.
+            width: Columns that a line may have.
             sums_dtype: The data type that sums are made in, if not the operands'.
         """
         self._block = block
         self._kernel_labels = kernel_labels
         self._names = dict(input_names)
         self._precision, self._sums_dtype = precision, sums_dtype
+        self._width = width
         self._roles = _roles(block.statements)
 
     @property
@@ -92,7 +95,9 @@ class BlockPrinter:
                 else self._ordered(array, self._kernel_labels)
             )
             lines += statement(
-                "theta = " if first else "theta += ", _scaled(value, factor), WIDTH
+                "theta = " if first else "theta += ",
+                _scaled(value, factor),
+                self._width,
             )
             first = False
         return lines
@@ -109,9 +114,15 @@ class BlockPrinter:
 
     def _assign(self, item: Statement) -> list[str]:
         name = self._name(item.target)
-        return statement(f"{name} = ", self._expression(item), WIDTH)
+        return statement(f"{name} = ", self._expression(item), self._width)
 
     def _name(self, array: Array) -> str:
+        name = self._whole_name(array)
+        if array.step is None:
+            return name
+        return f"{name}[{':, ' * array.step}step]"
+
+    def _whole_name(self, array: Array) -> str:
         known = self._names.get(array.name)
         if known is not None:
             return known
@@ -212,12 +223,9 @@ class BlockPrinter:
 
     def _match(self, item: Match) -> Expression:
         """Compares rows; rows that are out of bounds match none."""
-        rows = [
-            self._spread(array, item.target.labels) for array in (item.left, item.right)
-        ]
-        return call(
-            "match_rows", *rows, atom(str(item.size)), atom(f"jnp.{self._dtype}")
-        )
+        labels = item.target.labels
+        rows = [self._spread(array, labels) for array in (item.left, item.right)]
+        return call("match_rows", *rows, atom(str(item.size)))
 
     def _spread(self, array: Array, labels: Sequence[str]) -> Expression:
         """Transposes and stretches indices so that they line up with the labels."""

@@ -20,11 +20,14 @@ class Array:
         labels: The label of every axis.
         hot: A label along which the array is one at one index and zero elsewhere. Its
             axis is not stored; the array holds the indices.
+        step: The axis at which the array is indexed by the step of a loop, or None. It
+            has no label.
     """
 
     name: str
     labels: tuple[str, ...]
     hot: str | None = None
+    step: int | None = None
 
     @property
     def stored(self) -> tuple[str, ...]:
@@ -216,6 +219,7 @@ class Block:
         statements: What it computes.
         results: Arrays that are added to the kernel, with their factors.
         shared: Names of arrays that other blocks read too.
+        loop: How many steps the block is run for; 1 where it is no loop.
     """
 
     group: str
@@ -223,6 +227,7 @@ class Block:
     statements: tuple[Statement, ...]
     results: tuple[tuple[Array, float], ...]
     shared: frozenset[str] = frozenset()
+    loop: int = 1
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)

@@ -92,6 +92,7 @@ class Use:
         hot: A label of the parameter of which `recorded` holds indices: the data side
             is one there and zero elsewhere. None where it holds the data side itself.
         factors: Data-free arrays by which the use is multiplied.
+        steps: Labels of the parameter that count the steps of a loop around the use.
         parameter: Labels of the leaf's axes; a leaf axis may have several.
         region: Number of the part of the leaf that is used; two are disjoint.
         sizes: Length of every label.
@@ -112,6 +113,7 @@ class Use:
     n_steps: int = 0
     hot: str | None = None
     factors: tuple[Factor, ...] = ()
+    steps: tuple[str, ...] = ()
     parameter: tuple[str, ...]
     region: int = 0
     sizes: Mapping[str, int]

@@ -49,6 +49,7 @@ class Candidate:
         parts: For every statement its key and how many of the operations in `work` are
             its own. Operations that are left over add the results to the kernel.
         symmetric_parts: Likewise, of `symmetric_work`.
+        loop: How many steps the statements are run for; 1 where they are no loop.
     """
 
     method: Method
@@ -59,6 +60,7 @@ class Candidate:
     symmetric_work: Work
     parts: tuple[tuple[Key, int], ...] = ()
     symmetric_parts: tuple[tuple[Key, int], ...] = ()
+    loop: int = 1
 
 
 def sides(statements: Sequence[Statement]) -> Iterator[frozenset[int]]:
@@ -96,17 +98,20 @@ def candidate(
     results: Sequence[tuple[Array, float]],
     sizes: Mapping[str, Size],
     itemsize: int,
+    loop: int = 1,
 ) -> Candidate:
     """Prices statements and makes a candidate of them."""
     both = list(statements)
     counted = [
-        (key, statement_operations(statement, sizes, itemsize))
+        (key, _repeated(statement_operations(statement, sizes, itemsize), loop))
         for key, statement in zip(keys(both), both, strict=True)
     ]
     needed = _needed_once(both)
     one = [statement for statement, kept in zip(both, needed, strict=True) if kept]
     counted_one = [item for item, kept in zip(counted, needed, strict=True) if kept]
-    added = tuple(_accumulation(array, sizes, itemsize) for array, _ in results)
+    added = _repeated(
+        [_accumulation(array, sizes, itemsize) for array, _ in results], loop
+    )
 
     def work(
         chosen: Sequence[Statement], parts: Sequence[tuple[Key, tuple[Operation, ...]]]
@@ -126,6 +131,26 @@ def candidate(
         symmetric_work=work(one, counted_one),
         parts=tuple((key, len(many)) for key, many in counted),
         symmetric_parts=tuple((key, len(many)) for key, many in counted_one),
+        loop=loop,
+    )
+
+
+def _repeated(operations: Sequence[Operation], times: int) -> tuple[Operation, ...]:
+    """Counts operations as often as a loop runs them, over the same memory."""
+    if times == 1:
+        return tuple(operations)
+    return tuple(
+        dataclasses.replace(
+            operation,
+            flops=operation.flops * times,
+            transcendentals=operation.transcendentals * times,
+            bytes_read=operation.bytes_read * times,
+            bytes_written_fresh=0,
+            bytes_written_reused=times
+            * (operation.bytes_written_fresh + operation.bytes_written_reused),
+            repeats=operation.repeats * times,
+        )
+        for operation in operations
     )
 
 

@@ -53,7 +53,8 @@ def _key(statement: Statement, known: Mapping[str, Key], as_first: bool) -> Key:
         return f"{name.rpartition(':')[0]}:0" if as_first else name
 
     def operand(array: Array) -> Key:
-        return (known.get(array.name, (given(array.name),)), spelled(array))
+        start = known.get(array.name, (given(array.name), array.step))
+        return (start, spelled(array))
 
     match statement:
         case Contract():

@@ -7,7 +7,9 @@ section 3.3 and appendix: the four arrays C1, A1, A2, C2 contracted in the cheap
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
+from typing import cast
 
 from ntkplan.ir.program import Array, Statement
 from ntkplan.ir.use import Layer, Stack
@@ -32,15 +34,35 @@ def candidates(layer: Layer, frame: Frame, itemsize: int) -> tuple[Candidate, ..
         return ()
     sides = [network.side(layer, stack, 0, frame) for stack in layer.stacks]
     found: dict[str, Candidate] = {}
-    for tree in _orders():
-        for fold in folds(sides):
-            try:
-                made = _candidate(layer, frame, itemsize, tree, fold)
-            except ImpossibleOrderError:
-                continue
-            if made is not None:
-                found.setdefault(made.order, made)
+    for step in (None, *_steps(layer)):
+        for tree in _orders():
+            for fold in folds(sides):
+                try:
+                    made = _candidate(layer, frame, itemsize, tree, fold, step)
+                except ImpossibleOrderError:
+                    continue
+                if made is not None:
+                    found.setdefault(made.order, made)
     return tuple(found.values())
+
+
+_MOST_STEPS = 64
+"""Steps up to which a kernel is summed up over a loop's steps one by one."""
+
+
+def _steps(layer: Layer) -> tuple[str, ...]:
+    """Returns the label of the steps over which a leaf is scanned.
+
+    Products of two steps never meet, so that each step may be contracted by itself.
+    """
+    uses = [stack.first for stack in layer.stacks]
+    steps = {use.steps for use in uses}
+    if len(steps) != 1 or any(use.patches or use.factors or use.hot for use in uses):
+        return ()
+    (labels,) = steps
+    if len(labels) != 1 or uses[0].sizes[labels[0]] > _MOST_STEPS:
+        return ()
+    return labels
 
 
 def _orders() -> list[Tree]:
@@ -54,10 +76,15 @@ def _orders() -> list[Tree]:
 
 
 def _candidate(
-    layer: Layer, frame: Frame, itemsize: int, tree: Tree, fold: Fold
+    layer: Layer,
+    frame: Frame,
+    itemsize: int,
+    tree: Tree,
+    fold: Fold,
+    step: str | None,
 ) -> Candidate | None:
     """Makes the candidate of one order; None where it joins arrays without an axis."""
-    pairs = _Pairs(layer, frame, tree, fold)
+    pairs = _Pairs(layer, frame, tree, fold, step)
     for stacks in layer.regions:
         for first in stacks:
             for second in stacks:
@@ -65,19 +92,34 @@ def _candidate(
                     return None
     return candidate(
         method=Method.STRUCTURED_DERIVATIVES,
-        order=max(dict.fromkeys(pairs.orders), key=len),
+        order=max(dict.fromkeys(pairs.orders), key=len) + " by step" * bool(step),
         statements=pairs.statements,
         results=pairs.results,
         sizes=pairs.sizes,
         itemsize=itemsize,
+        loop=1 if step is None else cast(int, pairs.sizes[step]),
+    )
+
+
+def _at_step(array: Array, step: str) -> Array:
+    """Returns an array at one step of a loop."""
+    if step not in array.labels:
+        return array
+    return dataclasses.replace(
+        array,
+        labels=tuple(label for label in array.labels if label != step),
+        step=array.stored.index(step),
     )
 
 
 class _Pairs:
     """Collects the statements for pairs of stacks of one layer."""
 
-    def __init__(self, layer: Layer, frame: Frame, tree: Tree, fold: Fold) -> None:
+    def __init__(
+        self, layer: Layer, frame: Frame, tree: Tree, fold: Fold, step: str | None
+    ) -> None:
         self._layer, self._frame, self._tree, self._fold = layer, frame, tree, fold
+        self._step = step
         self.sizes = network.label_sizes(layer, frame)
         self.statements: list[Statement] = []
         self.results: list[tuple[Array, float]] = []
@@ -95,6 +137,10 @@ class _Pairs:
             if side.activations is not None and side.activations.name not in self._cut:
                 cut_windows(stack, side, self.statements)
                 self._cut.add(side.activations.name)
+        if self._step is not None:
+            arrays = {
+                role: _at_step(array, self._step) for role, array in arrays.items()
+            }
         pruned = _pruned(self._tree, arrays)
         if pruned is None:
             return False
