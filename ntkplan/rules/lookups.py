@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax.lax import GatherScatterMode
 
-from ntkplan._jax import Primitive, Var, array_shape, primitives
+from ntkplan._jax import Primitive, Var, array_dtype, array_shape, primitives
 from ntkplan.rules import axes
 from ntkplan.rules.axes import Axis, AxisMap, Scale
 from ntkplan.rules.labelling import Labelling
@@ -22,7 +22,10 @@ from ntkplan.rules.step import Step
 
 
 def gather(step: Step) -> Labelling | None:
-    """Labels a gather along one axis; None where several are indexed at once."""
+    """Labels a gather along one axis; None where several are indexed at once.
+
+    Of an axis of length one there is one row, and the data side is whether it is taken.
+    """
     if step.operand != 0:
         return None
     parameters = step.equation.parameters
@@ -31,6 +34,8 @@ def gather(step: Step) -> Labelling | None:
     shape = array_shape(operand)
     indexed = [axis for axis, size in enumerate(window) if size != shape[axis]]
     indexed = [axis for axis in indexed if axis not in numbers.operand_batching_dims]
+    if not indexed and len(numbers.start_index_map) == 1:
+        indexed = list(numbers.start_index_map)
     if len(indexed) != 1 or indexed[0] not in numbers.start_index_map:
         return None
     (axis,) = indexed
@@ -41,25 +46,29 @@ def gather(step: Step) -> Labelling | None:
     column = numbers.start_index_map.index(axis)
     labels = _operand_labels(numbers, len(shape), batch)
     value = _value_labels(numbers, labels, batch, len(step.result_shape))
-    sizes = {
+    sizes = dict(zip(labels, window, strict=True)) | {
         label: size
         for group, size in zip(value, step.result_shape, strict=True)
         for label in group
     }
-    length = window[axis]
-    rows = step.derive(
-        lambda starts: _rows(starts[..., column], shape[axis], length, fills), indices
-    )
+    length, single = window[axis], shape[axis] == 1
+    dtype = array_dtype(operand)
+
+    def rows(starts: Any) -> Any:
+        found = _rows(starts[..., column], shape[axis], length, fills)
+        return (found == 0).astype(dtype) if single else found
+
     spans = (labels[axis],) if length > 1 else ()
-    labels[axis] = "rows"
+    if not single:
+        labels[axis] = "rows"
     return Labelling(
         rule="gather",
         value=value,
         parameter=tuple((label,) for label in labels),
-        recorded=rows,
+        recorded=step.derive(rows, indices),
         activations=tuple((label,) for label in (*batch, *spans)),
-        hot="rows",
-        sizes=sizes | {"rows": shape[axis]},
+        hot=None if single else "rows",
+        sizes=sizes if single else sizes | {"rows": shape[axis]},
     )
 
 
@@ -205,6 +214,8 @@ def dynamic_slice(step: Step) -> Labelling | None:
         return None
     shape, window = array_shape(step.equation.inputs[0]), step.result_shape
     indexed = [axis for axis, size in enumerate(window) if size != shape[axis]]
+    if not indexed:
+        return _unmoved(step)
     if len(indexed) != 1:
         return None
     (axis,) = indexed
@@ -225,6 +236,18 @@ def dynamic_slice(step: Step) -> Labelling | None:
         activations=spans,
         hot="rows",
         sizes=sizes,
+    )
+
+
+def _unmoved(step: Step) -> Labelling:
+    """Labels a slice of everything, which starts at zero whatever its index is."""
+    shape = step.result_shape
+    labels = tuple((f"axis{number}",) for number in range(len(shape)))
+    return Labelling(
+        rule="dynamic_slice",
+        value=labels,
+        parameter=labels,
+        sizes={f"axis{number}": size for number, size in enumerate(shape)},
     )
 
 

@@ -44,22 +44,30 @@ class Traced:
         """Returns what a variable holds, of those also that rules derived."""
         if isinstance(atom, Literal):
             return np.asarray(atom.val)
-        with x64():
-            return np.asarray(self._evaluated(atom))
-
-    def _evaluated(self, variable: Any) -> Any:
-        """Evaluates no equation but those that the variable needs."""
         self.values.update(self.scope.constants)
-        if variable not in self.values:
+        if atom not in self.values:
+            known = list(self.values)
+
+            def evaluated(*values: Any) -> Any:
+                return self._evaluated(atom, dict(zip(known, values, strict=True)))
+
+            with x64():
+                jitted = jax.jit(evaluated, compiler_options=_UNOPTIMISED)
+                self.values[atom] = jitted(*self.values.values())
+        return np.asarray(self.values[atom])
+
+    def _evaluated(self, variable: Any, values: dict[Any, Any]) -> Any:
+        """Evaluates no equation but those that the variable needs."""
+        if variable not in values:
             (equation,) = (
                 equation
                 for equation in (*self.body.equations, *self.scope.derived)
                 if variable in equation.outputs
             )
-            operands = [self._evaluated(each) for each in equation.reads]
+            operands = [self._evaluated(each, values) for each in equation.reads]
             results = function_of(equation)(*operands)
-            self.values.update(zip(equation.outputs, results, strict=True))
-        return self.values[variable]
+            values.update(zip(equation.outputs, results, strict=True))
+        return values[variable]
 
     def number(self, primitive: Primitive) -> int:
         """Returns the number of the one equation of a primitive."""
