@@ -16,6 +16,7 @@ import jax
 from ntkplan._jax import CALL_JAXPR_PARAMETER, Primitive, primitives
 from ntkplan.rules.entrywise import CALLS, ENTRYWISE
 from ntkplan.rules.prefix import PREFIX_RULES
+from ntkplan.rules.splits import SPLITS
 from ntkplan.rules.table import USE_RULES
 from ntkplan.trace.openings import OPENINGS
 from tests.primitives import refused, table
@@ -179,7 +180,7 @@ def verdicts_of(primitive: Primitive, tests: Iterable[str]) -> tuple[Verdict, ..
     found = []
     if primitive in USE_RULES or primitive in ENTRYWISE or primitive in CALLS:
         found.append(Verdict.STRUCTURED)
-    if primitive in PREFIX_RULES or primitive in ENTRYWISE:
+    if primitive in PREFIX_RULES or primitive in ENTRYWISE or primitive in SPLITS:
         found.append(Verdict.PREFIX)
     if primitive in OPENINGS:
         found.append(Verdict.FOLLOWED)
