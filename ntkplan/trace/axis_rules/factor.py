@@ -151,10 +151,12 @@ def through_reshape(
     >>> through_reshape((13, 6), (2, 39), factor) is None
     True
     """
-    stride = factor.after * math.prod(before[factor.position + 1 :])
+    # An axis of length zero leaves nothing to count; the others keep their order.
+    inner = [length or 1 for length in before[factor.position + 1 :]]
+    stride = factor.after * math.prod(inner)
     tail = 1
     for position in reversed(range(len(after))):
-        whole = tail * after[position]
+        whole = tail * (after[position] or 1)
         if tail <= stride and stride * factor.count <= whole:
             if stride % tail or whole % (stride * factor.count):
                 return None
