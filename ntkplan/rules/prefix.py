@@ -269,6 +269,25 @@ def _concatenate(step: Step, axis_map: AxisMap) -> Carried:
     return axes.placed(axis_map, dimension, low=low, step=1, size=size)
 
 
+def _stack(step: Step, axis_map: AxisMap) -> Carried:
+    at, many = step.equation.parameters["axis"], len(step.equation.inputs)
+    wider = axes.with_axes(axis_map, (*axis_map.axes[:at], Axis(), *axis_map.axes[at:]))
+    return axes.placed(wider, at, low=step.operand, step=1, size=many)
+
+
+def _tile(step: Step, axis_map: AxisMap) -> Carried:
+    tiled: list[Axis] = []
+    for number, times in enumerate(step.equation.parameters["reps"]):
+        axis = axis_map.axes[number]
+        if times > 1:
+            if axis.placement is not None:
+                return None
+            made = axes.made_axis(step.number, number, times)
+            axis = Axis(atoms=(*made.atoms, *axis.atoms))
+        tiled.append(axis)
+    return axes.with_axes(axis_map, tiled)
+
+
 def _dynamic_update_slice(step: Step, axis_map: AxisMap) -> Carried:
     if step.operand == 0:
         return _overwritten(step, axis_map)
@@ -305,6 +324,15 @@ def _select(step: Step, axis_map: AxisMap) -> Carried:
     return None if step.operand == 0 else entrywise(step, axis_map)
 
 
+def _newer(**rules: PrefixRule) -> dict[Primitive, PrefixRule]:
+    """Returns the rules of primitives that this version of JAX has."""
+    return {
+        getattr(jax.lax, name): rule
+        for name, rule in rules.items()
+        if hasattr(jax.lax, name)
+    }
+
+
 PREFIX_RULES: Mapping[Primitive, PrefixRule] = {
     primitives.transpose_p: _transpose,
     primitives.reshape_p: _reshape,
@@ -330,6 +358,7 @@ PREFIX_RULES: Mapping[Primitive, PrefixRule] = {
     primitives.scatter_add_p: _scatter,
     primitives.select_n_p: _select,
     primitives.reduce_sum_p: _reduce_sum,
+    **_newer(stack_p=_stack, tile_p=_tile),
 }
 
 

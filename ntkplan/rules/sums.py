@@ -1,4 +1,4 @@
-"""Rules for sums with data and for joining it: `add`, `sub`, `concatenate`, `pad`."""
+"""Rules for sums with data and for joining it: `add`, `sub`, `concatenate`, `stack`."""
 
 from __future__ import annotations
 
@@ -48,4 +48,19 @@ def concatenate(step: Step) -> Labelling:
         parameter=labels,
         sizes={f"axis{number}": length for number, length in enumerate(shape)},
         placements={f"axis{dimension}": placement},
+    )
+
+
+def stack(step: Step) -> Labelling:
+    """Labels a stack: the parameter is one of the value's entries along a new axis."""
+    at, many = step.equation.parameters["axis"], len(step.equation.inputs)
+    shape = array_shape(step.equation.inputs[step.operand])
+    labels = tuple((f"axis{number}",) for number in range(len(shape)))
+    sizes = {f"axis{number}": length for number, length in enumerate(shape)}
+    return Labelling(
+        rule="stack",
+        value=(*labels[:at], ("stacked",), *labels[at:]),
+        parameter=labels,
+        sizes=sizes | {"stacked": 1},
+        placements={"stacked": Placement(low=step.operand, step=1, size=many)},
     )

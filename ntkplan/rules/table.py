@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+import jax
+
 from ntkplan._jax import Primitive, primitives
 from ntkplan.errors import InternalError
 from ntkplan.rules import convolution, lookups, products, sums
@@ -32,6 +34,7 @@ USE_RULES: Mapping[Primitive, UseRule] = assemble(
         (primitives.sub_p, sums.subtract),
         (primitives.conv_general_dilated_p, convolution.convolution),
         (primitives.concatenate_p, sums.concatenate),
+        *(((jax.lax.stack_p, sums.stack),) if hasattr(jax.lax, "stack_p") else ()),
         (primitives.gather_p, lookups.gather),
         (primitives.dynamic_slice_p, lookups.dynamic_slice),
     )

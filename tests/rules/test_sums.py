@@ -43,3 +43,28 @@ def test_one_array_twice(primitive, function, shape, operand):
     """Each operand counts on its own, and no data is needed."""
     found = check_labels(primitive, operand, lambda a: function(a, a), numbers(*shape))
     assert found.recorded is None
+
+
+@pytest.mark.parametrize("operand", [0, 2])
+@pytest.mark.parametrize("axis", [0, 1, -1])
+@pytest.mark.parametrize("shape", [(3, 5), (1, 2)])
+def test_stack(shape, axis, operand):
+    """Where JAX has no primitive for it, a stack is a concatenation."""
+    primitive = getattr(lax, "stack_p", primitives.concatenate_p)
+    arrays = [numbers(*shape, seed=seed) for seed in range(3)]
+    check_labels(
+        primitive, operand, lambda *parts: jnp.stack(parts, axis=axis), *arrays
+    )
+
+
+@pytest.mark.parametrize("axis", [0, -1])
+def test_stack_of_scalars(axis):
+    primitive = getattr(lax, "stack_p", primitives.concatenate_p)
+    for operand in (0, 1):
+        check_labels(
+            primitive,
+            operand,
+            lambda a, b: jnp.stack([a, b], axis=axis),
+            numbers(),
+            numbers(seed=1),
+        )
