@@ -15,6 +15,7 @@ from ntkplan.ir.equation import Body
 from ntkplan.ir.graph import KernelGraph, Output, build_graph
 from ntkplan.trace.jaxpr import flatten, only_output
 from ntkplan.trace.leaves import Predicate, path_text, read_leaves, shape_of
+from ntkplan.trace.rolling import rolled
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -88,7 +89,7 @@ def build(
     leaves = read_leaves(params, body.inputs, wrt)
     graphs: dict[str, KernelGraph] = {}
     for number, (path, spec) in enumerate(output_arrays(output).items()):
-        own = only_output(body, number)
+        own = rolled(only_output(body, number), [leaf.variable for leaf in leaves])
         graphs[path] = KernelGraph(
             body=own,
             leaves=leaves,
