@@ -34,8 +34,10 @@ _LEAST_STEPS = 16
 _STRUCTURAL = frozenset(
     {
         primitives.broadcast_in_dim_p,
+        primitives.concatenate_p,
         primitives.convert_element_type_p,
         primitives.reshape_p,
+        primitives.rev_p,
         primitives.slice_p,
         primitives.squeeze_p,
         primitives.transpose_p,
