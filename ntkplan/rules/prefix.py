@@ -201,6 +201,8 @@ def _reduce_sum(step: Step, axis_map: AxisMap) -> Carried:
 
 
 def _slice(step: Step, axis_map: AxisMap) -> Carried:
+    if step.result_shape == axis_map.shape:
+        return axis_map
     if step.whole:
         return lookups.carry(step, axis_map)
     parameters = step.equation.parameters
@@ -211,11 +213,13 @@ def _slice(step: Step, axis_map: AxisMap) -> Carried:
 
 
 def _dynamic_slice(step: Step, axis_map: AxisMap) -> Carried:
+    if step.operand != 0:
+        return None
+    if step.result_shape == axis_map.shape:
+        return axis_map
     starts = _literal_starts(
         step.equation.inputs[1:], axis_map.shape, step.result_shape
     )
-    if step.operand != 0:
-        return None
     if starts is None or step.whole:
         return lookups.carry(step, axis_map)
     limits = [

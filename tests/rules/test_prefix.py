@@ -228,6 +228,7 @@ INDEXED = {
     "dynamic_slice": (lambda w, at: lax.dynamic_slice_in_dim(w, at, 3, 0), (7, 2)),
     "one_row": (lambda w, at: lax.dynamic_slice_in_dim(w, at, 1, 0), (7, 2)),
     "row": (lambda w, at: w[at], (7, 2)),
+    "the_one_row": (lambda w, at: lax.dynamic_slice_in_dim(w, at, 1, 0), (1, 2)),
     "column": (lambda w, at: w[:, at].T, (2, 7)),
     "row_of_product": (lambda w, at: (w * 2.0)[at] * 3.0, (7, 2)),
     "row_of_transposed": (lambda w, at: w.T[at], (2, 7)),
@@ -259,6 +260,7 @@ WHOLE = {
     "steps": (lambda w: w[::3], (7, 2)),
     "one_row": (lambda w: w[2], (7, 2)),
     "second_axis": (lambda w: w[:, 1:3] * 2.0, (2, 5)),
+    "all_of_it": (lambda w: lax.slice(w, (0, 0), (3, 2)), (3, 2)),
 }
 
 
