@@ -249,7 +249,7 @@ def report(name: str, row: dict[str, Any]) -> str:
 
 def main() -> None:
     """Measures, prints and writes the results."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--out", type=Path, default=DEFAULT_OUT)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--only", nargs="*", choices=sorted(PAIRS), default=None)

@@ -12,7 +12,8 @@ from collections.abc import Collection, Mapping, Sequence
 from ntkplan._jax import Var
 from ntkplan.ir.use import Crop, Factor, Use
 from ntkplan.rules import axes
-from ntkplan.rules.axes import Atom, Placement, Region
+from ntkplan.rules.axes import Atom, Placement
+from ntkplan.rules.regions import Region, disjoint, region
 from ntkplan.trace.meeting import Meeting, Part, Parts, Uncovered
 
 _CUT = "its uses split an axis in ways that cut each other"
@@ -31,10 +32,10 @@ def named_uses(
     """
     groups: dict[Region, list[Meeting]] = {}
     for meeting in meetings:
-        groups.setdefault(axes.region(meeting.axis_map), []).append(meeting)
+        groups.setdefault(region(meeting.axis_map), []).append(meeting)
     regions = list(groups)
-    for number, region in enumerate(regions):
-        if not all(axes.disjoint(region, other) for other in regions[:number]):
+    for number, one in enumerate(regions):
+        if not all(disjoint(one, other) for other in regions[:number]):
             return Uncovered(reason=_OVERLAP)
     uses: list[Use] = []
     for number, group in enumerate(groups.values()):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ntkplan.rules import axes
+from ntkplan.rules import axes, regions
 from ntkplan.rules.axes import Absent, AxisMap
 from tests.rules.dense import leaf_index
 
@@ -178,9 +178,9 @@ def test_regions(data, shape):
             if not isinstance(after, AxisMap):
                 break
             axis_map, taken = after, changed
-        found.append((axes.region(axis_map), set(taken.ravel()) - {NOTHING}))
+        found.append((regions.region(axis_map), set(taken.ravel()) - {NOTHING}))
     (first, entries_first), (second, entries_second) = found
-    if axes.disjoint(first, second):
+    if regions.disjoint(first, second):
         assert not entries_first & entries_second
     if first == second:
         assert entries_first == entries_second

@@ -1,0 +1,41 @@
+"""Errors about what has no source."""
+
+from __future__ import annotations
+
+from ntkplan.errors.base import NtkPlanError
+
+
+class UnprintableError(NtkPlanError):
+    """The kernel holds parts that no Python source can stand for."""
+
+    def __init__(self, *, parts: tuple[str, ...]) -> None:
+        """Builds the message from the list of such parts."""
+        listed = "\n".join(f"  {part}" for part in parts)
+        super().__init__(
+            "the kernel runs in this process, but it cannot be saved as a file of its "
+            f"own, since these parts have no source:\n{listed}\nReplace them in the "
+            "model, or keep using plan.compile()."
+        )
+
+
+class NotPrintableError(NtkPlanError):
+    """An equation that no Python source stands for; it is called by reference."""
+
+    def __init__(self, *, primitive: str, reason: str) -> None:
+        """Builds the message.
+
+        Args:
+            primitive: The name of what is applied.
+            reason: Why it cannot be printed.
+        """
+        super().__init__(
+            f"`{primitive}` cannot be printed as source: {reason}.\n"
+            "It runs by reference in this process; to save the kernel as a file of "
+            "its own, write this part of the model with jax.numpy or jax.lax."
+        )
+        self.primitive = primitive
+        self.reason = reason
+
+
+class EndlessDerivativeError(NotPrintableError):
+    """A custom derivative that needs another one, and that one yet another."""

@@ -1,0 +1,94 @@
+"""Errors about what was asked for."""
+
+from __future__ import annotations
+
+from ntkplan.errors.base import NtkPlanError, readable_bytes
+
+
+class UnknownOptionError(NtkPlanError):
+    """An option's value is none of the known ones."""
+
+    def __init__(self, *, option: str, value: object, known: tuple[str, ...]) -> None:
+        """Builds the message, with the values there are."""
+        super().__init__(f"unknown {option} {value!r}.\nKnown: {', '.join(known)}.")
+
+
+class ConflictingOptionsError(NtkPlanError):
+    """Two options say different things."""
+
+    def __init__(self, *, what: str, hint: str) -> None:
+        """Builds the message."""
+        super().__init__(f"{what}.\n{hint}.")
+
+
+class MismatchedInputsError(NtkPlanError):
+    """Inputs do not fit each other, or not what was planned for."""
+
+    def __init__(self, *, what: str, got: object, wanted: object, hint: str) -> None:
+        """Builds the message from what was given and what was wanted."""
+        super().__init__(f"{what}: got {got}, wanted {wanted}.\n{hint}.")
+
+
+class MemoryLimitError(NtkPlanError):
+    """No choice of methods fits the memory limit."""
+
+    def __init__(self, *, limit_bytes: int, least_bytes: int) -> None:
+        """Builds the message from the limit and the least that would do."""
+        super().__init__(
+            f"the kernel needs at least {readable_bytes(least_bytes)} "
+            f"({least_bytes} bytes) at once, and memory_limit is "
+            f"{readable_bytes(limit_bytes)}.\nRaise memory_limit to at least "
+            f'"{readable_bytes(least_bytes)}", or plan for fewer examples at a time '
+            "and put the kernel together with ntkplan.kernel_in_tiles."
+        )
+        self.limit_bytes, self.least_bytes = limit_bytes, least_bytes
+
+
+class MethodNotApplicableError(NtkPlanError):
+    """A method that was forced on a leaf cannot be used for it."""
+
+    def __init__(self, *, method: str, path: str, why: str, hint: str) -> None:
+        """Builds the message from the method, the leaf and the reason."""
+        super().__init__(
+            f"{method} cannot be used for parameter {path}: {why}.\n{hint}."
+        )
+
+
+class VmapAxesError(NtkPlanError):
+    """`vmap_axes` do not say where the examples are."""
+
+    def __init__(self, *, what: str, hint: str) -> None:
+        """Builds the message.
+
+        Args:
+            what: What does not fit.
+            hint: What to do about it, as a sentence without its full stop.
+        """
+        super().__init__(f"{what}.\n{hint}.")
+
+
+class KeywordArgumentError(NtkPlanError):
+    """A keyword argument of the model cannot be passed on to it."""
+
+    def __init__(self, *, name: str, why: str, hint: str) -> None:
+        """Builds the message.
+
+        Args:
+            name: The argument.
+            why: What is wrong with it, as a clause about it.
+            hint: What to do about it, as a sentence without its full stop.
+        """
+        super().__init__(f"keyword argument {name} {why}.\n{hint}.")
+
+
+class InvalidTilesError(NtkPlanError):
+    """A kernel cannot be put together from tiles as it was asked."""
+
+    def __init__(self, *, what: str, remedy: str) -> None:
+        """Builds the message.
+
+        Args:
+            what: What does not fit, with the sizes or shapes that show it.
+            remedy: What to do about it.
+        """
+        super().__init__(f"{what}\n{remedy}")
