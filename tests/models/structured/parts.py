@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from tests.case import Problem, normal_examples, normal_params
 from tests.models.structured.case import DOT, StructuredCase
@@ -25,7 +26,8 @@ def interleaved(key: jax.Array) -> Problem:
     params = normal_params(key, w=(3, 10), head=(5, 2))
 
     def f(params, x):
-        values, gates = params["w"][:, ::2], params["w"][:, 1::2]
+        values = lax.slice_in_dim(params["w"], 0, None, 2, axis=1)
+        gates = lax.slice_in_dim(params["w"], 1, None, 2, axis=1)
         return (x @ values * jnp.tanh(x @ gates)) @ params["head"]
 
     return f, params, *normal_examples(key, 3)
