@@ -16,7 +16,7 @@ import numpy
 
 from ntkplan._jax import Literal, Primitive, Var, array_dtype, array_shape, primitives
 from ntkplan.ir.equation import Atom as Operand
-from ntkplan.rules import axes, lookups
+from ntkplan.rules import axes, cuts, lookups
 from ntkplan.rules.axes import Absent, Axis, AxisMap, Scale
 from ntkplan.rules.entrywise import is_entrywise
 from ntkplan.rules.step import Step, is_real
@@ -207,8 +207,8 @@ def _slice(step: Step, axis_map: AxisMap) -> Carried:
         return lookups.carry(step, axis_map)
     parameters = step.equation.parameters
     steps = parameters["strides"] or (1,) * len(axis_map.axes)
-    return axes.sliced(
-        axis_map, parameters["start_indices"], parameters["limit_indices"], steps
+    return cuts.sliced(
+        step, axis_map, parameters["start_indices"], parameters["limit_indices"], steps
     )
 
 
@@ -225,7 +225,7 @@ def _dynamic_slice(step: Step, axis_map: AxisMap) -> Carried:
     limits = [
         start + size for start, size in zip(starts, step.result_shape, strict=True)
     ]
-    return axes.sliced(axis_map, starts, limits, (1,) * len(starts))
+    return cuts.sliced(step, axis_map, starts, limits, (1,) * len(starts))
 
 
 def _gather(step: Step, axis_map: AxisMap) -> Carried:
@@ -248,7 +248,7 @@ def _literal_starts(
 def _reverse(step: Step, axis_map: AxisMap) -> Carried:
     if step.whole:
         return lookups.carry(step, axis_map)
-    return axes.reversed_axes(axis_map, step.equation.parameters["dimensions"])
+    return cuts.turned(step, axis_map, step.equation.parameters["dimensions"])
 
 
 def _pad(step: Step, axis_map: AxisMap) -> Carried:
@@ -374,5 +374,7 @@ def carry(step: Step, axis_map: AxisMap) -> Carried:
     """
     if not is_real(step):
         return None
+    if 0 in step.result_shape:
+        return axes.ABSENT
     rule = PREFIX_RULES.get(step.equation.primitive, entrywise)
     return rule(step, axis_map)

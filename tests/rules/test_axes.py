@@ -9,11 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ntkplan.rules import axes, regions
+from ntkplan.rules import axes, cuts, regions
 from ntkplan.rules.axes import Absent, AxisMap
 from tests.rules.dense import leaf_index
+from tests.rules.traced import Traced
+from tests.rules.traced import numbers as normal
 
 NOTHING = -1
+STEP = Traced(lambda leaf: leaf * 1.0, normal(1)).step(0, 0)
 
 
 def entries(axis_map: AxisMap, leaf_shape: tuple[int, ...]) -> np.ndarray:
@@ -90,12 +93,12 @@ def moved(draw, axis_map, numbers):
     if kind == "slice":
         starts, limits, steps = slices(draw, shape)
         index = tuple(slice(*item) for item in zip(starts, limits, steps, strict=True))
-        return axes.sliced(axis_map, starts, limits, steps), numbers[index]
+        return cuts.sliced(STEP, axis_map, starts, limits, steps), numbers[index]
     if not shape:
         return axis_map, numbers
     number = draw(st.integers(0, len(shape) - 1))
     if kind == "reverse":
-        return axes.reversed_axes(axis_map, (number,)), np.flip(numbers, number)
+        return cuts.turned(STEP, axis_map, (number,)), np.flip(numbers, number)
     low, step = draw(st.integers(0, 2)), draw(st.integers(1, 2))
     size = low + (shape[number] - 1) * step + 1 + draw(st.integers(0, 2))
     wider = np.full((*shape[:number], size, *shape[number + 1 :]), NOTHING)
@@ -155,10 +158,10 @@ def _primes(size: int) -> list[int]:
 def test_slices_and_turns_of_a_leaf_are_carried(data, shape):
     numbers = np.arange(math.prod(shape)).reshape(shape)
     starts, limits, steps = slices(data.draw, shape)
-    axis_map = axes.sliced(axes.identity(shape), starts, limits, steps)
+    axis_map = cuts.sliced(STEP, axes.identity(shape), starts, limits, steps)
     assert isinstance(axis_map, AxisMap)
     index = tuple(slice(*item) for item in zip(starts, limits, steps, strict=True))
-    turned = axes.reversed_axes(axis_map, range(len(shape)))
+    turned = cuts.turned(STEP, axis_map, range(len(shape)))
     assert turned is not None
     wanted = np.flip(numbers[index])
     np.testing.assert_array_equal(entries(turned, shape), wanted)
@@ -209,13 +212,13 @@ def test_what_cannot_be_carried():
     assert axes.reshaped(axes.identity((4, 3)), (3, 4)) is None
     split = axes.reshaped(axes.identity((2, 6)), (12,))
     assert split is not None
-    assert axes.sliced(split, (1,), (8,), (1,)) is None
-    assert axes.sliced(split, (0,), (12,), (5,)) is None
+    assert cuts.sliced(STEP, split, (1,), (8,), (1,)) is None
+    assert cuts.sliced(STEP, split, (0,), (12,), (5,)) is None
     placed = axes.placed(axes.identity((3,)), 0, low=1, step=1, size=5)
     assert placed is not None
-    assert axes.sliced(placed, (0,), (2,), (1,)) is None
-    assert isinstance(axes.sliced(placed, (4,), (5,), (1,)), Absent)
-    assert axes.reversed_axes(placed, (0,)) is None
+    assert cuts.sliced(STEP, placed, (0,), (2,), (1,)) is None
+    assert isinstance(cuts.sliced(STEP, placed, (4,), (5,), (1,)), Absent)
+    assert cuts.turned(STEP, placed, (0,)) is None
     assert axes.placed(axes.identity((3,)), 0, low=-1, step=1, size=5) is None
     assert axes.placed(axes.identity((3,)), 0, low=1, step=2, size=5) is None
 
@@ -225,7 +228,7 @@ def test_slices_of_two_merged_axes(start, limit, step):
     """Whole rows, steps inside of a row, and single entries are carried."""
     merged = axes.reshaped(axes.identity((2, 6)), (12,))
     assert merged is not None
-    axis_map = axes.sliced(merged, (start,), (limit,), (step,))
+    axis_map = cuts.sliced(STEP, merged, (start,), (limit,), (step,))
     assert isinstance(axis_map, AxisMap)
     wanted = np.arange(12)[start:limit:step]
     np.testing.assert_array_equal(entries(axis_map, (2, 6)), wanted)
