@@ -28,17 +28,21 @@ def check_known(equation: Equation, *known: str) -> None:
         NotPrintableError: Another parameter is set.
     """
     for name, value in equation.parameters.items():
-        unset = value is None or value is False or value == () or _places_nothing(value)
-        if name not in known and not unset:
+        if name not in known and not _is_unset(value):
             raise NotPrintableError(
                 primitive=equation.primitive.name,
                 reason=f"{name}={value} has no source",
             )
 
 
-def _places_nothing(value: Any) -> bool:
-    """Whether a value is a sharding over no devices, which transposition leaves."""
-    return isinstance(value, NamedSharding) and value.mesh.empty
+def _is_unset(value: Any) -> bool:
+    """Whether a value is None, False, empty, or a sharding over no devices.
+
+    Transposition leaves such shardings behind.
+    """
+    if isinstance(value, NamedSharding):
+        return value.mesh.empty
+    return value is None or value is False or (isinstance(value, tuple) and not value)
 
 
 def enum_text(equation: Equation, value: enum.Enum) -> str:
