@@ -33,7 +33,7 @@ def build(key: jax.Array, network, *example_shape: int) -> Problem:
 
 
 def perceptron(x, is_training):
-    return hk.nets.MLP([11, 7, 3], activation=jax.nn.gelu)(x)
+    return hk.nets.MLP([11, 7, N_CLASSES], activation=jax.nn.gelu)(x)
 
 
 def convolutional_network(x, is_training):
@@ -54,21 +54,22 @@ def recurrent_network(x, is_training):
     return hk.Linear(2)(outputs[:, -1])
 
 
-def trained_network(key: jax.Array) -> Problem:
-    """The convolutional network after some steps of Adam, statistics and all."""
-    transformed = hk.transform_with_state(convolutional_network)
-    x1, x2 = normal_examples(key, 8, 7, 2)
+def trained(key: jax.Array, network, *example_shape: int) -> Problem:
+    """A network after some steps of Adam, with its running statistics."""
+    transformed = hk.transform_with_state(network)
+    x1, x2 = normal_examples(key, *example_shape)
     rng = np.random.default_rng(3)
-    images = jnp.asarray(rng.normal(size=(12, 8, 7, 2)), jnp.float32)
+    inputs = jnp.asarray(rng.normal(size=(12, *example_shape)), jnp.float32)
     classes = rng.integers(N_CLASSES, size=12)
-    params, state = transformed.init(key, images, is_training=True)
+    init = jax.jit(functools.partial(transformed.init, is_training=True))
+    params, state = init(key, inputs)
     optimizer = optax.chain(
         optax.clip_by_global_norm(1.0),
         optax.adamw(optax.cosine_decay_schedule(0.03, N_TRAINING_STEPS)),
     )
 
     def loss(params, state):
-        logits, state = transformed.apply(params, state, None, images, True)
+        logits, state = transformed.apply(params, state, None, inputs, True)
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, classes)
         return losses.mean(), state
 
@@ -109,6 +110,11 @@ MODELS = (
         cheap=True,
     ),
     WholeModel(
+        name="haiku_perceptron_trained",
+        build=lambda key: trained(key, perceptron, 7),
+        rules=DENSE,
+    ),
+    WholeModel(
         name="haiku_convolutional",
         build=lambda key: build(key, convolutional_network, 8, 7, 2),
         rules=CONVOLUTIONAL_RULES,
@@ -116,13 +122,15 @@ MODELS = (
     ),
     WholeModel(
         name="haiku_convolutional_trained",
-        build=trained_network,
+        build=lambda key: trained(key, convolutional_network, 8, 7, 2),
         rules=CONVOLUTIONAL_RULES,
+        slow=True,
     ),
     WholeModel(
         name="haiku_lstm",
         build=lambda key: build(key, recurrent_network, 6, 3),
         rules=DENSE,
         scans=True,
+        slow=True,
     ),
 )

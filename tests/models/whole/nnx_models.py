@@ -230,6 +230,7 @@ MODELS = (
         name="nnx_vision_transformer",
         build=lambda key: vision_transformer(key, 1),
         rules=VISION_RULES,
+        slow=True,
     ),
     WholeModel(
         name="nnx_vision_transformer_deeper",
@@ -259,6 +260,7 @@ MODELS = (
         build=lambda key: of_normals(key, RecurrentLstm, 6, 3),
         rules=DENSE,
         scans=True,
+        slow=True,
     ),
     WholeModel(
         name="nnx_stacked_blocks",
