@@ -172,6 +172,17 @@ def all_states_at_once(key: jax.Array) -> Problem:
     return f, params, *normal_examples(key, 6, 3)
 
 
+def running_products(key: jax.Array) -> Problem:
+    """Gates that are running products of a leaf, for which there is no rule."""
+    params = normal_params(key, w=(3, 4), decay=(4,), head=(4, 2))
+
+    def f(params, x):
+        gates = jnp.cumprod(jax.nn.sigmoid(params["decay"]))
+        return (jnp.tanh(x @ params["w"]) * gates) @ params["head"]
+
+    return f, params, *normal_examples(key, 3)
+
+
 RECURRENT = {"b": ("add",), "head": DOT, "inward": DOT, "w": DOT}
 
 CASES = (
@@ -219,8 +230,13 @@ CASES = (
     StructuredCase(
         name="all_states_at_once",
         build=all_states_at_once,
+        rules={"decay": ("logistic", "mul"), "head": DOT, "w": DOT},
+        n_uses={"decay": 6},
+    ),
+    StructuredCase(
+        name="running_products",
+        build=running_products,
         rules={"decay": ("opaque",), "head": DOT, "w": DOT},
-        # What the scan slices has been multiplied along the axis that it slices.
-        opaque={"decay": "no rule for `slice`"},
+        opaque={"decay": "no rule for `cumprod`"},
     ),
 )
