@@ -98,6 +98,8 @@ _REMARKS = {
     "add_any": "the sum of cotangents in a model that holds derivatives",
     "approx_top_k": "the values it chooses",
     "cond": "`switch` too; where examples choose, JAX makes it a `select_n`",
+    "conv_general_dilated": "a parameter as the kernel; as the input where no windows "
+    "overlap, opaque elsewhere",
     "custom_jvp_call": "structured where it is elementwise, opaque elsewhere; the "
     "user's derivative is kept",
     "custom_vjp_call": "structured where it is elementwise, opaque elsewhere; the "
