@@ -91,7 +91,7 @@ X, Y, W, B = array(1, 4, 8), array(1, 4, 8, seed=1), array(8, 8), array(8)
 ELEMENTWISE = (
     _of("add", lambda x, y: x + y, X, Y, text="h0 = x0 + x1"),
     _of("arithmetic", lambda x, y: (x - y) * x / (y * y + 2.0), X, Y),
-    _of("add_bias", lambda x, b: x + b, X, B, text="h0 = x0 + x1[None, None]"),
+    _of("add_bias", lambda x, b: x + b, X, B, text="h0 = x0 + x1"),
     _of("scalar", lambda x, s: s * x - s, X, np.float32(0.3)),
     _of("row_times_column", lambda x, y: x[:, :, None] * y[:, None], X[0], Y[0]),
     _of("powers", lambda x: x**3 + x**2 + (x + 9.0) ** -2, X),

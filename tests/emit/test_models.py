@@ -46,8 +46,8 @@ def test_perceptron_reads_as_a_person_would_write_it():
     names = ["b0", "w0", "b1", "w1", "b2", "w2", "x"]
     result = evaluation.print_body(body, input_names=names)
     assert result.lines == (
-        "h0 = jax.nn.relu(x @ w0 + b0[None])",
-        "h1 = jax.nn.relu(h0 @ w1 + b1[None])",
-        "h2 = h1 @ w2 + b2[None]",
+        "h0 = jax.nn.relu(x @ w0 + b0)",
+        "h1 = jax.nn.relu(h0 @ w1 + b1)",
+        "h2 = h1 @ w2 + b2",
     )
     assert not result.helpers

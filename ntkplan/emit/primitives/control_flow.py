@@ -64,7 +64,11 @@ def _scan(equation: Equation, operands: Sequence[Value], context: Context):
         captured=tuple(consts),
         arguments=(
             Group(name="carry", each="carry", positions=_positions(n_consts, n_carry)),
-            Group(name="xs", positions=_positions(n_consts + n_carry, n_scanned)),
+            Group(
+                name="xs",
+                each="item",
+                positions=_positions(n_consts + n_carry, n_scanned),
+            ),
         ),
         results=(
             Group(name="carry", each="carry", positions=_positions(0, n_carry)),
@@ -119,7 +123,8 @@ def _branches(
     equation: Equation, n_arguments: int, context: Context
 ) -> list[Expression]:
     """Defines every branch, and returns their names."""
-    names = ["x"] if n_arguments == 1 else [f"x{index}" for index in range(n_arguments)]
+    several = [f"operand{index}" for index in range(n_arguments)]
+    names = ["operand"] if n_arguments == 1 else several
     signature = Signature(
         arguments=tuple(
             Group(name=name, each=name, positions=(index,))
@@ -180,7 +185,7 @@ def _checkpoint(
     """Prints a function whose intermediate values are computed again, not kept."""
     check_known(equation, "jaxpr", "prevent_cse", "policy", "differentiated")
     parameters = equation.parameters
-    names = [f"x{index}" for index in range(len(operands))]
+    names = [f"operand{index}" for index in range(len(operands))]
     signature = Signature(
         arguments=tuple(
             Group(name=name, each=name, positions=(index,))

@@ -13,6 +13,7 @@ from ntkplan._jax import Primitive, primitives
 from ntkplan.emit.expression import Expression, atom, binary, call, method, prefixed
 from ntkplan.emit.primitives.context import Context, Printer, Result
 from ntkplan.emit.primitives.parameters import check_known, enum_text
+from ntkplan.emit.primitives.shape import without_leading_ones
 from ntkplan.emit.primitives.value import (
     Value,
     aval_of,
@@ -47,7 +48,14 @@ def broadcasting(operands: Sequence[Value]) -> list[Expression]:
     """
     if all(operand.number is not None for operand in operands):
         return [typed(operands[0]), *(item.expression for item in operands[1:])]
-    return [operand.expression for operand in operands]
+    stretching = any(
+        operand.inserted is None and len(operand.shape) == len(operand.full_shape)
+        for operand in operands
+    )
+    return [
+        without_leading_ones(operand) if stretching else operand.expression
+        for operand in operands
+    ]
 
 
 def strict(operands: Sequence[Value]) -> tuple[list[Expression], list[tuple]]:
@@ -87,6 +95,14 @@ def _lax_function(name: str, *ignored: str) -> Printer:
         return combine(equation, call(f"lax.{name}", *arguments), shapes)
 
     return write
+
+
+def _and(equation: Equation, operands: Sequence[Value], context: Context) -> Result:
+    for one, other in (operands, operands[::-1]):
+        sure = one.number is not None and one.dtype == np.bool_ and bool(one.number)
+        if sure and other.shape == other.full_shape:
+            return other
+    return _operator("&")(equation, operands, context)
 
 
 def _by_dtype(symbol: str, *kinds: type, otherwise: str) -> Printer:
@@ -233,7 +249,7 @@ PRINTERS: dict[Primitive, Printer] = {
     primitives.le_p: _operator("<="),
     primitives.gt_p: _operator(">"),
     primitives.ge_p: _operator(">="),
-    primitives.and_p: _operator("&"),
+    primitives.and_p: _and,
     primitives.or_p: _operator("|"),
     primitives.xor_p: _operator("^"),
     primitives.shift_left_p: _lax_function("shift_left"),

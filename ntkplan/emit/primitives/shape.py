@@ -72,6 +72,15 @@ def _with_axes(operand: Value, kept: Sequence[bool], full_shape: Shape) -> Value
     )
 
 
+def without_leading_ones(operand: Value) -> Expression:
+    """An operand of what broadcasts as numpy does: axes in front need no index."""
+    if operand.inserted is None:
+        return operand.expression
+    root, kept = operand.inserted
+    first = kept.index(True) if any(kept) else len(kept)
+    return insert_axes(typed(root), kept[first:])
+
+
 def _without_axes(operand: Value) -> Value:
     """A value as it was before axes of size one were inserted, if they were."""
     if operand.inserted is None or operand.shape != operand.full_shape:
