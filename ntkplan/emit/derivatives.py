@@ -19,9 +19,10 @@ from ntkplan.ir.program import Cotangent, Program
 
 def derivative_lines(program: Program) -> list[str]:
     """Prints the function that pulls the output basis back to the taps."""
+    of = "the batch" if program.batch_axis is None else "one example"
     lines = [
         "def derivatives(params, x):",
-        f'{INDENT}"""Activations and cotangents, d output / d tap, of one example."""',
+        f'{INDENT}"""Activations and cotangents, d output / d tap, of {of}."""',
     ]
     lines += indented(zeros("taps", program.taps))
     if program.shifts:

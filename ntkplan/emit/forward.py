@@ -118,11 +118,10 @@ def _table_lines(
 
 
 def _forward_docstring(program: Program) -> list[str]:
+    of = "the batch" if program.batch_axis is None else "one example"
     if program.records or program.factors:
-        return [
-            f'{INDENT}"""Outputs of one example, and what its layers were given."""'
-        ]
-    return [f'{INDENT}"""Outputs of one example."""']
+        return [f'{INDENT}"""Outputs of {of}, and what its layers were given."""']
+    return [f'{INDENT}"""Outputs of {of}."""']
 
 
 def _used_leaves(program: Program) -> set[Var]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 
 from ntkplan.emit.expression import INDENT, atom, call, method, statement
@@ -28,7 +29,7 @@ def kernel_lines(program: Program) -> list[str]:
     body += _block_lines(program)
     first = not program.blocks
     if program.shifts:
-        body += ["", *(f"# {comment}" for comment in program.pushed_comments)]
+        body += ["", *_comments(program.pushed_comments, WIDTH)]
         target = "theta = " if first else "theta += "
         body.append(f"{target}pushed(params, x1, x1 if x2 is None else x2)")
     body += ["", *_result(program)]
@@ -71,8 +72,11 @@ def _one_block(
         program.sums_dtype,
         width,
     )
-    comments = [f"# {comment}" for comment in block.comments]
-    return [*comments, *printer.lines(first=first)]
+    return [*_comments(block.comments, width), *printer.lines(first=first)]
+
+
+def _comments(texts: Sequence[str], width: int) -> list[str]:
+    return [f"# {line}" for text in texts for line in textwrap.wrap(text, width - 2)]
 
 
 def _example_axes(program: Program) -> str:
