@@ -170,15 +170,23 @@ SPACES = {
 CROSSED = {
     f"{name}-{rank}d-{'-'.join(layout)}": (convolution, layout)
     for rank, table in ((1, LINES), (2, PLANES), (3, SPACES))
-    for (turn, (name, convolution)), (place, layout) in itertools.product(
-        enumerate(table.items()), enumerate(LAYOUTS[rank])
-    )
-    # Every line meets two of the three orders; planes and spaces meet them all.
-    if rank > 1 or (turn + place) % 3
+    for (name, convolution), layout in itertools.product(table.items(), LAYOUTS[rank])
+}
+SOME = {
+    name
+    for number, name in enumerate(CROSSED)
+    # Lines stand first, in three orders each: every one meets one of them.
+    if name.endswith("NHWC-HWIO-NHWC") or (number + number // 3) % 3 == 0
 }
 
 
-@pytest.mark.parametrize("name", CROSSED)
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name in SOME else pytest.param(name, marks=pytest.mark.slow)
+        for name in CROSSED
+    ],
+)
 def test_kernel(name):
     convolution, layout = CROSSED[name]
     found = check_labels(CONV, 1, convolution(layout), *convolution.operands(layout))
@@ -189,7 +197,7 @@ IN_PLACE = ("one_entry", "one_window", "pointwise", "window_of_the_first_axis")
 
 
 @pytest.mark.parametrize(
-    "name", [name for name in CROSSED if name.split("-")[0] in IN_PLACE]
+    "name", [name for name in sorted(SOME) if name.split("-")[0] in IN_PLACE]
 )
 def test_input_of_windows_that_do_not_overlap(name):
     convolution, layout = CROSSED[name]

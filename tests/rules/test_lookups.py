@@ -155,7 +155,7 @@ def test_several_axes_at_once_are_opaque(function, shape, indices):
     assert labels(GATHER, 0, function, numbers(*shape), indices) is None
 
 
-@pytest.mark.parametrize("start", [0, 2, 4, 6, 100, -1, -3, -100])
+@pytest.mark.parametrize("start", [0, 4, 6, -3])
 @pytest.mark.parametrize(
     ("shape", "axis", "length"),
     [
