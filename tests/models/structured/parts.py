@@ -77,6 +77,16 @@ def turned_around(key: jax.Array) -> Problem:
     return f, params, *normal_examples(key, 3)
 
 
+def rolled(key: jax.Array) -> Problem:
+    """The last row comes first: two parts of a leaf, joined the other way round."""
+    params = normal_params(key, w=(3, 4), head=(4, 2))
+
+    def f(params, x):
+        return jnp.tanh(x @ jnp.roll(params["w"], 1, axis=0)) @ params["head"]
+
+    return f, params, *normal_examples(key, 3)
+
+
 def masked(key: jax.Array) -> Problem:
     """A triangular weight, and one of which a row is frozen at zero."""
     params = normal_params(key, w=(3, 5), head=(5, 2))
@@ -165,6 +175,12 @@ CASES = (
         name="turned_around",
         build=turned_around,
         rules={"head": DOT, "w": DOT},
+    ),
+    StructuredCase(
+        name="rolled",
+        build=rolled,
+        rules={"head": DOT, "w": DOT},
+        n_uses={"w": 2},
     ),
     StructuredCase(
         name="masked",
