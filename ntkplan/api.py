@@ -123,7 +123,7 @@ def plan(
     for graph in model.graphs.values():
         check_differentiable(graph)
     if batch_axis is not None:
-        check_independent(f, params, x1, batch_axis, stacklevel=3)
+        check_independent(f, params, x1, batch_axis, single=model.body, stacklevel=3)
     task = _Task(
         subject=_name(f),
         signature=signature,

@@ -54,8 +54,12 @@ def gather(step: Step) -> Labelling | None:
     length, single = window[axis], shape[axis] == 1
     dtype = array_dtype(operand)
 
+    # An index that was promised to be in bounds and is not is dropped by JAX's
+    # transpose, whatever the value is.
+    drops = parameters["mode"] != GatherScatterMode.CLIP
+
     def rows(starts: Any) -> Any:
-        found = _rows(starts[..., column], shape[axis], length, fills)
+        found = _rows(starts[..., column], shape[axis], length, drops)
         return (found == 0).astype(dtype) if single else found
 
     spans = (labels[axis],) if length > 1 else ()

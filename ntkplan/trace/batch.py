@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from ntkplan._jax import Literal, array_dtype, is_traced, sub_jaxprs
+from ntkplan._jax import (
+    Literal,
+    Primitive,
+    array_dtype,
+    is_traced,
+    primitives,
+    sub_jaxprs,
+)
 from ntkplan.errors import InteractingExamplesError, OutputError
 from ntkplan.ir.equation import Atom, Body, Equation
 from ntkplan.trace.build import output_arrays, trace_body
@@ -24,7 +32,13 @@ _EXACT_ENOUGH = (jnp.dtype("float32"), jnp.dtype("float64"))
 
 
 def check_independent(
-    f: Callable[..., Any], params: Any, x: Any, batch_axis: int, *, stacklevel: int = 2
+    f: Callable[..., Any],
+    params: Any,
+    x: Any,
+    batch_axis: int,
+    *,
+    single: Body | None = None,
+    stacklevel: int = 2,
 ) -> None:
     """Refuses models whose examples interact; tests numerically what is unproven.
 
@@ -33,6 +47,7 @@ def check_independent(
         params: Arrays, or shapes, with which nothing can be tested.
         x: Likewise.
         batch_axis: The example axis of every array of `x`.
+        single: The model traced with one example, to be compared with a batch.
         stacklevel: Of a warning, as for `warnings.warn`.
 
     Raises:
@@ -79,6 +94,8 @@ def check_independent(
             source=counting.source,
             why="it computes with the number of examples",
         )
+    if concrete and single is not None and _differ(single, body):
+        _compare_with_single(f, params, x, batch_axis)
     if not isinstance(verdict, Independent):
         return
     for number, path in enumerate(outputs):
@@ -89,6 +106,68 @@ def check_independent(
                 why="the first axis of what f returns does not count examples alone",
                 hint="return the example axis first, on its own",
             )
+
+
+# What JAX does more or less of where an axis has length one.
+_PLACING = frozenset(
+    {
+        primitives.broadcast_in_dim_p,
+        primitives.convert_element_type_p,
+        primitives.copy_p,
+        primitives.iota_p,
+        primitives.reshape_p,
+        primitives.squeeze_p,
+        primitives.transpose_p,
+    }
+)
+
+
+def _differ(single: Body, batch: Body) -> bool:
+    """Says whether a model does something else for a batch than for one example."""
+
+    def counted(body: Body) -> Counter[Primitive]:
+        found = (equation.primitive for equation in body.equations)
+        return Counter(item for item in found if item not in _PLACING)
+
+    return counted(single) != counted(batch)
+
+
+_COMPARED = 3
+"""Examples whose outputs in the batch are compared with those alone."""
+
+
+def _compare_with_single(
+    f: Callable[..., Any], params: Any, x: Any, batch_axis: int
+) -> None:
+    """Evaluates the model on the batch and on some of its examples alone.
+
+    Raises:
+        OutputError: They differ. The model is traced with one example.
+    """
+    together = jax.tree.leaves(f(params, x))
+    n_examples = jax.tree.leaves(x)[0].shape[batch_axis]
+    for number in range(min(n_examples, _COMPARED)):
+        alone = jax.tree.leaves(
+            f(
+                params,
+                jax.tree.map(
+                    lambda array, at=number: jnp.take(
+                        array, jnp.asarray([at]), axis=batch_axis
+                    ),
+                    x,
+                ),
+            )
+        )
+        for batch, one in zip(together, alone, strict=True):
+            tolerance = 100 * float(jnp.finfo(batch.dtype).eps) ** 0.75
+            scale = jnp.maximum(jnp.abs(batch[number]).max(), 1e-30)
+            if jnp.abs(batch[number] - one[0]).max() > tolerance * scale:
+                raise OutputError(
+                    why=f"f returns something else for {n_examples} examples than for "
+                    "one example at a time",
+                    hint="make what f computes independent of x.shape, or pass "
+                    "batch_axis=None",
+                )
 
 
 def _reads_the_count(body: Body) -> Equation | None:

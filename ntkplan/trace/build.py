@@ -18,6 +18,12 @@ from ntkplan.trace.leaves import Predicate, path_text, read_leaves, shape_of
 from ntkplan.trace.rolling import rolled
 
 
+_TRACED_WITH_ONE = (
+    "ntkplan traces f with one example at a time: f is given an example axis of length "
+    "one. A squeeze without axis= takes that axis away."
+)
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Model:
     """A traced model: one graph for every array that it returns.
@@ -26,10 +32,12 @@ class Model:
         graphs: By the array's path in what `f` returns, in the order of `jax.tree`;
             the path is empty where `f` returns one array.
         structure: The tree that `f` returns, a `PyTreeDef`.
+        body: The code of all of them, as it was traced.
     """
 
     graphs: Mapping[str, KernelGraph]
     structure: Any
+    body: Body
 
     @property
     def is_tree(self) -> bool:
@@ -85,7 +93,12 @@ def build(
     Raises:
         NtkPlanError: A leaf cannot be differentiated, or an output has no kernel.
     """
-    body, output = trace_body(f, params, x, batch_axis=batch_axis, length=1)
+    try:
+        body, output = trace_body(f, params, x, batch_axis=batch_axis, length=1)
+    except Exception as error:
+        if batch_axis is not None:
+            error.add_note(_TRACED_WITH_ONE)
+        raise
     leaves = read_leaves(params, body.inputs, wrt)
     graphs: dict[str, KernelGraph] = {}
     for number, (path, spec) in enumerate(output_arrays(output).items()):
@@ -97,7 +110,7 @@ def build(
             output=_output(own, path, spec, batch_axis),
             graph=build_graph(own.equations),
         )
-    return Model(graphs=graphs, structure=jax.tree.structure(output))
+    return Model(graphs=graphs, structure=jax.tree.structure(output), body=body)
 
 
 def output_arrays(tree: Any) -> dict[str, Any]:
@@ -134,8 +147,9 @@ def _output(body: Body, path: str, spec: Any, batch_axis: int | None) -> Output:
     if spec.ndim == 0:
         raise OutputError(
             path=path,
-            why="f returns one number, of shape []",
-            hint="return an array with the example axis first, before any loss or mean",
+            why="f returns one number, of shape [], for one example",
+            hint="return an array with the example axis first, before any loss or "
+            "mean, and name the axis of a squeeze",
         )
     if batch_axis is not None and spec.shape[0] != 1:
         raise OutputError(

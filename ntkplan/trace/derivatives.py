@@ -23,7 +23,7 @@ from ntkplan._jax import (
 )
 from ntkplan.errors import UnsupportedPrimitiveError
 from ntkplan.ir.equation import Equation
-from ntkplan.ir.graph import KernelGraph, Leaf
+from ntkplan.ir.graph import Flow, KernelGraph, Leaf
 from ntkplan.rules.work import solvers
 from ntkplan.rules.work.flat import CALLS
 from ntkplan.rules.work.loops import LOOPS
@@ -43,6 +43,17 @@ def passes_no_derivative(equation: Equation) -> bool:
     )
 
 
+def moving_variables(flow: Flow) -> frozenset[Var]:
+    """Returns the variables from which a derivative reaches some output."""
+    found = {atom for atom in flow.body.outputs if isinstance(atom, Var)}
+    for equation in reversed(flow.body.equations):
+        if not passes_no_derivative(equation) and not found.isdisjoint(
+            equation.outputs
+        ):
+            found.update(equation.reads)
+    return frozenset(found)
+
+
 def check_differentiable(graph: KernelGraph) -> None:
     """Refuses a model in which a leaf meets an equation without a derivative.
 
@@ -51,8 +62,11 @@ def check_differentiable(graph: KernelGraph) -> None:
     """
     leaves = [leaf for leaf in graph.leaves if leaf.differentiated]
     reached = reached_variables(graph, [leaf.variable for leaf in leaves])
+    moving = moving_variables(graph)
     for equation in graph.body.equations:
         if passes_no_derivative(equation) or reached.isdisjoint(equation.reads):
+            continue
+        if moving.isdisjoint(equation.outputs):
             continue
         for name, source, reason in _without_derivative(equation, reached):
             guilty = next(
@@ -84,13 +98,22 @@ def reached_variables(graph: KernelGraph, variables: Iterable[Var]) -> frozenset
 # What cannot be pulled back: its name, its line, and what JAX says of it.
 Obstacle = tuple[str, object, str | None]
 
+# Functions with a derivative rule that does not go through what they compute.
+_OF_THEIR_OWN = frozenset(
+    {
+        primitives.custom_jvp_call_p,
+        primitives.custom_vjp_call_p,
+        primitives.linear_solve_p,
+    }
+)
+
 
 def _without_derivative(
     equation: Equation, reached: Collection[Var]
 ) -> Iterator[Obstacle]:
     """Yields everything in an equation that cannot be pulled back."""
     primitive = equation.primitive
-    if primitive in (primitives.custom_jvp_call_p, primitives.custom_vjp_call_p):
+    if primitive in _OF_THEIR_OWN:
         return
     if primitive is primitives.while_p:
         yield primitive.name, equation.source, None
@@ -116,8 +139,9 @@ def _inner_without_derivative(closed: ClosedJaxpr) -> Iterator[Obstacle]:
     for equation in closed.jaxpr.eqns:
         if equation.primitive is primitives.while_p:
             yield equation.primitive.name, source_location(equation), None
-        for _, inner in sub_jaxprs(equation.params):
-            yield from _inner_without_derivative(inner)
+        if equation.primitive not in _OF_THEIR_OWN:
+            for _, inner in sub_jaxprs(equation.params):
+                yield from _inner_without_derivative(inner)
 
 
 # Differentiable by some operands or with some parameters only: the eigenvectors of a

@@ -56,7 +56,9 @@ def follow(
             return Uncovered(reason=f"{what} returns it")
         for number, operand in scope.flow.consumers(variable):
             equation = scope.flow.body.equations[number]
-            if passes_no_derivative(equation):
+            if passes_no_derivative(equation) or scope.moving.isdisjoint(
+                equation.outputs
+            ):
                 continue
             step = _step(scope, number, operand, whole)
             branch = _as_branch(scope, step, axis_map)
@@ -297,12 +299,12 @@ def _enter(
     again: list[Var] = []
     for entrance in entrances:
         inner, steps = _entered(number, entrance, axis_map, opening.length(equation))
-        if inner is None:
-            return Uncovered(reason=f"{_named(equation)} scans over a part of it")
         body = scopes[entrance.body]
         met = _follow_inside(body, entrance, inner, step.whole)
         if isinstance(met, Uncovered):
             return met
+        if steps.placement and not all(_fits_a_part(body, item) for item in met):
+            return Uncovered(reason=f"{_named(equation)} scans over a part of it")
         mixes = opening.mixes(scope, equation)
         found += [
             _lifted(scope, body, meeting, (number, operand), steps, mixes)
@@ -338,11 +340,20 @@ class _Steps:
 
     parts: tuple[Atom, ...] = ()
     length: int | None = None
+    placement: Placement | None = None
+
+
+def _fits_a_part(body: Scope, meeting: Meeting | Absence) -> bool:
+    """Says whether what a meeting records can be cropped to some of a loop's steps."""
+    if isinstance(meeting, Absence):
+        return True
+    inside = any(scale.depth >= body.depth for scale in meeting.axis_map.scales)
+    return meeting.patches is None and not inside
 
 
 def _entered(
     number: int, entrance: Entrance, axis_map: AxisMap, length: int | None
-) -> tuple[AxisMap | None, _Steps]:
+) -> tuple[AxisMap, _Steps]:
     """Returns the map of an array inside of a body, and the axis of the steps."""
     if length is None:
         return axis_map, _Steps()
@@ -350,9 +361,7 @@ def _entered(
         atoms = axes.made_axis(number, _STEPS, length).atoms
         return axis_map, _Steps(parts=atoms, length=length)
     first, *rest = axis_map.axes
-    if first.placement is not None:
-        return None, _Steps()
-    steps = _Steps(parts=first.atoms, length=length)
+    steps = _Steps(parts=first.atoms, length=length, placement=first.placement)
     return (
         axes.with_axes(axis_map, rest, steps=(*axis_map.steps, *first.atoms)),
         steps,
@@ -378,7 +387,7 @@ def _lifted(
         return made
 
     looped = steps.length is not None
-    lead = (Parts(parts=steps.parts),) if looped else ()
+    lead = (Parts(parts=steps.parts, placement=steps.placement),) if looped else ()
     scales = tuple(
         scale
         if scale.depth < body.depth

@@ -24,7 +24,7 @@ from ntkplan.ir.equation import Atom, Body, Equation
 def flatten(closed: ClosedJaxpr) -> Body:
     """Writes out every call whose body has the same derivative as the call.
 
-    `jit`, `remat` and plain calls are written out. `custom_jvp_call`,
+    `jit` and plain calls are written out; `remat`, `custom_jvp_call`,
     `custom_vjp_call` and control flow stay single equations. Every variable of the
     result is fresh, so that a function called twice does not define one twice, and
     equations that no output needs are left out.

@@ -26,6 +26,7 @@ from ntkplan._jax import (
 )
 from ntkplan.ir.equation import Atom, Body, Equation
 from ntkplan.ir.graph import Flow, build_graph
+from ntkplan.trace.derivatives import moving_variables
 from ntkplan.trace.jaxpr import inline
 
 
@@ -36,6 +37,7 @@ class Scope:
         flow: The body as it was traced, and who reads what.
         depth: How many bodies of loops and branches it is inside of.
         varying: Variables that differ from example to example.
+        moving: Variables on whose tangents the body's outputs depend.
         derived: Equations that are added, in order.
         constants: Arrays that these are closed over.
         taps: For every variable inside that is tapped, the tap on the outside.
@@ -48,6 +50,7 @@ class Scope:
         self.flow = flow
         self.depth = depth
         self.varying = set(flow.downstream(varying))
+        self.moving = moving_variables(flow)
         self.derived: list[Equation] = []
         self.constants: list[tuple[Var, Any]] = []
         self.taps: dict[Var, Var] = {}

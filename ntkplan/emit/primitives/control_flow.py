@@ -93,6 +93,11 @@ def _scan(equation: Equation, operands: Sequence[Value], context: Context):
 def _while(equation: Equation, operands: Sequence[Value], context: Context):
     parameters = equation.parameters
     check_known(equation, "cond_jaxpr", "cond_nconsts", "body_jaxpr", "body_nconsts")
+    if parameters["cond_jaxpr"].out_avals[0].shape:
+        raise NotPrintableError(
+            primitive=equation.primitive.name,
+            reason="a vectorized loop, each of whose entries stops when it is done",
+        )
     n_test, n_body = parameters["cond_nconsts"], parameters["body_nconsts"]
     test_consts, body_consts, carry = (
         operands[:n_test],
