@@ -17,7 +17,6 @@ from ntkplan.trace.jaxpr import flatten, only_output
 from ntkplan.trace.leaves import Predicate, path_text, read_leaves, shape_of
 from ntkplan.trace.rolling import rolled
 
-
 _TRACED_WITH_ONE = (
     "ntkplan traces f with one example at a time: f is given an example axis of length "
     "one. A squeeze without axis= takes that axis away."

@@ -230,3 +230,22 @@ def test_one_interacting_output_of_a_tree_is_refused():
     with pytest.raises(errors.InteractingExamplesError) as caught:
         ntkplan.plan(model, PARAMS, X1)
     assert line_of("# batch norm") in str(caught.value)
+
+
+def test_model_that_does_something_else_for_a_batch_is_refused():
+    def f(params, x):
+        hidden = x @ params["w"]
+        return jnp.tanh(hidden) if len(x) == 1 else hidden
+
+    with pytest.raises(errors.OutputError) as caught:
+        ntkplan.plan(f, {"w": PARAMS["w"]}, X1.astype(np.float32))
+    assert "something else for 4 examples than for one" in str(caught.value)
+
+
+def test_squeeze_that_takes_the_example_axis_says_how_the_model_is_traced():
+    def f(params, x):
+        return (x @ params["w"][:, :1]).squeeze()[:, None] * params["b"]
+
+    with pytest.raises(IndexError) as caught:
+        ntkplan.plan(f, PARAMS, X1.astype(np.float32))
+    assert "one example" in "".join(caught.value.__notes__)

@@ -199,3 +199,72 @@ def test_steps_that_do_not_take_a_branch_add_nothing_for_its_leaves():
     assert rules["b"] == ("add",)
     assert relative_error(got, wanted) < TOLERANCE
     assert_right(plan.compile(), looped, params, x)
+
+
+def layers_stacked_in_the_model(params, x):
+    """A list of layers that the model itself stacks, to scan over them."""
+
+    def layer(state, parts):
+        weight, bias = parts
+        return jnp.tanh(state @ weight + bias), None
+
+    stacks = (jnp.stack(params["weights"]), jnp.stack(params["biases"]))
+    state, _ = lax.scan(layer, x, stacks)
+    return state @ params["head"]
+
+
+def test_layers_that_are_stacked_in_the_model_keep_their_structure():
+    layers = normal(5, w=(6, 3, 3), b=(6, 3), head=(3, 2))
+    params = {
+        "weights": list(layers["w"]),
+        "biases": list(layers["b"]),
+        "head": layers["head"],
+    }
+    x = examples(4, 3)
+    with x64():
+        plan = ntkplan.plan(
+            layers_stacked_in_the_model,
+            params,
+            x,
+            methods=("jacobian_contraction", "structured_derivatives"),
+        )
+    assert all(layer.rules != ("opaque",) for layer in plan.layers)
+    assert_right(plan.compile(), layers_stacked_in_the_model, params, x)
+
+
+def test_a_loop_that_is_vectorized_over_examples_may_stop_at_different_steps():
+    def decayed(entry):
+        return lax.while_loop(
+            lambda state: state[0] < jnp.abs(entry).sum(),
+            lambda state: (state[0] + 1, state[1] * 0.9),
+            (0.0, 1.0),
+        )[1]
+
+    def f(params, x):
+        return jnp.tanh(x @ params["w"]) * jax.vmap(decayed)(x)[:, None]
+
+    params, x = normal(6, w=(3, 2)), examples(4, 3)
+    with x64():
+        kernel = ntkplan.plan(f, params, x).compile()
+    assert_right(kernel, f, params, x)
+
+
+def test_a_derivative_that_is_stopped_may_be_behind_a_while():
+    """A fixed point by iteration, and the one step that is differentiated."""
+
+    def f(params, x):
+        def step(state):
+            return jnp.tanh(state @ params["w"] + x)
+
+        _, state = lax.while_loop(
+            lambda state: state[0] < 8,
+            lambda state: (state[0] + 1, step(state[1])),
+            (0, x),
+        )
+        return step(lax.stop_gradient(state))
+
+    params, x = normal(8, w=(3, 3)), examples(4, 3)
+    with x64():
+        plan = ntkplan.plan(f, params, x)
+    assert plan.layers[0].rules == ("dot_general",)
+    assert_right(plan.compile(), f, params, x)
