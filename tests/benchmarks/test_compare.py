@@ -10,6 +10,8 @@ from benchmarks.problems import PROBLEMS, Problem
 from benchmarks.problems.perceptrons import perceptron
 from tests import oracles
 
+pytestmark = pytest.mark.optimised
+
 LIMITS = compare.Limits(rounds=2, budget_s=0.2, temp_bytes=2**30, patience_s=60)
 
 

@@ -15,6 +15,8 @@ from benchmarks.measure import (
     summary,
 )
 
+pytestmark = pytest.mark.optimised
+
 
 def recorder(log, name, budget_s=60.0):
     """Returns a program that writes its name into a log when it is run."""

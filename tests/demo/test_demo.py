@@ -22,6 +22,8 @@ from ntkplan.demo import (
 from ntkplan.demo.digits import load_digits
 from ntkplan.errors import SingularKernelError, UnwritableFileError
 
+pytestmark = pytest.mark.optimised
+
 
 @pytest.fixture(scope="module")
 def quick_run(tmp_path_factory):

@@ -21,6 +21,14 @@ FUNCTIONS: tuple[Function, ...] = (*ELEMENTWISE, *SHAPES, *REDUCTIONS, *ALL)
 BY_NAME = pytest.mark.parametrize(
     "case", FUNCTIONS, ids=[function.name for function in FUNCTIONS]
 )
+# Taps are added in one way to all functions: every third is tried by default.
+SOME_BY_NAME = pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, id=case.name, marks=[pytest.mark.slow] if number % 3 else [])
+        for number, case in enumerate(FUNCTIONS)
+    ],
+)
 # Those that JAX gives no public function for.
 BY_REFERENCE = {
     "sinc": {"custom_jvp_call"},
@@ -108,7 +116,7 @@ def test_value_and_derivatives(case):
         assert result.lines[0].startswith(case.text)
 
 
-@BY_NAME
+@SOME_BY_NAME
 def test_taps(case):
     body = evaluation.traced(case.function, *case.arguments)
     tapped = evaluation.some_variables(body)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax
 import pytest
 
-from tests.cases import CASES, problem
+from tests.cases import CASES, PLAIN_CASES, problem
 from tests.emit import evaluation
 from tests.emit.test_body import check
 
@@ -13,7 +13,19 @@ from tests.emit.test_body import check
 BY_REFERENCE: dict[str, list[str]] = {}
 
 
-@pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
+# Those of the libraries and the large ones are printed, and run, in other tests too.
+LIGHT = [case for case in PLAIN_CASES if not case.heavy]
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(
+            case, id=case.name, marks=[] if case in LIGHT else [pytest.mark.slow]
+        )
+        for case in CASES
+    ],
+)
 def test_forward_pass_of_one_example(case):
     function, params, x1, _ = problem(case.name)
     example = jax.tree.map(lambda array: array[:1], x1)

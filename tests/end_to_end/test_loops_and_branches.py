@@ -90,6 +90,7 @@ def layers(wrapped):
     return f
 
 
+@pytest.mark.optimised
 def test_memory_that_a_checkpoint_saves_stays_saved():
     params = normal(2, w=(6, 128, 128), head=(128, 1))
     params = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), params)

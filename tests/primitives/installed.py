@@ -25,6 +25,8 @@ _KERNEL_LANGUAGES = (
     "jax._src.pallas.triton",
     "jax._src.pallas.cuda",
 )
+# Collectives of several processes, which other libraries import.
+_MANY_PROCESSES = ("jax.experimental.multihost_utils",)
 
 
 def differentiable_primitives() -> dict[str, Primitive]:
@@ -38,7 +40,7 @@ def differentiable_primitives() -> dict[str, Primitive]:
     for name, module in sorted(sys.modules.items()):
         if not name.startswith("jax.") and name != "jax":
             continue
-        if name.startswith(_KERNEL_LANGUAGES):
+        if name.startswith((*_KERNEL_LANGUAGES, *_MANY_PROCESSES)):
             continue
         for value in list(vars(module).values()):
             if isinstance(value, Primitive) and value in ad.primitive_jvps:
