@@ -147,6 +147,7 @@ def test_wheel_plans_in_a_fresh_environment(wheel, tmp_path):
     assert version in run(command, "--version", cwd=tmp_path)
 
 
+@pytest.mark.optimised
 def test_saved_kernel_runs_where_there_is_only_jax(tmp_path):
     f, params, x1, x2 = problem("plain_mlp")
     plan = ntkplan.plan(f, params, x1, x2)

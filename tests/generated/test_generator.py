@@ -24,8 +24,6 @@ from tests.generated.comparison import (
 from tests.generated.program import Array, Assign, Program, execute, run_source
 from tests.oracles import dense_jacobian, x64
 
-quick_compilation = generated.quick_compilation
-
 SETTINGS: dict[str, Any] = {
     "derandomize": True,
     "deadline": None,

@@ -45,10 +45,12 @@ def test_page_is_up_to_date():
     assert text == coverage.page(), "run `python -m tests.primitives.coverage`"
 
 
+# The order of a leaf's entries has no derivative, so that nothing follows it there.
 OPAQUE = [
     model
     for model in MODELS
     if not model.whole
+    and model.name != "argsort"
     and not model.by_reference
     and any(
         coverage.verdicts_of(PRIMITIVES[name], ["data_path"]) == (Verdict.OPAQUE,)

@@ -183,7 +183,7 @@ CASES = (
         name="spectrally_normalised",
         build=spectrally_normalised,
         rules={"head": DOT, "w": ("dot_general", "div")},
-        n_uses={"w": 6},
+        n_uses={"w": 2},
     ),
     StructuredCase(
         name="temperature",
