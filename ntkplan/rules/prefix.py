@@ -139,6 +139,8 @@ def _dot_general(step: Step, axis_map: AxisMap) -> Carried:
     contracted, batched = step.equation.parameters["dimension_numbers"]
     mine, other = step.operand, 1 - step.operand
     variable = step.equation.inputs[other]
+    if isinstance(variable, Literal) and not array_shape(variable):
+        return axes.scaled(axis_map, float(variable.val))
     if not isinstance(variable, Var):
         return None
     paired = dict(zip(contracted[other], contracted[mine], strict=True))

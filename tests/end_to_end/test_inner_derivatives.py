@@ -123,3 +123,18 @@ def test_no_layer_of_a_divergence_is_opaque():
         plan = ntkplan.plan(model_of(divergence), PARAMS, X)
     rules = {layer.path: layer.rules for layer in plan.layers}
     assert not any("opaque" in names for names in rules.values()), rules
+
+
+def test_a_gradient_by_the_input_keeps_the_structure_of_all_leaves():
+    rng = np.random.default_rng(3)
+    params = {"w": rng.normal(size=(3, 4)), "v": rng.normal(size=4)}
+
+    def f(params, x):
+        def potential(point):
+            return jnp.tanh(point @ params["w"]) @ params["v"]
+
+        return jax.vmap(jax.grad(potential))(x)
+
+    with x64():
+        plan = ntkplan.plan(f, params, rng.normal(size=(2, 3)))
+    assert all(layer.rules != ("opaque",) for layer in plan.layers)
