@@ -38,6 +38,7 @@ __all__ = [
     "Var",
     "array_dtype",
     "array_shape",
+    "array_spec",
     "close",
     "enable_x64",
     "equation_function",
@@ -156,9 +157,7 @@ def equation_tangent(equation: JaxprEqn, operand: int) -> tuple[ClosedJaxpr, Var
 
         return jax.jvp(results, (operands[position],), (tangent,))[1]
 
-    specs = [
-        jax.ShapeDtypeStruct(array_shape(atom), array_dtype(atom)) for atom in free
-    ]
+    specs = [array_spec(atom) for atom in free]
     traced = jax.make_jaxpr(tangents)(*specs, specs[position])
     inputs = traced.jaxpr.invars
     return traced, inputs[position], inputs[-1]
@@ -223,6 +222,11 @@ def array_shape(atom: Var | Literal) -> tuple[int, ...]:
     """Returns the shape of a variable or a literal."""
     aval: Any = atom.aval
     return tuple(aval.shape)
+
+
+def array_spec(atom: Var | Literal) -> jax.ShapeDtypeStruct:
+    """Returns shape and data type of a variable or a literal."""
+    return jax.ShapeDtypeStruct(array_shape(atom), array_dtype(atom))
 
 
 def array_dtype(atom: Var | Literal) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 from ntkplan._jax import JaxprEqn, Literal, Primitive, SourceLocation, Var
@@ -36,6 +37,25 @@ class Equation:
     def reads(self) -> tuple[Var, ...]:
         """The variables among the inputs."""
         return tuple(atom for atom in self.inputs if isinstance(atom, Var))
+
+    def reading(self, table: Mapping[Var, Atom]) -> Equation:
+        """Returns the equation with other atoms in place of some variables it reads."""
+        inputs = tuple(substituted(atom, table) for atom in self.inputs)
+        return dataclasses.replace(self, inputs=inputs)
+
+    def as_jax(self) -> JaxprEqn:
+        """Returns JAX's own equation over this one's variables."""
+        return self.origin.replace(
+            primitive=self.primitive,
+            invars=list(self.inputs),
+            outvars=list(self.outputs),
+            params=self.parameters,
+        )
+
+
+def substituted(atom: Atom, table: Mapping[Var, Atom]) -> Atom:
+    """Returns what a table has for an atom, or the atom where it has nothing."""
+    return table.get(atom, atom) if isinstance(atom, Var) else atom
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)

@@ -223,17 +223,23 @@ def dynamic_slice(step: Step) -> Labelling | None:
     if len(indexed) != 1:
         return None
     (axis,) = indexed
-    labels = [f"axis{number}" for number in range(len(shape))]
-    value = tuple((label,) for label in labels)
-    sizes = dict(zip(labels, window, strict=True)) | {"rows": shape[axis]}
     rows = step.derive(
         lambda start: _rows(start, shape[axis], window[axis], False),
         step.equation.inputs[1 + axis],
     )
+    return _along(step, axis, rows)
+
+
+def _along(step: Step, axis: int, rows: Var) -> Labelling:
+    """Labels a result that has chosen rows of its first operand along one axis."""
+    shape, window = array_shape(step.equation.inputs[0]), step.result_shape
+    labels = [f"axis{number}" for number in range(len(shape))]
+    value = tuple((label,) for label in labels)
+    sizes = dict(zip(labels, window, strict=True)) | {"rows": shape[axis]}
     spans = ((labels[axis],),) if window[axis] > 1 else ()
     labels[axis] = "rows"
     return Labelling(
-        rule="dynamic_slice",
+        rule=step.name,
         value=value,
         parameter=tuple((label,) for label in labels),
         recorded=rows,
@@ -257,8 +263,7 @@ def _unmoved(step: Step) -> Labelling:
 
 def _fixed(step: Step) -> Labelling | None:
     """Labels a slice or a reversal along one axis as a look-up of its entries."""
-    (operand,) = step.equation.inputs
-    shape, window = array_shape(operand), step.result_shape
+    shape = array_shape(step.equation.inputs[0])
     indices = [range(size) for size in shape]
     parameters = step.equation.parameters
     if step.equation.primitive is primitives.rev_p:
@@ -272,24 +277,14 @@ def _fixed(step: Step) -> Labelling | None:
     if len(moved) != 1:
         return None
     (axis,) = moved
-    chosen = list(indices[axis])
-    rows = step.derive(
-        lambda: jnp.asarray(chosen if len(chosen) > 1 else chosen[0], jnp.int32)
-    )
-    labels = [f"axis{number}" for number in range(len(shape))]
-    value = tuple((label,) for label in labels)
-    spans = ((labels[axis],),) if len(chosen) > 1 else ()
-    sizes = dict(zip(labels, window, strict=True)) | {"rows": shape[axis]}
-    labels[axis] = "rows"
-    return Labelling(
-        rule=step.equation.primitive.name,
-        value=value,
-        parameter=tuple((label,) for label in labels),
-        recorded=rows,
-        activations=spans,
-        hot="rows",
-        sizes=sizes,
-    )
+    chosen = indices[axis]
+
+    def rows() -> Any:
+        if len(chosen) == 1:
+            return jnp.int32(chosen.start)
+        return chosen.start + chosen.step * jax.lax.iota(jnp.int32, len(chosen))
+
+    return _along(step, axis, step.derive(rows))
 
 
 _RULES: Mapping[Primitive, Callable[[Step], Labelling | None]] = {

@@ -13,7 +13,7 @@ from ntkplan._jax import (
     Primitive,
     Var,
     array_dtype,
-    array_shape,
+    array_spec,
     equation_function,
     has_derivative,
     primitives,
@@ -122,10 +122,7 @@ def _without_derivative(
         yield from _inner_without_derivative(closed)
     if _is_proven(primitive) and all(_is_proven_inside(closed) for closed in inner):
         return
-    asked = equation.origin.replace(
-        invars=list(equation.inputs), outvars=list(equation.outputs)
-    )
-    reason = _refusal(asked, reached)
+    reason = _refusal(equation.as_jax(), reached)
     if reason is not None:
         bodies = inner if primitive in _HOLDS_BODIES else []
         yield next(
@@ -221,12 +218,8 @@ def _refusal(equation: JaxprEqn, reached: Collection[Var]) -> str | None:
         columns = [jax.numpy.stack([result] * 2) for result in results]
         return jax.vmap(pull)(columns)
 
-    specs = [
-        jax.ShapeDtypeStruct(array_shape(variable), array_dtype(variable))
-        for variable in free
-    ]
     try:
-        jax.eval_shape(pulled, specs)
+        jax.eval_shape(pulled, list(map(array_spec, free)))
     except (NotImplementedError, TypeError, ValueError) as error:
         return next(iter(str(error).splitlines()), type(error).__name__)
     return None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
+
+import jax
 
 from ntkplan._jax import (
     CALL_JAXPR_PARAMETER,
@@ -13,6 +15,7 @@ from ntkplan._jax import (
     Literal,
     SourceLocation,
     Var,
+    array_spec,
     new_variable,
     source_location,
     sub_jaxprs,
@@ -65,6 +68,18 @@ def inline(
     equations, needed = _drop_dead(flattener.equations, outputs)
     constants = tuple(item for item in flattener.constants if item[0] in needed)
     return equations, constants, tuple(outputs)
+
+
+def applied(
+    function: Callable[..., Any], *operands: Atom
+) -> tuple[tuple[Equation, ...], tuple[tuple[Var, Any], ...], tuple[Atom, ...]]:
+    """Writes a function of arrays out as equations, as `inline` does a jaxpr.
+
+    Args:
+        function: What JAX can trace.
+        *operands: What its arguments are.
+    """
+    return inline(jax.make_jaxpr(function)(*map(array_spec, operands)), operands)
 
 
 def only_output(body: Body, number: int) -> Body:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Sequence
 
-from ntkplan._jax import Var
 from ntkplan.ir.equation import Body
 from ntkplan.ir.graph import KernelGraph, Leaf, build_graph
 from ntkplan.ir.use import Layer, Stack, Use
@@ -15,7 +14,7 @@ from ntkplan.trace.follow import follow
 from ntkplan.trace.meeting import Absence, Meeting, Uncovered
 from ntkplan.trace.naming import named_uses
 from ntkplan.trace.openings import closed_body
-from ntkplan.trace.scope import Scope, live
+from ntkplan.trace.scope import Scope
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -40,11 +39,10 @@ class Layering:
 def find_layers(graph: KernelGraph) -> Layering:
     """Follows every differentiated leaf to its uses."""
     scope = Scope(graph, graph.data, depth=0)
-    alive = live(scope)
     layers = _numbered(
         [
             dataclasses.replace(
-                _layer(scope, leaf, alive),
+                _layer(scope, leaf),
                 no_forward=without_forward_mode(graph, leaf),
             )
             for leaf in graph.leaves
@@ -56,8 +54,8 @@ def find_layers(graph: KernelGraph) -> Layering:
     )
 
 
-def _layer(scope: Scope, leaf: Leaf, alive: frozenset[Var]) -> Layer:
-    if leaf.variable not in alive and not scope.flow.is_output(leaf.variable):
+def _layer(scope: Scope, leaf: Leaf) -> Layer:
+    if leaf.variable not in scope.moving:
         return Layer(leaf=leaf, stacks=(), idle=True)
     by_parts = _structured(scope, leaf, whole=False)
     if isinstance(by_parts, Layer):

@@ -61,20 +61,16 @@ def _alike(uses: Sequence[Use]) -> list[Use]:
 
 def _refined(meetings: Sequence[Meeting]) -> list[Meeting] | Uncovered:
     """Splits the leaf's atoms in all meetings until they are the same."""
-    directions = {
-        tuple(_digits(meeting, axis, signed=True))
-        for meeting in meetings
-        for axis in range(len(meeting.axis_map.offsets))
-        if any(stride < 0 for stride, _ in _digits(meeting, axis, signed=True))
-    }
-    if directions and len(meetings) > 1:
+    turned = any(
+        atom.stride < 0 for meeting in meetings for atom in meeting.axis_map.leaf_atoms
+    )
+    if turned and len(meetings) > 1:
         return Uncovered(reason=_TURNED)
     splits: list[dict[Atom, tuple[Atom, ...]]] = [{} for _ in meetings]
     for axis in range(len(meetings[0].axis_map.offsets)):
-        found = [_digits(meeting, axis) for meeting in meetings]
-        sizes = tuple(size for _, size in found[0])
-        for digits in found[1:]:
-            refined = axes.common_refinement(sizes, [size for _, size in digits])
+        sizes = tuple(_sizes(meetings[0], axis))
+        for other in meetings[1:]:
+            refined = axes.common_refinement(sizes, _sizes(other, axis))
             if refined is None:
                 return Uncovered(reason=_CUT)
             sizes = refined
@@ -100,13 +96,8 @@ def _hot(meeting: Meeting) -> list[Atom]:
     return [atom for atom in (meeting.hot, *hot) if atom is not None]
 
 
-def _digits(
-    meeting: Meeting, axis: int, *, signed: bool = False
-) -> list[tuple[int, int]]:
-    return [
-        (atom.stride if signed else abs(atom.stride), atom.size)
-        for atom in _atoms(meeting, axis)
-    ]
+def _sizes(meeting: Meeting, axis: int) -> list[int]:
+    return [atom.size for atom in _atoms(meeting, axis)]
 
 
 def _split(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import jax
+import numpy
 
 from ntkplan._jax import (
     ClosedJaxpr,
@@ -20,8 +21,9 @@ from ntkplan._jax import (
     primitives,
     remat_p,
 )
-from ntkplan.ir.equation import Atom, Body, Equation
-from ntkplan.trace.jaxpr import flatten, inline
+from ntkplan.errors import InternalError
+from ntkplan.ir.equation import Atom, Body, Equation, substituted
+from ntkplan.trace.jaxpr import applied, flatten
 from ntkplan.trace.scope import Scope, inner_scope
 
 
@@ -87,12 +89,14 @@ def closed_body(scope: Scope, needed: Collection[Var]) -> Body:
             opening = OPENINGS[equation.primitive]
             equation = opening.rebuilt(equation, scope.opened[number], inside)
         equations += _tapped(equation, taps)
-    derived, constants = _alive(scope, {*inside, *records})
+    derived, constants = _alive(scope, inside)
+    # A body inside of an equation returns a number as it is; the model records arrays.
+    numbers = scope.literals if scope.depth else {}
     return Body(
         inputs=(*body.inputs, *taps.values()),
         constants=(*body.constants, *constants),
-        equations=(*equations, *derived),
-        outputs=(*body.outputs, *records),
+        equations=(*equations, *(item.reading(numbers) for item in derived)),
+        outputs=(*body.outputs, *(substituted(atom, numbers) for atom in records)),
     )
 
 
@@ -110,7 +114,13 @@ def _alive(
         if not wanted.isdisjoint(equation.outputs):
             kept.append(equation)
             wanted.update(equation.reads)
-    constants = [item for item in scope.constants if item[0] in wanted]
+    constants = list(scope.constants)
+    if scope.depth == 0:
+        constants += [
+            (variable, numpy.asarray(literal.val, array_dtype(literal)))
+            for variable, literal in scope.literals.items()
+        ]
+    constants = [item for item in constants if item[0] in wanted]
     return kept[::-1], constants
 
 
@@ -122,27 +132,13 @@ def _tapped(equation: Equation, taps: Mapping[Var, Var]) -> list[Equation]:
         if tap is None or tap is variable:
             continue
         outputs[position] = new_variable(variable.aval)
-        closed = jax.make_jaxpr(jax.numpy.add)(
-            *(
-                jax.ShapeDtypeStruct(array_shape(item), array_dtype(item))
-                for item in (variable, tap)
-            )
-        )
-        ((addition,), _, _) = inline(closed, (outputs[position], tap))
+        ((addition,), _, _) = applied(jax.numpy.add, outputs[position], tap)
         sums.append(dataclasses.replace(addition, outputs=(variable,)))
     return [dataclasses.replace(equation, outputs=tuple(outputs)), *sums]
 
 
 def _as_jaxpr(body: Body) -> ClosedJaxpr:
-    equations = [
-        equation.origin.replace(
-            primitive=equation.primitive,
-            invars=list(equation.inputs),
-            outvars=list(equation.outputs),
-            params=equation.parameters,
-        )
-        for equation in body.equations
-    ]
+    equations = [equation.as_jax() for equation in body.equations]
     return close(body.inputs, body.constants, equations, body.outputs)
 
 
@@ -164,15 +160,20 @@ def _varies(scope: Scope, atom: Atom) -> bool:
     return isinstance(atom, Var) and atom in scope.varying
 
 
+def _varying(scope: Scope, body: Body, operands: Sequence[Atom]) -> set[Var]:
+    """Returns the inputs of a body that differ from example to example."""
+    return {
+        inner
+        for inner, atom in zip(body.inputs, operands, strict=True)
+        if _varies(scope, atom)
+    }
+
+
 def _scan_scopes(scope: Scope, equation: Equation) -> tuple[Scope, ...]:
     body = flatten(equation.parameters["jaxpr"])
     n_consts = equation.parameters["num_consts"]
     n_carry = equation.parameters["num_carry"]
-    varying = {
-        inner
-        for inner, atom in zip(body.inputs, equation.inputs, strict=True)
-        if _varies(scope, atom)
-    }
+    varying = _varying(scope, body, equation.inputs)
     while True:
         made = inner_scope(body, varying, scope.depth + 1)
         carried = {
@@ -227,11 +228,7 @@ def _cond_scopes(scope: Scope, equation: Equation) -> tuple[Scope, ...]:
     found = []
     for closed in equation.parameters["branches"]:
         body = flatten(closed)
-        varying = {
-            inner
-            for inner, atom in zip(body.inputs, equation.inputs[1:], strict=True)
-            if _varies(scope, atom)
-        }
+        varying = _varying(scope, body, equation.inputs[1:])
         found.append(inner_scope(body, varying, scope.depth + 1))
     return tuple(found)
 
@@ -268,8 +265,9 @@ def _cond_rebuilt(
             inputs += [new_variable(variable.aval) for variable in taps[number]]
             for variable in records[number]:
                 shape, dtype = array_shape(variable), array_dtype(variable)
-                made = jax.make_jaxpr(lambda s=shape, d=dtype: jax.numpy.zeros(s, d))()
-                equations, _, (zero,) = inline(made, ())
+                equations, _, (zero,) = applied(
+                    lambda shape=shape, dtype=dtype: jax.numpy.zeros(shape, dtype)
+                )
                 zeros += equations
                 outputs.append(zero)
         branches.append(
@@ -295,11 +293,7 @@ def _cond_rebuilt(
 
 def _remat_scopes(scope: Scope, equation: Equation) -> tuple[Scope, ...]:
     body = flatten(_closed(equation.parameters["jaxpr"]))
-    varying = {
-        inner
-        for inner, atom in zip(body.inputs, equation.inputs, strict=True)
-        if _varies(scope, atom)
-    }
+    varying = _varying(scope, body, equation.inputs)
     return (inner_scope(body, varying, scope.depth + 1),)
 
 
@@ -318,6 +312,8 @@ def _remat_rebuilt(
 ) -> Equation:
     (scope,) = scopes
     closed = _as_jaxpr(closed_body(scope, needed))
+    if closed.consts:
+        raise InternalError("a checkpoint that is closed over arrays", closed)
     return _replaced(
         equation,
         (*equation.inputs, *_wanted(scope.taps, needed).values()),

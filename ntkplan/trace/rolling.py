@@ -24,8 +24,8 @@ from ntkplan._jax import (
     evaluate,
     primitives,
 )
-from ntkplan.ir.equation import Atom, Body, Equation
-from ntkplan.trace.jaxpr import inline
+from ntkplan.ir.equation import Atom, Body, Equation, substituted
+from ntkplan.trace.jaxpr import applied
 from ntkplan.trace.steps import along_axis
 
 _LEAST_STEPS = 16
@@ -82,7 +82,7 @@ def _feeders_first(body: Body) -> tuple[list[Equation], list[Equation]]:
     known: dict[object, tuple[Var, ...]] = {}
     renamed: dict[Var, Atom] = {}
     for equation in body.equations:
-        equation = _renamed(equation, renamed)
+        equation = equation.reading(renamed)
         if equation.primitive not in _STRUCTURAL or not given.issuperset(
             equation.reads
         ):
@@ -238,14 +238,11 @@ class _Roller:
         """Returns what stacks the variables of all steps, and the stack."""
         found = along_axis(many, self._makers)
         if found is not None:
-            equations, _, (stack,) = inline(found.closed, (found.source,))
+            equations, _, (stack,) = applied(found.stack, found.source)
         elif self._of_leaves.isdisjoint(many):
-            specs = [
-                jax.ShapeDtypeStruct(array_shape(item), array_dtype(item))
-                for item in many
-            ]
-            closed = jax.make_jaxpr(lambda *items: jax.numpy.stack(items))(*specs)
-            equations, _, (stack,) = inline(closed, many)
+            equations, _, (stack,) = applied(
+                lambda *items: jax.numpy.stack(items), *many
+            )
         else:
             return None
         return (list(equations), stack) if isinstance(stack, Var) else None
@@ -279,11 +276,7 @@ class _Roller:
             return (*carry, *entries)
 
         operands = [*self._shared, *starts, *(stack for _, stack in stacks)]
-        specs = [
-            jax.ShapeDtypeStruct(array_shape(item), array_dtype(item))
-            for item in operands
-        ]
-        equations, constants, outputs = inline(jax.make_jaxpr(loop)(*specs), operands)
+        equations, constants, outputs = applied(loop, *operands)
         renamed, taken = self._taken_out(outputs, last, stacked, n_carried)
         middle = [
             *(equation for many, _ in stacks for equation in many),
@@ -292,26 +285,18 @@ class _Roller:
         ]
         end = self._run.start + self._run.period * self._run.n_steps
         kept = [*self._first, *self._rest[: self._run.start], *middle]
-        kept += [_renamed(equation, renamed) for equation in self._rest[end:]]
+        kept += [equation.reading(renamed) for equation in self._rest[end:]]
         return Body(
             inputs=self._body.inputs,
             constants=(*self._body.constants, *constants),
             equations=tuple(kept),
-            outputs=tuple(_new(atom, renamed) for atom in self._body.outputs),
+            outputs=tuple(substituted(atom, renamed) for atom in self._body.outputs),
         )
 
     def _step(self, stacked: Sequence[Place]) -> Any:
         """Returns the first block as a jaxpr of what is shared, carried and scanned."""
         block = self._blocks[0]
-        equations = [
-            equation.origin.replace(
-                primitive=equation.primitive,
-                invars=list(equation.inputs),
-                outvars=list(equation.outputs),
-                params=equation.parameters,
-            )
-            for equation in block
-        ]
+        equations = [equation.as_jax() for equation in block]
         starts = list(self._carried.values())
         outputs = [
             block[number].outputs[position]
@@ -350,20 +335,10 @@ class _Roller:
                     renamed[variable] = outputs[carried.index(place)]
                     continue
                 stack = outputs[n_carried + list(stacked).index(place)]
-                spec = jax.ShapeDtypeStruct(array_shape(stack), array_dtype(stack))
-                closed = jax.make_jaxpr(
-                    lambda array, at=step: lax.index_in_dim(array, at, keepdims=False)
-                )(spec)
-                equations, _, (entry,) = inline(closed, (stack,))
+                equations, _, (entry,) = applied(
+                    lambda array, at=step: lax.index_in_dim(array, at, keepdims=False),
+                    stack,
+                )
                 taken += equations
                 renamed[variable] = entry
         return renamed, taken
-
-
-def _new(atom: Atom, renamed: Mapping[Var, Atom]) -> Atom:
-    return renamed.get(atom, atom) if isinstance(atom, Var) else atom
-
-
-def _renamed(equation: Equation, renamed: Mapping[Var, Atom]) -> Equation:
-    inputs = tuple(_new(atom, renamed) for atom in equation.inputs)
-    return dataclasses.replace(equation, inputs=inputs)

@@ -8,14 +8,13 @@ with an axis that counts the steps.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import jax
-import numpy
 
 from ntkplan._jax import (
+    Literal,
     Var,
     array_dtype,
     array_shape,
@@ -24,10 +23,10 @@ from ntkplan._jax import (
     primitives,
     with_leading_axis,
 )
-from ntkplan.ir.equation import Atom, Body, Equation
+from ntkplan.ir.equation import Atom, Body, Equation, substituted
 from ntkplan.ir.graph import Flow, build_graph
 from ntkplan.trace.derivatives import moving_variables
-from ntkplan.trace.jaxpr import inline
+from ntkplan.trace.jaxpr import applied, inline
 
 
 class Scope:
@@ -40,6 +39,7 @@ class Scope:
         moving: Variables on whose tangents the body's outputs depend.
         derived: Equations that are added, in order.
         constants: Arrays that these are closed over.
+        literals: Variables that stand for a number.
         taps: For every variable inside that is tapped, the tap on the outside.
         records: For every variable inside that is recorded, the one on the outside.
         opened: Scopes of the bodies of equations that were opened, by their number.
@@ -53,6 +53,7 @@ class Scope:
         self.moving = moving_variables(flow)
         self.derived: list[Equation] = []
         self.constants: list[tuple[Var, Any]] = []
+        self.literals: dict[Var, Literal] = {}
         self.taps: dict[Var, Var] = {}
         self.records: dict[Var, Var] = {}
         self.opened: dict[int, tuple[Scope, ...]] = {}
@@ -60,18 +61,14 @@ class Scope:
 
     def derive(self, function: Callable[..., Any], *operands: Atom) -> Var:
         """Applies a function of arrays to variables, as part of the body."""
-        specs = [
-            jax.ShapeDtypeStruct(array_shape(atom), array_dtype(atom))
-            for atom in operands
-        ]
-        return self._add(*inline(jax.make_jaxpr(function)(*specs), operands))
+        return self._add(*applied(function, *operands))
 
     def partial(self, number: int, operand: int) -> Var:
         """Returns the variable that holds an equation's entrywise derivative."""
         key = (number, operand)
         if key not in self._partials:
             equation = self.flow.body.equations[number]
-            closed, _, _ = equation_tangent(_as_origin(equation), operand)
+            closed, _, _ = equation_tangent(equation.as_jax(), operand)
             tangent = new_variable(closed.in_avals[-1])
             operands = [atom for atom in equation.inputs if isinstance(atom, Var)]
             equations, constants, outputs = inline(closed, [*operands, tangent])
@@ -88,9 +85,7 @@ class Scope:
         (output,) = outputs
         if not isinstance(output, Var):
             constant = new_variable(output.aval)
-            self.constants.append(
-                (constant, numpy.asarray(output.val, array_dtype(output)))
-            )
+            self.literals[constant] = output
             return constant
         self.derived += equations
         self.constants += constants
@@ -98,22 +93,6 @@ class Scope:
             if not self.varying.isdisjoint(equation.reads):
                 self.varying.update(equation.outputs)
         return output
-
-    def scopes(self) -> Iterable[Scope]:
-        """Yields this scope and all that were opened inside of it."""
-        yield self
-        for many in self.opened.values():
-            for scope in many:
-                yield from scope.scopes()
-
-
-def _as_origin(equation: Equation) -> Any:
-    """Returns JAX's equation over the variables of the flat body."""
-    return equation.origin.replace(
-        invars=list(equation.inputs),
-        outvars=list(equation.outputs),
-        params=equation.parameters,
-    )
 
 
 def _at_one(
@@ -126,43 +105,22 @@ def _at_one(
     same: dict[Var, Atom] = {}
     kept: list[Equation] = []
     for equation in equations:
-        inputs = tuple(
-            same.get(atom, atom) if isinstance(atom, Var) else atom
-            for atom in equation.inputs
-        )
-        if equation.primitive is primitives.mul_p and tangent in inputs:
-            other = inputs[1] if inputs[0] is tangent else inputs[0]
+        equation = equation.reading(same)
+        if equation.primitive is primitives.mul_p and tangent in equation.inputs:
+            left, right = equation.inputs
+            other = right if left is tangent else left
             if array_shape(other) == array_shape(equation.outputs[0]):
                 same[equation.outputs[0]] = other
                 continue
-        kept.append(dataclasses.replace(equation, inputs=inputs))
-    outputs = tuple(
-        same.get(atom, atom) if isinstance(atom, Var) else atom for atom in outputs
-    )
-    if any(tangent in equation.reads for equation in kept) or tangent in outputs:
-        shape, dtype = array_shape(tangent), array_dtype(tangent)
-        ones, _, (value,) = inline(
-            jax.make_jaxpr(lambda: jax.numpy.ones(shape, dtype))(), ()
-        )
-        replaced = {tangent: value}
-        kept = [
-            *ones,
-            *(
-                dataclasses.replace(
-                    equation,
-                    inputs=tuple(
-                        replaced.get(atom, atom) if isinstance(atom, Var) else atom
-                        for atom in equation.inputs
-                    ),
-                )
-                for equation in kept
-            ),
-        ]
-        outputs = tuple(
-            replaced.get(atom, atom) if isinstance(atom, Var) else atom
-            for atom in outputs
-        )
-    return kept, outputs
+        kept.append(equation)
+    outputs = tuple(substituted(atom, same) for atom in outputs)
+    if tangent not in outputs and not any(tangent in item.reads for item in kept):
+        return kept, outputs
+    shape, dtype = array_shape(tangent), array_dtype(tangent)
+    ones, _, (value,) = applied(lambda: jax.numpy.ones(shape, dtype))
+    table = {tangent: value}
+    kept = [*ones, *(equation.reading(table) for equation in kept)]
+    return kept, tuple(substituted(atom, table) for atom in outputs)
 
 
 def inner_scope(body: Body, varying: Iterable[Var], depth: int) -> Scope:
@@ -186,9 +144,3 @@ def lifted(table: dict[Var, Var], variable: Var, length: int | None) -> Var:
             else with_leading_axis(variable, length)
         )
     return table[variable]
-
-
-def live(scope: Scope) -> frozenset[Var]:
-    """Returns the variables on which the body's outputs depend."""
-    outputs = (atom for atom in scope.flow.body.outputs if isinstance(atom, Var))
-    return scope.flow.upstream(outputs)

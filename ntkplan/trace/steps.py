@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import jax
 from jax import lax
 
-from ntkplan._jax import ClosedJaxpr, Var, array_dtype, array_shape, primitives
+from ntkplan._jax import Var, array_shape, primitives
 from ntkplan.ir.equation import Equation
 
 
@@ -18,11 +18,11 @@ class Stacked:
 
     Attributes:
         source: The array.
-        closed: What makes of it an array whose first axis counts the steps.
+        stack: Makes of it an array whose first axis counts the steps.
     """
 
     source: Var
-    closed: ClosedJaxpr
+    stack: Callable[[jax.Array], jax.Array]
 
 
 def along_axis(many: Sequence[Var], makers: Mapping[Var, Equation]) -> Stacked | None:
@@ -81,5 +81,4 @@ def along_axis(many: Sequence[Var], makers: Mapping[Var, Equation]) -> Stacked |
         left = axis - sum(number < axis for number in others)
         return jax.numpy.moveaxis(lax.squeeze(part, others), left, 0)
 
-    spec = jax.ShapeDtypeStruct(array_shape(source), array_dtype(source))
-    return Stacked(source=source, closed=jax.make_jaxpr(stack)(spec))
+    return Stacked(source=source, stack=stack)

@@ -132,7 +132,7 @@ def flat_jaxpr(
         )
     flat = writer.result()
     flat.results = frozenset(
-        flat.number_of[atom] for atom in jaxpr.outvars if atom in flat.number_of
+        flat.number_of[atom] for atom in jaxpr.outvars if isinstance(atom, Var)
     )
     return flat
 

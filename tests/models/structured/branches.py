@@ -82,6 +82,33 @@ def branch_in_a_loop(key: jax.Array) -> Problem:
     return f, params, *normal_examples(key, 3)
 
 
+def branch_of_a_number(key: jax.Array) -> Problem:
+    """A branch that returns a number, against one that computes it from a leaf."""
+    params = normal_params(key, w=(3, 3), head=(3, 2))
+
+    def f(params, x):
+        w = params["w"]
+        scale = lax.cond(
+            params["head"][0, 0] > 0, lambda: jnp.sum(w[:2] * w[1:]), lambda: 0.5
+        )
+        return jnp.tanh(scale * x) @ params["head"]
+
+    return f, params, *normal_examples(key, 3)
+
+
+def numbers_in_a_checkpoint(key: jax.Array) -> Problem:
+    """A row and a slice of a leaf, chosen by number inside of a checkpoint."""
+    params = normal_params(key, w=(3, 3), head=(3, 2))
+
+    def f(params, x):
+        def block(x, w):
+            return jnp.tanh(x @ w) * w[0] + x @ w[1:2].T
+
+        return jax.checkpoint(block)(x, params["w"]) @ params["head"]
+
+    return f, params, *normal_examples(key, 3)
+
+
 SELECTED = ("select_n", "dot_general")
 
 CASES = (
@@ -107,5 +134,17 @@ CASES = (
         name="branch_in_a_loop",
         build=branch_in_a_loop,
         rules={"head": DOT, "u": DOT, "w": DOT},
+    ),
+    StructuredCase(
+        name="branch_of_a_number",
+        build=branch_of_a_number,
+        rules={"head": DOT, "w": ("opaque",)},
+        opaque={"w": "a loop or branch returns it"},
+    ),
+    StructuredCase(
+        name="numbers_in_a_checkpoint",
+        build=numbers_in_a_checkpoint,
+        rules={"head": DOT, "w": ("dot_general", "slice", "mul")},
+        n_uses={"w": 3},
     ),
 )
