@@ -16,7 +16,6 @@ from ntkplan.errors import OutputError
 from ntkplan.ir.graph import KernelGraph
 from ntkplan.ir.kernel import KernelSpec
 from ntkplan.ir.use import Layer
-from ntkplan.methods import network
 from ntkplan.options import (
     Axes,
     count_examples,
@@ -27,8 +26,9 @@ from ntkplan.options import (
 from ntkplan.planner.candidates import price
 from ntkplan.planner.choose import choose
 from ntkplan.planner.explain import layer_plans
+from ntkplan.planner.problem import Problem
 from ntkplan.planner.request import MethodRequest, parse_methods
-from ntkplan.planner.shared import Problem
+from ntkplan.planner.study import Study
 from ntkplan.plans import (
     Kernel,
     Plan,
@@ -277,29 +277,32 @@ def _plan_output(
     """Plans one output: the passes from its graph to its source, in order."""
     layering = find_layers(graph)
     prove_covered(layering)
-    active = _active_layers(path, layering.layers)
-    problem = Problem(
-        graph=layering.graph,
-        spec=spec,
-        n1=task.n1,
-        n2=task.n2_run,
-        symmetric=task.n2 is None,
-        profile=task.profile,
-        dtype=active[0].leaf.dtype,
-        precision=task.precision,
-    )
-    priced = price(active, network.frame(spec), problem, task.request)
-    decision = choose(problem, active, priced, limit_bytes)
-    records = layer_plans(active, priced, decision, task.request, limit_bytes)
-    return assemble(
-        problem,
-        layering,
-        records,
-        decision,
-        subject=f"output {path} of {task.subject}" if path else task.subject,
-        signature=task.signature,
-        n2=task.n2,
-    )
+    study = Study(layering.graph, _active_layers(path, layering.layers), spec)
+    subject = f"output {path} of {task.subject}" if path else task.subject
+
+    def plan_at(n1: int, n2: int | None) -> Plan:
+        problem = Problem(
+            study=study,
+            n1=n1,
+            n2=n1 if n2 is None else n2,
+            symmetric=n2 is None,
+            profile=task.profile,
+            precision=task.precision,
+        )
+        priced = price(problem, task.request)
+        decision = choose(problem, priced, limit_bytes)
+        return assemble(
+            problem,
+            layering,
+            layer_plans(study.layers, priced, decision, task.request, limit_bytes),
+            decision,
+            subject=subject,
+            signature=task.signature,
+            n2=n2,
+            plan_at=plan_at,
+        )
+
+    return plan_at(task.n1, task.n2)
 
 
 def _active_layers(path: str, layers: Sequence[Layer]) -> list[Layer]:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ntkplan.emit.lower import Choice, lower
-from ntkplan.emit.source import print_module
+from ntkplan.emit.source import Module, print_module
 from ntkplan.ir.kernel import KernelSpec
 from ntkplan.ir.plan import LayerPlan
 from ntkplan.ir.use import Layer
-from ntkplan.methods import network
 from ntkplan.planner.choose import Decision
-from ntkplan.planner.explain import comments, device_line, idle_plan, table, totals
-from ntkplan.planner.shared import Problem, shared_work
+from ntkplan.planner.explain import comments, device_line, idle_plan, totals
+from ntkplan.planner.problem import Problem
+from ntkplan.planner.shared import shared_work
 from ntkplan.plans import Plan, Signature, Symbolic
 from ntkplan.trace.layers import Layering
 from ntkplan.trace.leaves import tree_inputs
@@ -28,6 +28,7 @@ def assemble(
     subject: str,
     signature: Signature,
     n2: int | None,
+    plan_at: Callable[[int, int | None], Plan],
 ) -> Plan:
     """Emits the chosen kernel and puts it together with its records.
 
@@ -39,6 +40,7 @@ def assemble(
         subject: What the kernel is of, in words.
         signature: What it takes.
         n2: Examples in `x2`, or None where it is absent.
+        plan_at: Plans the same for other numbers of examples.
     """
     layers = layering.layers
     active = [layer for layer in layers if not layer.idle]
@@ -52,22 +54,28 @@ def assemble(
         by_path.get(layer.leaf.path) or idle_plan(layer) for layer in layers
     )
     title = headline(problem.spec, subject, problem.n1, n2)
-    notes = [*totals(decision.cost), device_line(problem.profile)]
-    program = lower(
-        layering.reduced(tapped),
-        [
-            Choice(layer=layer, candidate=item.candidate, comments=comments(record))
-            for layer, item, record in zip(
-                active, decision.chosen, records, strict=True
-            )
-        ],
-        network.frame(problem.spec),
-        batch_axis=signature.batch_axis,
-        data_access=tuple(item.access for item in tree_inputs(signature.x)),
-        precision=problem.precision,
-        title=f"{title}.",
-        notes=tuple(f"{note}." for note in notes),
-    )
+
+    def emit() -> Module:
+        program = lower(
+            layering.reduced(tapped),
+            [
+                Choice(layer=layer, candidate=item.candidate, comments=comments(record))
+                for layer, item, record in zip(
+                    active, decision.chosen, records, strict=True
+                )
+            ],
+            problem.study.frame,
+            batch_axis=signature.batch_axis,
+            data_access=tuple(item.access for item in tree_inputs(signature.x)),
+            precision=problem.precision,
+            title=f"{title}.",
+            notes=tuple(
+                f"{note}."
+                for note in (*totals(decision.cost), device_line(problem.profile))
+            ),
+        )
+        return print_module(program)
+
     return Plan(
         layers=all_records,
         cost=decision.cost,
@@ -76,9 +84,10 @@ def assemble(
         n1=problem.n1,
         n2=n2,
         signature=signature,
-        module=print_module(program),
-        text=table(all_records, decision.cost, problem.profile, title, []),
+        headline=title,
+        emit=emit,
         symbolic_work=functools.partial(_symbolic, problem, active, decision),
+        plan_at=plan_at,
     )
 
 

@@ -15,10 +15,15 @@ from ntkplan.cost.profile import DeviceProfile
 from ntkplan.cost.work import Work
 from ntkplan.emit.load import load, save_constants
 from ntkplan.emit.source import Module
-from ntkplan.errors import MismatchedInputsError, UnknownOptionError, UnprintableError
+from ntkplan.errors import (
+    InvalidSizeError,
+    MismatchedInputsError,
+    UnknownOptionError,
+    UnprintableError,
+)
 from ntkplan.ir.kernel import KernelSpec
 from ntkplan.ir.plan import LayerPlan, PlanCost
-from ntkplan.planner.explain import alternatives_table
+from ntkplan.planner.explain import alternatives_table, table
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -73,9 +78,10 @@ class Plan:
         n1: Examples in `x1` that were planned for.
         n2: Examples in `x2`, or None where `x2` is absent.
         signature: Shapes that the kernel takes.
-        module: The emitted module.
-        text: What `print(plan)` shows.
+        headline: What the plan is of, in words.
+        emit: Makes the emitted module.
         symbolic_work: Makes the formulas of `symbolic`.
+        plan_at: Plans the same for other numbers of examples.
     """
 
     layers: tuple[LayerPlan, ...]
@@ -85,13 +91,41 @@ class Plan:
     n1: int
     n2: int | None
     signature: Signature
-    module: Module
-    text: str
+    headline: str
+    emit: Callable[[], Module]
     symbolic_work: Callable[[], Symbolic]
+    plan_at: Callable[[int, int | None], Plan]
 
     def __str__(self) -> str:
         """Returns the table."""
-        return self.text
+        return table(self.layers, self.cost, self.device, self.headline, [])
+
+    @functools.cached_property
+    def module(self) -> Module:
+        """The emitted module."""
+        return self.emit()
+
+    def at(self, *, n1: int | None = None, n2: int | None = None) -> Plan:
+        """Plans the same kernel for other numbers of examples, without tracing again.
+
+        Everything is priced anew, and other methods may be chosen.
+
+        Args:
+            n1: Examples in `x1`; None for as many as before.
+            n2: Examples in `x2`; None for as many as before, or none.
+
+        Raises:
+            InvalidSizeError: A number is below one, or the plan is of a whole batch.
+            MemoryLimitError: Nothing fits the memory limit at these sizes.
+
+        Example:
+            >>> import jax.numpy as jnp, ntkplan
+            >>> plan = ntkplan.plan(lambda w, x: x @ w, jnp.ones((3, 2)), jnp.eye(3))
+            >>> plan.at(n1=300).cost.flops > plan.cost.flops
+            True
+        """
+        check_sizes(self.spec, n1, n2)
+        return self.plan_at(n1 or self.n1, n2 or self.n2)
 
     @functools.cached_property
     def symbolic(self) -> Symbolic:
@@ -183,6 +217,24 @@ class Kernel:
         matched = self.plan.spec.matched
         check_arguments(self.plan.signature, params, x1, x2, matched=matched)
         return self.function(params, x1, x2)
+
+
+def check_sizes(spec: KernelSpec, n1: int | None, n2: int | None) -> None:
+    """Checks numbers of examples to plan for.
+
+    Raises:
+        InvalidSizeError: A number is below one, or the plan is of a whole batch.
+    """
+    for name, count in (("n1", n1), ("n2", n2)):
+        if count is not None and count < 1:
+            raise InvalidSizeError(
+                what=f"{name} is {count}", hint="Plan for at least one example"
+            )
+    if spec.whole_batch and (n1, n2) != (None, None):
+        raise InvalidSizeError(
+            what="the plan is of a whole batch, whose examples interact",
+            hint="Plan again with a batch of another size",
+        )
 
 
 def save_module(module: Module, path: str | Path) -> Path:

@@ -62,6 +62,34 @@ class Operation:
     in_loop: bool = False
 
 
+def repeated(
+    operations: Iterable[Operation], times: Size, *, in_loop: bool = False
+) -> tuple[Operation, ...]:
+    """Counts operations as often as a loop runs them, over the same memory.
+
+    Args:
+        operations: What one step does.
+        times: How many steps there are.
+        in_loop: Whether a compiler sees a loop; otherwise it is written out.
+    """
+    if times == 1 and not in_loop:
+        return tuple(operations)
+    return tuple(
+        dataclasses.replace(
+            operation,
+            flops=operation.flops * times,
+            transcendentals=operation.transcendentals * times,
+            bytes_read=operation.bytes_read * times,
+            bytes_written_fresh=0,
+            bytes_written_reused=times
+            * (operation.bytes_written_fresh + operation.bytes_written_reused),
+            repeats=operation.repeats * times,
+            in_loop=in_loop or operation.in_loop,
+        )
+        for operation in operations
+    )
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Work:
     """Operations, and the bytes that are alive while they run.
@@ -92,11 +120,17 @@ class Work:
     @property
     def bytes_written(self) -> Size:
         """Bytes written, fresh and reused, summed."""
-        return _total(
-            part
-            for op in self.operations
-            for part in (op.bytes_written_fresh, op.bytes_written_reused)
-        )
+        return _total((self.bytes_written_fresh, self.bytes_written_reused))
+
+    @property
+    def bytes_written_fresh(self) -> Size:
+        """Bytes written to memory that was just allocated, summed."""
+        return _total(op.bytes_written_fresh for op in self.operations)
+
+    @property
+    def bytes_written_reused(self) -> Size:
+        """Bytes written to memory that was in use before, summed."""
+        return _total(op.bytes_written_reused for op in self.operations)
 
     @property
     def launches(self) -> Size:

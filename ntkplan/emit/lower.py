@@ -17,7 +17,7 @@ from ntkplan.ir.program import (
     Tap,
 )
 from ntkplan.ir.use import Layer, Stack
-from ntkplan.methods.candidate import Candidate, Method, sources
+from ntkplan.methods.candidate import Candidate, Method
 from ntkplan.methods.network import Frame, input_name
 
 
@@ -67,7 +67,7 @@ def lower(
         array.name
         for choice in tapped
         for statement in choice.candidate.statements
-        for array in sources(statement)
+        for array in statement.sources
     }
     for choice in tapped:
         for stack in choice.layer.stacks:

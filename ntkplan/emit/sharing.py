@@ -6,20 +6,8 @@ import dataclasses
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from ntkplan.ir.program import (
-    Array,
-    Block,
-    Contract,
-    Cut,
-    Match,
-    Reduce,
-    Scatter,
-    Statement,
-    Sum,
-    Take,
-)
-from ntkplan.methods.candidate import sources
-from ntkplan.methods.sharing import Key, keys
+from ntkplan.ir.program import Block, Cut, Statement
+from ntkplan.methods.sharing import Key, keys, renamed, renamed_array
 
 
 def share(blocks: Sequence[Block], input_keys: Mapping[str, str]) -> tuple[Block, ...]:
@@ -39,10 +27,10 @@ def share(blocks: Sequence[Block], input_keys: Mapping[str, str]) -> tuple[Block
     taken: set[str] = set()
     result: list[Block] = []
     for block, many in zip(blocks, block_keys, strict=True):
-        renamed: dict[str, str] = {}
+        given: dict[str, str] = {}
         kept: list[Statement] = []
         for statement, key in zip(block.statements, many, strict=True):
-            new = _renamed(statement, renamed)
+            new = renamed(statement, given)
             if uses[key] == 1:
                 kept.append(new)
                 continue
@@ -50,15 +38,16 @@ def share(blocks: Sequence[Block], input_keys: Mapping[str, str]) -> tuple[Block
                 name = _shared_name(statement, block, input_keys, taken)
                 taken.add(name)
                 shared_names[key] = name
-                renamed[statement.target.name] = name
-                kept.append(_renamed(statement, renamed))
-            renamed[statement.target.name] = shared_names[key]
+                given[statement.target.name] = name
+                kept.append(renamed(statement, given))
+            given[statement.target.name] = shared_names[key]
         result.append(
             dataclasses.replace(
                 block,
                 statements=tuple(kept),
                 results=tuple(
-                    (_new(array, renamed), factor) for array, factor in block.results
+                    (renamed_array(array, given), factor)
+                    for array, factor in block.results
                 ),
                 shared=frozenset(shared_names.values()),
             )
@@ -76,7 +65,7 @@ def _shared_name(
     origin = {item.target.name: item for item in block.statements}
     node = statement
     while True:
-        name = sources(node)[0].name
+        name = node.sources[0].name
         if name not in origin:
             break
         node = origin[name]
@@ -89,27 +78,3 @@ def _shared_name(
         number += 1
         candidate = f"{wanted}_{number}"
     return candidate
-
-
-def _new(array: Array, names: Mapping[str, str]) -> Array:
-    return dataclasses.replace(array, name=names.get(array.name, array.name))
-
-
-def _renamed(statement: Statement, names: Mapping[str, str]) -> Statement:
-    """Returns a statement whose arrays have other names."""
-    target = _new(statement.target, names)
-    match statement:
-        case Contract() | Match():
-            left, right = _new(statement.left, names), _new(statement.right, names)
-            return dataclasses.replace(statement, target=target, left=left, right=right)
-        case Scatter() | Take():
-            source, rows = _new(statement.source, names), _new(statement.rows, names)
-            return dataclasses.replace(
-                statement, target=target, source=source, rows=rows
-            )
-        case Reduce() | Cut():
-            source = _new(statement.source, names)
-            return dataclasses.replace(statement, target=target, source=source)
-        case Sum():
-            terms = tuple(_new(term, names) for term in statement.terms)
-            return dataclasses.replace(statement, target=target, terms=terms)

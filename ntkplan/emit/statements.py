@@ -28,7 +28,6 @@ from ntkplan.ir.program import (
     Sum,
     Take,
 )
-from ntkplan.methods.candidate import sources
 from ntkplan.methods.network import DIAGONAL, EXAMPLES, FULL, TRACE
 
 _FIXED_LETTERS = {
@@ -318,7 +317,7 @@ def _roles(statements: Sequence[Statement]) -> dict[str, str]:
     in_cotangents: set[str] = set()
     labels: set[str] = set()
     for item in statements:
-        for array in (*sources(item), item.target):
+        for array in (*item.sources, item.target):
             labels.update(array.labels)
             if array.name.startswith(("activations:", "windows")):
                 in_activations.update(array.labels)

@@ -28,6 +28,7 @@ from ntkplan.errors.printing import EndlessDerivativeError as EndlessDerivativeE
 from ntkplan.errors.printing import NotPrintableError as NotPrintableError
 from ntkplan.errors.printing import UnprintableError as UnprintableError
 from ntkplan.errors.requests import ConflictingOptionsError as ConflictingOptionsError
+from ntkplan.errors.requests import InvalidSizeError as InvalidSizeError
 from ntkplan.errors.requests import InvalidTilesError as InvalidTilesError
 from ntkplan.errors.requests import KeywordArgumentError as KeywordArgumentError
 from ntkplan.errors.requests import MemoryLimitError as MemoryLimitError

@@ -29,6 +29,14 @@ class MismatchedInputsError(NtkPlanError):
         super().__init__(f"{what}: got {got}, wanted {wanted}.\n{hint}.")
 
 
+class InvalidSizeError(NtkPlanError):
+    """A kernel cannot be planned for such numbers of examples."""
+
+    def __init__(self, *, what: str, hint: str) -> None:
+        """Builds the message."""
+        super().__init__(f"{what}.\n{hint}.")
+
+
 class MemoryLimitError(NtkPlanError):
     """No choice of methods fits the memory limit."""
 

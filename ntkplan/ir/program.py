@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from ntkplan._jax import Var
 from ntkplan.ir.graph import KernelGraph
@@ -50,6 +50,20 @@ class Contract:
             label for label in self.left.labels if label not in self.target.labels
         )
 
+    @property
+    def sources(self) -> tuple[Array, ...]:
+        """The arrays that are read."""
+        return (self.left, self.right)
+
+    def over(self, change: Callable[[Array], Array]) -> Contract:
+        """Returns the same statement over other arrays."""
+        return dataclasses.replace(
+            self,
+            target=change(self.target),
+            left=change(self.left),
+            right=change(self.right),
+        )
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Reduce:
@@ -57,6 +71,17 @@ class Reduce:
 
     target: Array
     source: Array
+
+    @property
+    def sources(self) -> tuple[Array, ...]:
+        """The arrays that are read."""
+        return (self.source,)
+
+    def over(self, change: Callable[[Array], Array]) -> Reduce:
+        """Returns the same statement over other arrays."""
+        return dataclasses.replace(
+            self, target=change(self.target), source=change(self.source)
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -79,6 +104,17 @@ class Cut:
     windows_shape: tuple[int, ...]
     shape: tuple[int, ...]
 
+    @property
+    def sources(self) -> tuple[Array, ...]:
+        """The arrays that are read."""
+        return (self.source,)
+
+    def over(self, change: Callable[[Array], Array]) -> Cut:
+        """Returns the same statement over other arrays."""
+        return dataclasses.replace(
+            self, target=change(self.target), source=change(self.source)
+        )
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Sum:
@@ -87,6 +123,17 @@ class Sum:
     target: Array
     terms: tuple[Array, ...]
     factors: tuple[float, ...]
+
+    @property
+    def sources(self) -> tuple[Array, ...]:
+        """The arrays that are read."""
+        return self.terms
+
+    def over(self, change: Callable[[Array], Array]) -> Sum:
+        """Returns the same statement over other arrays."""
+        return dataclasses.replace(
+            self, target=change(self.target), terms=tuple(map(change, self.terms))
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -104,6 +151,20 @@ class Match:
     left: Array
     right: Array
     size: int
+
+    @property
+    def sources(self) -> tuple[Array, ...]:
+        """The arrays that are read."""
+        return (self.left, self.right)
+
+    def over(self, change: Callable[[Array], Array]) -> Match:
+        """Returns the same statement over other arrays."""
+        return dataclasses.replace(
+            self,
+            target=change(self.target),
+            left=change(self.left),
+            right=change(self.right),
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -132,6 +193,20 @@ class Scatter:
         """Labels that are summed over."""
         return tuple(x for x in self.rows.stored if x not in self.target.labels)
 
+    @property
+    def sources(self) -> tuple[Array, ...]:
+        """The arrays that are read."""
+        return (self.source, self.rows)
+
+    def over(self, change: Callable[[Array], Array]) -> Scatter:
+        """Returns the same statement over other arrays."""
+        return dataclasses.replace(
+            self,
+            target=change(self.target),
+            source=change(self.source),
+            rows=change(self.rows),
+        )
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Take:
@@ -151,6 +226,20 @@ class Take:
     def kept(self) -> tuple[str, ...]:
         """Labels that both operands have."""
         return tuple(x for x in self.rows.stored if x in self.source.labels)
+
+    @property
+    def sources(self) -> tuple[Array, ...]:
+        """The arrays that are read."""
+        return (self.source, self.rows)
+
+    def over(self, change: Callable[[Array], Array]) -> Take:
+        """Returns the same statement over other arrays."""
+        return dataclasses.replace(
+            self,
+            target=change(self.target),
+            source=change(self.source),
+            rows=change(self.rows),
+        )
 
 
 Statement = Contract | Reduce | Cut | Sum | Match | Scatter | Take

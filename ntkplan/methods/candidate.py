@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import sympy
 
 from ntkplan.cost.symbols import Size, product, total
-from ntkplan.cost.work import Operation, OperationKind, Work
+from ntkplan.cost.work import Operation, OperationKind, Work, repeated
 from ntkplan.ir.program import (
     Array,
     Contract,
@@ -23,7 +23,7 @@ from ntkplan.ir.program import (
 )
 from ntkplan.methods.contraction import contract_operations, reduce_operation
 from ntkplan.methods.lookups import look_up_operations
-from ntkplan.methods.sharing import Key, keys
+from ntkplan.methods.sharing import Key, keys, renamed, renamed_array
 
 
 class Method(enum.StrEnum):
@@ -62,6 +62,25 @@ class Candidate:
     symmetric_parts: tuple[tuple[Key, int], ...] = ()
     loop: int = 1
 
+    def renamed(self, names: Mapping[str, str]) -> Candidate:
+        """Returns the same candidate for a leaf of the same form.
+
+        Args:
+            names: For every array that the kernel function is given and the statements
+                name, what it is called for the other leaf.
+        """
+        return dataclasses.replace(
+            self,
+            statements=tuple(renamed(item, names) for item in self.statements),
+            results=tuple(
+                (renamed_array(array, names), factor) for array, factor in self.results
+            ),
+            parts=tuple((key.renamed(names), count) for key, count in self.parts),
+            symmetric_parts=tuple(
+                (key.renamed(names), count) for key, count in self.symmetric_parts
+            ),
+        )
+
 
 def sides(statements: Sequence[Statement]) -> Iterator[frozenset[int]]:
     """Yields, for every statement, the sides of the kernel that it depends on."""
@@ -70,24 +89,11 @@ def sides(statements: Sequence[Statement]) -> Iterator[frozenset[int]]:
         found = frozenset[int]().union(
             *(
                 known.get(array.name) or frozenset((int(array.name.rsplit(":")[-1]),))
-                for array in sources(statement)
+                for array in statement.sources
             )
         )
         known[statement.target.name] = found
         yield found
-
-
-def sources(statement: Statement) -> tuple[Array, ...]:
-    """Returns the arrays that a statement reads."""
-    match statement:
-        case Contract() | Match():
-            return (statement.left, statement.right)
-        case Scatter() | Take():
-            return (statement.source, statement.rows)
-        case Reduce() | Cut():
-            return (statement.source,)
-        case Sum():
-            return statement.terms
 
 
 def candidate(
@@ -103,13 +109,13 @@ def candidate(
     """Prices statements and makes a candidate of them."""
     both = list(statements)
     counted = [
-        (key, _repeated(statement_operations(statement, sizes, itemsize), loop))
+        (key, repeated(statement_operations(statement, sizes, itemsize), loop))
         for key, statement in zip(keys(both), both, strict=True)
     ]
     needed = _needed_once(both)
     one = [statement for statement, kept in zip(both, needed, strict=True) if kept]
     counted_one = [item for item, kept in zip(counted, needed, strict=True) if kept]
-    added = _repeated(
+    added = repeated(
         [_accumulation(array, sizes, itemsize) for array, _ in results], loop
     )
 
@@ -132,25 +138,6 @@ def candidate(
         parts=tuple((key, len(many)) for key, many in counted),
         symmetric_parts=tuple((key, len(many)) for key, many in counted_one),
         loop=loop,
-    )
-
-
-def _repeated(operations: Sequence[Operation], times: int) -> tuple[Operation, ...]:
-    """Counts operations as often as a loop runs them, over the same memory."""
-    if times == 1:
-        return tuple(operations)
-    return tuple(
-        dataclasses.replace(
-            operation,
-            flops=operation.flops * times,
-            transcendentals=operation.transcendentals * times,
-            bytes_read=operation.bytes_read * times,
-            bytes_written_fresh=0,
-            bytes_written_reused=times
-            * (operation.bytes_written_fresh + operation.bytes_written_reused),
-            repeats=operation.repeats * times,
-        )
-        for operation in operations
     )
 
 
@@ -232,7 +219,7 @@ def _peak_bytes(
     """
     last_read: dict[str, int] = {array.name: len(statements) for array, _ in results}
     for number, statement in enumerate(statements):
-        for array in sources(statement):
+        for array in statement.sources:
             last_read[array.name] = max(last_read.get(array.name, 0), number)
     alive: dict[str, Size] = {}
     peaks: list[Size] = []

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Container, Sequence
 from typing import cast
 
-from ntkplan.cost.symbols import evaluate
 from ntkplan.cost.work import Work
 from ntkplan.errors import MethodNotApplicableError
 from ntkplan.ir.use import Layer
 from ntkplan.methods.candidate import Candidate, Method
-from ntkplan.methods.network import Frame
 from ntkplan.methods.sharing import Key
-from ntkplan.methods.table import METHODS
+from ntkplan.planner.problem import Problem
 from ntkplan.planner.request import MethodRequest
-from ntkplan.planner.shared import Problem, shared_work
+from ntkplan.planner.shared import shared_work
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -24,13 +23,14 @@ class Part:
     """One statement of a candidate, priced.
 
     Attributes:
-        key: Equal for statements that compute the same array.
+        key: Equal for statements that compute the same array; None for the addition of
+            the result to the kernel.
         seconds: Its time on the problem's device.
         flops: Its floating-point operations.
         bytes_moved: Bytes that it reads and writes.
     """
 
-    key: Key
+    key: Key | None
     seconds: float
     flops: float
     bytes_moved: float
@@ -52,21 +52,21 @@ class Priced:
     parts: tuple[Part, ...]
     allowed: bool
 
-    @property
+    @functools.cached_property
     def seconds(self) -> float:
         """Its time if it shares nothing; 0 for a pushed leaf, whose work is shared."""
         return sum(part.seconds for part in self.parts)
 
-    @property
+    @functools.cached_property
     def keys(self) -> frozenset[Key]:
         """Keys of its statements."""
-        return frozenset(part.key for part in self.parts if part.key)
+        return frozenset(part.key for part in self.parts if part.key is not None)
 
-    def own(self, computed: Container[Key]) -> tuple[Part, ...]:
+    def own(self, computed: Container[Key | None]) -> tuple[Part, ...]:
         """Returns what is left to do where some statements are computed anyway."""
         return tuple(part for part in self.parts if part.key not in computed)
 
-    def marginal_seconds(self, computed: Container[Key]) -> float:
+    def marginal_seconds(self, computed: Container[Key | None]) -> float:
         """Returns its time where some statements are computed anyway."""
         return sum(part.seconds for part in self.own(computed))
 
@@ -81,37 +81,35 @@ class Priced:
         return float(cast(float, self.work.peak_bytes))
 
 
-def price(
-    layers: Sequence[Layer], frame: Frame, problem: Problem, request: MethodRequest
-) -> list[tuple[Priced, ...]]:
+def price(problem: Problem, request: MethodRequest) -> list[tuple[Priced, ...]]:
     """Returns the candidates of every layer, cheapest first.
 
     Raises:
         MethodNotApplicableError: A method that is forced on a leaf is not to be had.
     """
-    made = [_candidates(layer, frame, problem.itemsize) for layer in layers]
-    works = [
-        candidate.symmetric_work if problem.symmetric else candidate.work
-        for candidates in made
-        for candidate in candidates
-    ]
-    numbers = iter(
-        evaluate(works, n1=problem.n1, n2=problem.n2, n_outputs=problem.spec.n_basis)
+    study = problem.study
+    works = study.works(symmetric=problem.symmetric)(
+        problem.n1, problem.n2, problem.spec.n_basis
     )
     # All temporaries of a program are one allocation. Where it is large, its pages are
     # new at every call, also to a leaf that needs few of them.
-    beside = shared_work(problem, layers, ()).resident_bytes
+    beside = shared_work(problem, study.layers, ()).resident_bytes
+    known: dict[int, _Figures] = {}
     result: list[tuple[Priced, ...]] = []
-    for layer, candidates in zip(layers, made, strict=True):
+    for layer, candidates in zip(study.layers, study.candidates, strict=True):
         allowed = _allowed(layer, candidates, request)
         priced = []
         for candidate in candidates:
+            symbolic = candidate.symmetric_work if problem.symmetric else candidate.work
+            if id(symbolic) not in known:
+                known[id(symbolic)] = _figures(
+                    _counts(candidate, problem), works[id(symbolic)], problem, beside
+                )
             priced.append(
                 _priced(
                     candidate,
-                    next(numbers),
+                    known[id(symbolic)],
                     problem,
-                    beside_bytes=beside,
                     allowed=candidate.method in allowed,
                 )
             )
@@ -119,44 +117,52 @@ def price(
     return result
 
 
-def _priced(
-    candidate: Candidate,
-    work: Work,
-    problem: Problem,
-    *,
-    beside_bytes: float,
-    allowed: bool,
-) -> Priced:
-    counts = candidate.symmetric_parts if problem.symmetric else candidate.parts
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Figures:
+    """What candidates of one form have in common.
+
+    Attributes:
+        work: Their work at the problem's sizes.
+        parts: Seconds, operations and bytes of every statement, and of the addition to
+            the kernel where there is one.
+    """
+
+    work: Work
+    parts: tuple[tuple[float, float, float], ...]
+
+
+def _counts(candidate: Candidate, problem: Problem) -> tuple[tuple[Key, int], ...]:
+    return candidate.symmetric_parts if problem.symmetric else candidate.parts
+
+
+def _figures(
+    counts: Sequence[tuple[Key, int]], work: Work, problem: Problem, beside_bytes: float
+) -> _Figures:
     pending = list(work.operations)
+    peak_bytes = math.ceil(beside_bytes + cast(float, work.peak_bytes))
 
-    def take(key: Key, count: int) -> Part:
-        taken = Work(
-            operations=tuple(pending[:count]),
-            peak_bytes=math.ceil(beside_bytes + cast(float, work.peak_bytes)),
-        )
+    def take(count: int) -> tuple[float, float, float]:
+        taken = Work(operations=tuple(pending[:count]), peak_bytes=peak_bytes)
         del pending[:count]
-        return Part(
-            key=key,
-            seconds=problem.seconds(taken),
-            flops=float(cast(float, taken.flops)),
-            bytes_moved=float(
-                cast(float, taken.bytes_read) + cast(float, taken.bytes_written)
-            ),
-        )
+        moved = cast(float, taken.bytes_read) + cast(float, taken.bytes_written)
+        return problem.seconds(taken), float(cast(float, taken.flops)), float(moved)
 
-    parts = [take(key, count) for key, count in counts]
+    parts = [take(count) for _, count in counts]
     if pending:
-        parts.append(take((), len(pending)))
-    return Priced(candidate=candidate, work=work, parts=tuple(parts), allowed=allowed)
+        parts.append(take(len(pending)))
+    return _Figures(work=work, parts=tuple(parts))
 
 
-def _candidates(layer: Layer, frame: Frame, itemsize: int) -> list[Candidate]:
-    return [
-        candidate
-        for rule in METHODS.values()
-        for candidate in rule(layer, frame, itemsize)
-    ]
+def _priced(
+    candidate: Candidate, figures: _Figures, problem: Problem, *, allowed: bool
+) -> Priced:
+    own: list[Key | None] = [key for key, _ in _counts(candidate, problem)]
+    own += [None] * (len(figures.parts) - len(own))
+    parts = tuple(
+        Part(key=key, seconds=seconds, flops=flops, bytes_moved=moved)
+        for key, (seconds, flops, moved) in zip(own, figures.parts, strict=True)
+    )
+    return Priced(candidate=candidate, work=figures.work, parts=parts, allowed=allowed)
 
 
 def _allowed(

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import cast
 
 from ntkplan.errors import MemoryLimitError
 from ntkplan.ir.plan import PlanCost
-from ntkplan.ir.use import Layer
 from ntkplan.methods.sharing import Key
 from ntkplan.planner.candidates import Part, Priced
-from ntkplan.planner.shared import Problem, SharedWork, shared_work
+from ntkplan.planner.problem import Problem
+from ntkplan.planner.select import select
+from ntkplan.planner.shared import SharedWork, shared_work
+
+# Models with no more leaves that may be pushed or not have all divisions tried.
+_MOST_FREE = 5
 
 # Leaves whose own part is among the most expensive are also tried one by one.
 _SINGLES = 4
@@ -45,108 +49,182 @@ class Decision:
 
 
 def choose(
-    problem: Problem,
-    layers: Sequence[Layer],
-    priced: Sequence[tuple[Priced, ...]],
-    limit_bytes: float,
+    problem: Problem, priced: Sequence[tuple[Priced, ...]], limit_bytes: float
 ) -> Decision:
     """Chooses the cheapest set that fits the memory limit.
 
     Tapped leaves share one sweep and pushed leaves one push forward, so divisions of
     the leaves are compared as wholes. Given a division, every tapped leaf takes its
-    best candidate, given what the others compute anyway. The divisions tried are: none
-    pushed, all pushed, the first so many pushed, and each of the most expensive leaves
-    pushed, alone and on top of the best so far.
+    best candidate, given what the others compute anyway, see `select`. Of a model with
+    few leaves all divisions are tried. Of others: none pushed, all pushed, the first so
+    many pushed, and each of the most expensive leaves pushed, alone and on top of the
+    best so far.
 
     Raises:
         MemoryLimitError: No set fits; the message says the least that would.
     """
-    best: Decision | None = None
-    least = float("inf")
-    seen: set[frozenset[int]] = set()
+    search = _Search(problem, priced, limit_bytes)
+    for pushed in search.divisions():
+        search.attempt(pushed)
+    if not search.exhaustive:
+        for number in search.most_expensive():
+            base = search.best_pushed
+            search.attempt(base | {number})
+            search.attempt(base - {number} | search.forced)
+    if search.best is None:
+        raise MemoryLimitError(
+            limit_bytes=int(limit_bytes), least_bytes=math.ceil(search.least_bytes)
+        )
+    return search.best
 
-    known: SharedWork | None = None
-    # The loops alone, whatever leaves are pushed, and whatever their work.
-    hopeless_s = (
-        problem.profile.launch.loop_overhead_s * problem.n2 * problem.spec.n_basis
-    )
-    forced = frozenset(
-        number
-        for number, items in enumerate(priced)
-        if all(item.pushed for item in items if item.allowed)
-    )
 
-    def attempt(pushed: frozenset[int]) -> None:
-        nonlocal best, least, known
-        if pushed in seen or (best and pushed and hopeless_s >= best.cost.seconds):
+class _Search:
+    """Compares divisions of the leaves into tapped and pushed ones.
+
+    Attributes:
+        forced: Leaves that can only be pushed.
+        able: Leaves that can be pushed.
+        exhaustive: Whether all divisions are tried.
+        best: The best decision so far, or None.
+        least_bytes: The least that any division tried so far needs.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        priced: Sequence[tuple[Priced, ...]],
+        limit_bytes: float,
+    ) -> None:
+        self._problem, self._priced, self._limit = problem, priced, limit_bytes
+        self.forced = frozenset(
+            number
+            for number, items in enumerate(priced)
+            if all(item.pushed for item in items if item.allowed)
+        )
+        self.able = frozenset(
+            number
+            for number, items in enumerate(priced)
+            if any(item.pushed and item.allowed for item in items)
+        )
+        self.exhaustive = len(self.able - self.forced) <= _MOST_FREE
+        self.best: Decision | None = None
+        self.least_bytes = float("inf")
+        self._seen: set[frozenset[int]] = set()
+        self._tapped: Decision | None = None
+        self._push_bounds = _push_bounds(problem)
+
+    @property
+    def best_pushed(self) -> frozenset[int]:
+        """Leaves that the best decision pushes."""
+        return self.forced if self.best is None else _pushed(self.best)
+
+    def divisions(self) -> Iterator[frozenset[int]]:
+        """Yields the sets of pushed leaves that are always tried, none pushed first."""
+        free = sorted(self.able - self.forced)
+        if self.exhaustive:
+            for count in range(len(free) + 1):
+                for chosen in itertools.combinations(free, count):
+                    yield self.forced | frozenset(chosen)
             return
-        seen.add(pushed)
+        yield self.forced
+        yield self.able
+        layers = self._problem.study.layers
+        by_depth = sorted(
+            self.able, key=lambda number: layers[number].stacks[0].first.equation
+        )
+        step = max(1, len(by_depth) // _PREFIXES)
+        for count in range(step, len(by_depth), step):
+            yield self.forced | frozenset(by_depth[:count])
+
+    def most_expensive(self) -> list[int]:
+        """Returns the leaves whose own part takes longest where they are tapped."""
+        return sorted(self.able - self.forced, key=self._own_seconds)[
+            -1 : -_SINGLES - 1 : -1
+        ]
+
+    def _own_seconds(self, number: int) -> float:
+        return min(
+            (
+                item.seconds
+                for item in self._priced[number]
+                if item.allowed and not item.pushed
+            ),
+            default=0.0,
+        )
+
+    def attempt(self, pushed: frozenset[int]) -> None:
+        """Prices one division, unless it cannot be better than what is known."""
+        if pushed in self._seen:
+            return
+        self._seen.add(pushed)
+        mixed = 0 < len(pushed) < len(self._priced) and pushed != self.forced
+        needed_gain = _MIXING_GAIN if mixed else 1.0
+        if self.best and self._at_least(pushed) * needed_gain >= self.best.cost.seconds:
+            return
+        layers = self._problem.study.layers
         shared = shared_work(
-            problem,
+            self._problem,
             [layer for number, layer in enumerate(layers) if number not in pushed],
             [layer for number, layer in enumerate(layers) if number in pushed],
-            known=known,
         )
-        known = shared
-        decision, needed = _decide(problem, shared, priced, pushed, limit_bytes)
-        least = min(least, needed)
-        mixed = 0 < len(pushed) < len(layers) and pushed != forced
-        needed_gain = _MIXING_GAIN if mixed else 1.0
-        if decision is not None and (
-            best is None or decision.cost.seconds * needed_gain < best.cost.seconds
+        decision, needed = _decide(
+            self._problem, shared, self._priced, pushed, self._limit
+        )
+        self.least_bytes = min(self.least_bytes, needed)
+        if decision is None:
+            return
+        if not pushed:
+            self._tapped = decision
+        if (
+            self.best is None
+            or decision.cost.seconds * needed_gain < self.best.cost.seconds
         ):
-            best = decision
+            self.best = decision
 
-    able = frozenset(
-        number
-        for number, items in enumerate(priced)
-        if any(item.pushed and item.allowed for item in items)
-    )
-    for pushed in _divisions(layers, forced, able):
-        attempt(pushed)
-    for number in _most_expensive(priced, able - forced):
-        base = forced if best is None else _pushed(best)
-        attempt(base | {number})
-        attempt(base - {number} | forced)
-    if best is None:
-        raise MemoryLimitError(
-            limit_bytes=int(limit_bytes), least_bytes=math.ceil(least)
+    def _at_least(self, pushed: frozenset[int]) -> float:
+        """Returns a bound of what a division takes, without counting its passes.
+
+        Against the division that pushes none it saves no more than the sweep and the
+        own parts of what it pushes, and it adds their tangents' products.
+        """
+        bound = sum(self._push_bounds[number] for number in pushed)
+        if self._tapped is None:
+            return bound
+        cost = self._tapped.cost
+        saved = cost.sweep_seconds + sum(
+            self._tapped.chosen[number].seconds for number in pushed
         )
-    return best
+        return max(bound, cost.seconds - saved + bound)
+
+
+def _push_bounds(problem: Problem) -> list[float]:
+    """Returns for every leaf the least time in which its tangents are multiplied.
+
+    One product of a tangent with the activations, for each column and example, at the
+    highest rate that the device has.
+    """
+    spec, profile = problem.spec, problem.profile
+    peak = max(rate.peak_flops_per_s for rate in profile.rates)
+    columns = problem.n2 * spec.n_basis
+    points = 1 if spec.matched else problem.n1
+    bounds = []
+    for layer in problem.study.layers:
+        flops = 0
+        for stack in layer.stacks:
+            use = stack.first
+            if use.hot is None and not layer.opaque:
+                labels = {*use.value, *use.parameter, *use.activations}
+                each = math.prod(use.sizes[label] for label in labels)
+                flops += 2 * each * len(stack.uses)
+        loops = profile.launch.loop_overhead_s * columns
+        bounds.append(loops + flops * columns * points / peak)
+    return bounds
 
 
 def _pushed(decision: Decision) -> frozenset[int]:
     return frozenset(
         number for number, item in enumerate(decision.chosen) if item.pushed
     )
-
-
-def _divisions(
-    layers: Sequence[Layer], forced: frozenset[int], able: frozenset[int]
-) -> Iterator[frozenset[int]]:
-    """Yields the sets of pushed leaves that are always tried."""
-    yield forced
-    yield able
-    by_depth = sorted(able, key=lambda number: layers[number].stacks[0].first.equation)
-    step = max(1, len(by_depth) // _PREFIXES)
-    for count in range(step, len(by_depth), step):
-        yield forced | frozenset(by_depth[:count])
-
-
-def _most_expensive(
-    priced: Sequence[tuple[Priced, ...]], able: frozenset[int]
-) -> list[int]:
-    def own(number: int) -> float:
-        return min(
-            (
-                item.seconds
-                for item in priced[number]
-                if item.allowed and not item.pushed
-            ),
-            default=0.0,
-        )
-
-    return sorted(able, key=own, reverse=True)[:_SINGLES]
 
 
 def _decide(
@@ -179,7 +257,7 @@ def _decide(
         fitting.append(fits)
     if least > limit_bytes:
         return None, least
-    chosen = _descend(fitting)
+    chosen = select(fitting)
     parts = _own_parts(chosen)
     return (
         Decision(
@@ -192,31 +270,9 @@ def _decide(
     )
 
 
-def _descend(options: Sequence[Sequence[Priced]]) -> list[Priced]:
-    """Takes for every leaf its best option, given what the others compute anyway.
-
-    Starts from each leaf's own best and improves one leaf at a time until nothing
-    changes; the time falls with every change.
-    """
-    chosen = [items[0] for items in options]
-    users = Counter(key for item in chosen for key in item.keys)
-    changed = True
-    while changed:
-        changed = False
-        for number, items in enumerate(options):
-            users.subtract(chosen[number].keys)
-            computed = {key for key, count in users.items() if count > 0}
-            current = chosen[number].marginal_seconds(computed)
-            best = min(items, key=lambda item: item.marginal_seconds(computed))
-            if best.marginal_seconds(computed) < current * (1 - 1e-9):
-                chosen[number], changed = best, True
-            users.update(chosen[number].keys)
-    return chosen
-
-
 def _own_parts(chosen: Sequence[Priced]) -> tuple[tuple[Part, ...], ...]:
     """Returns what each candidate adds to the work, given those before it."""
-    computed: set[Key] = set()
+    computed: set[Key | None] = set()
     found: list[tuple[Part, ...]] = []
     for item in chosen:
         found.append(item.own(computed))

@@ -41,7 +41,7 @@ def layer_plans(
         limit_bytes=limit_bytes,
         push_share_s=decision.cost.push_seconds / n_pushed if n_pushed else 0.0,
     )
-    computed: set[Key] = set()
+    computed: set[Key | None] = set()
     plans: list[LayerPlan] = []
     for layer, items, chosen in zip(layers, priced, decision.chosen, strict=True):
         plans.append(_layer_plan(layer, items, chosen, request, recorder, computed))
@@ -57,7 +57,7 @@ class _Recorder:
     limit_bytes: float
     push_share_s: float
 
-    def record(self, item: Priced, computed: Container[Key]) -> Alternative:
+    def record(self, item: Priced, computed: Container[Key | None]) -> Alternative:
         parts = item.own(computed)
         return Alternative(
             method=item.candidate.method.value,
@@ -101,7 +101,7 @@ def _layer_plan(
     chosen: Priced,
     request: MethodRequest,
     recorder: _Recorder,
-    computed: Container[Key],
+    computed: Container[Key | None],
 ) -> LayerPlan:
     record = recorder.record(chosen, computed)
     others = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections import Counter
 from collections.abc import Collection, Sequence
 
@@ -44,7 +45,7 @@ def equation_work(equation: Equation) -> EquationWork:
     flat = flat_equations([equation])
     fused = passes.forward(flat, _alone(flat))
     return EquationWork(
-        forward=_operations(fused.tallies, Scale(n=1, columns=1)),
+        forward=_operations(_merged(fused.tallies), Scale(n=1, columns=1)),
         is_estimate=is_estimate(equation),
     )
 
@@ -63,7 +64,7 @@ def pullback_work(
     """
     flat = flat_equations([equation], active=_active(equation, operands))
     fused = passes.sweep(flat, _alone(flat))
-    return _operations(fused.tallies, Scale(n=1, columns=1))
+    return _operations(_merged(fused.tallies), Scale(n=1, columns=1))
 
 
 def pushforward_work(
@@ -80,7 +81,7 @@ def pushforward_work(
     """
     flat = flat_equations([equation], active=_active(equation, operands))
     fused = passes.push(flat, _alone(flat))
-    return _operations(fused.tallies, Scale(n=1, columns=1))
+    return _operations(_merged(fused.tallies), Scale(n=1, columns=1))
 
 
 def is_estimate(equation: Equation) -> bool:
@@ -108,88 +109,90 @@ def _has_estimate(closed: ClosedJaxpr) -> bool:
     )
 
 
-def forward_work(
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Counted:
+    """What a pass over equations does, for any number of examples and columns."""
+
+    fused: Fused
+
+    def at(self, *, n: Size, columns: Size = 1) -> Work:
+        """Returns the work for some numbers of examples and columns.
+
+        Args:
+            n: Examples, a number or a formula.
+            columns: Tangents or cotangents of each example, likewise.
+        """
+        scale = Scale(n=n, columns=columns)
+        return Work(
+            operations=_operations(self._merged, scale),
+            peak_bytes=scale.size(self.fused.peak),
+        )
+
+    @functools.cached_property
+    def _merged(self) -> tuple[Tally, ...]:
+        return _merged(self.fused.tallies)
+
+
+def count_forward(
     equations: Sequence[Equation],
     *,
-    n: Size,
     itemsize: int | None = None,
     shared: Collection[Var] | None = None,
-) -> Work:
-    """Counts evaluating the equations for `n` examples at once.
+) -> Counted:
+    """Counts evaluating the equations.
 
     Elementwise passes are joined as a compiler joins them; what is computed from
     shared values alone is counted once.
 
     Args:
         equations: Straight-line code of one example, in order.
-        n: Examples, a number or a formula.
         itemsize: Bytes of a floating-point number; None is as traced.
         shared: Variables defined elsewhere that are the same for every example, the
             parameters above all. None guesses: a variable defined elsewhere is a
             parameter where it meets data in a product, the left operand of a product
             of two such is data, and all else is counted for every example.
-
-    Returns:
-        Work in the symbols of `n`.
     """
     flat = flat_equations(equations, itemsize=itemsize)
     floor = Level.EXAMPLE if shared is None else Level.SHARED
-    fused = passes.forward(flat, _levels(flat, shared), floor=floor)
-    return _work(fused, Scale(n=n, columns=1))
+    return Counted(fused=passes.forward(flat, _levels(flat, shared), floor=floor))
 
 
-def sweep_work(
+def count_sweep(
     equations: Sequence[Equation],
     active: Collection[Var],
     *,
-    n: Size,
-    n_outputs: Size,
     itemsize: int | None = None,
     shared: Collection[Var] | None = None,
-) -> Work:
-    """Counts one backward sweep: all cotangents at once, for `n` examples.
+) -> Counted:
+    """Counts one backward sweep: all cotangents at once, the forward pass not included.
 
     Args:
         equations: Straight-line code of one example, in order.
         active: Variables to which cotangents are taken.
-        n: Examples.
-        n_outputs: Cotangents of one example.
         itemsize: Bytes of a floating-point number; None is as traced.
-        shared: As for `forward_work`.
-
-    Returns:
-        Work in the symbols of `n` and `n_outputs`, the forward pass not included.
+        shared: As for `count_forward`.
     """
     flat = flat_equations(equations, active=active, itemsize=itemsize)
-    fused = passes.sweep(flat, _levels(flat, shared))
-    return _work(fused, Scale(n=n, columns=n_outputs))
+    return Counted(fused=passes.sweep(flat, _levels(flat, shared)))
 
 
-def push_work(
+def count_push(
     equations: Sequence[Equation],
     active: Collection[Var],
     *,
-    n: Size,
-    columns: Size,
     itemsize: int | None = None,
     shared: Collection[Var] | None = None,
-) -> Work:
-    """Counts pushing tangents forward at `n` examples.
+) -> Counted:
+    """Counts pushing tangents forward, the forward pass not included.
 
     Args:
         equations: Straight-line code of one example, in order.
         active: Variables that have a tangent.
-        n: Examples.
-        columns: Tangents pushed at each example.
         itemsize: Bytes of a floating-point number; None is as traced.
-        shared: As for `forward_work`.
-
-    Returns:
-        Work in the symbols of `n` and `columns`, the forward pass not included.
+        shared: As for `count_forward`.
     """
     flat = flat_equations(equations, active=active, itemsize=itemsize)
-    fused = passes.push(flat, _levels(flat, shared))
-    return _work(fused, Scale(n=n, columns=columns))
+    return Counted(fused=passes.push(flat, _levels(flat, shared)))
 
 
 def _levels(flat: Flat, shared: Collection[Var] | None) -> dict[int | None, Level]:
@@ -211,15 +214,10 @@ def _active(equation: Equation, operands: Collection[int]) -> list[Var]:
     return [*(atom for atom in chosen if isinstance(atom, Var)), *equation.outputs]
 
 
-def _work(fused: Fused, scale: Scale) -> Work:
-    return Work(
-        operations=_operations(fused.tallies, scale),
-        peak_bytes=scale.size(fused.peak),
-    )
+def _merged(tallies: Sequence[Tally]) -> tuple[Tally, ...]:
+    """Makes one tally of equal ones."""
+    return tuple(tally.times(count) for tally, count in Counter(tallies).items())
 
 
 def _operations(tallies: Sequence[Tally], scale: Scale) -> tuple[Operation, ...]:
-    """Merges equal tallies and makes operations of them."""
-    return tuple(
-        scale.operation(tally.times(count)) for tally, count in Counter(tallies).items()
-    )
+    return tuple(scale.operation(tally) for tally in tallies)

@@ -230,19 +230,25 @@ def _is_inexact(value: Any) -> bool:
     return dtype is not None and bool(jax.numpy.issubdtype(dtype, jax.numpy.inexact))
 
 
-def without_forward_mode(graph: KernelGraph, leaf: Leaf) -> str | None:
-    """Says why no tangent of a leaf can be pushed forward, or None where one can.
+def without_forward_mode(graph: KernelGraph) -> dict[Leaf, str]:
+    """Says of leaves whose tangents cannot be pushed forward why that is so.
 
     A function with a `custom_vjp` has a backward rule and no forward one.
     """
-    reached = reached_variables(graph, [leaf.variable])
-    for equation in graph.body.equations:
-        if not reached.isdisjoint(equation.reads) and _has_custom_vjp(
-            equation.primitive, equation.parameters
-        ):
-            where = f" at {equation.source}" if equation.source else ""
-            return f"it meets a custom_vjp{where}, which has no forward mode"
-    return None
+    backward_only = [
+        equation
+        for equation in graph.body.equations
+        if _has_custom_vjp(equation.primitive, equation.parameters)
+    ]
+    found: dict[Leaf, str] = {}
+    for leaf in graph.leaves if backward_only else ():
+        reached = reached_variables(graph, [leaf.variable])
+        for equation in backward_only:
+            if not reached.isdisjoint(equation.reads):
+                where = f" at {equation.source}" if equation.source else ""
+                found[leaf] = f"it meets a custom_vjp{where}, which has no forward mode"
+                break
+    return found
 
 
 def _has_custom_vjp(primitive: Primitive, parameters: dict[str, Any]) -> bool:

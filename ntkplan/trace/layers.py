@@ -39,11 +39,12 @@ class Layering:
 def find_layers(graph: KernelGraph) -> Layering:
     """Follows every differentiated leaf to its uses."""
     scope = Scope(graph, graph.data, depth=0)
+    no_forward = without_forward_mode(graph)
     layers = _numbered(
         [
             dataclasses.replace(
                 _layer(scope, leaf),
-                no_forward=without_forward_mode(graph, leaf),
+                no_forward=no_forward.get(leaf),
             )
             for leaf in graph.leaves
             if leaf.differentiated

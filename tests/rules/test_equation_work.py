@@ -12,13 +12,13 @@ from ntkplan.cost.symbols import evaluate
 from ntkplan.cost.work import OperationKind, Work
 from ntkplan.ir.equation import Body, Equation
 from ntkplan.rules.equation_work import (
+    count_forward,
+    count_push,
+    count_sweep,
     equation_work,
-    forward_work,
     is_estimate,
     pullback_work,
-    push_work,
     pushforward_work,
-    sweep_work,
     unruled,
 )
 from ntkplan.rules.work.loops import ASSUMED_TRIPS
@@ -27,6 +27,18 @@ from ntkplan.trace.jaxpr import flatten
 from tests.cases import PLAIN_CASES, problem
 
 N, OUTPUTS = symbols.n1, symbols.n_outputs
+
+
+def forward_work(equations, *, n, **options) -> Work:
+    return count_forward(equations, **options).at(n=n)
+
+
+def sweep_work(equations, active, *, n, n_outputs, **options) -> Work:
+    return count_sweep(equations, active, **options).at(n=n, columns=n_outputs)
+
+
+def push_work(equations, active, *, n, columns, **options) -> Work:
+    return count_push(equations, active, **options).at(n=n, columns=columns)
 
 
 def body_of(f, *arguments) -> Body:

@@ -1,0 +1,121 @@
+"""One option for every leaf, given that equal statements are computed once."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from ntkplan.methods.sharing import Key
+from ntkplan.planner.candidates import Priced
+
+MOST_COMBINATIONS = 2_000
+"""Leaves that share statements are tried in all combinations up to this many."""
+
+
+def select(options: Sequence[Sequence[Priced]]) -> list[Priced]:
+    """Takes an option for every leaf, so that all together take least.
+
+    Leaves whose options have no statement in common are independent. A group of leaves
+    that have is tried in all combinations, where these are few; else it starts from
+    each leaf's own best and improves one leaf at a time until nothing changes.
+
+    Args:
+        options: For every leaf at least one, the cheapest first.
+
+    Returns:
+        One for every leaf.
+    """
+    users = Counter(
+        key for items in options for key in {key for item in items for key in item.keys}
+    )
+    shared = {key for key, count in users.items() if count > 1}
+    few = [_undominated(items, shared) for items in options]
+    chosen = [items[0] for items in few]
+    for group in _groups(few, shared):
+        members = [few[number] for number in group]
+        if math.prod(map(len, members)) <= MOST_COMBINATIONS:
+            best = min(itertools.product(*members), key=total_seconds)
+        else:
+            best = _descend(members)
+        for number, item in zip(group, best, strict=True):
+            chosen[number] = item
+    return chosen
+
+
+def total_seconds(chosen: Iterable[Priced]) -> float:
+    """Returns the time of candidates together, each distinct statement once."""
+    computed: set[Key] = set()
+    seconds = 0.0
+    for item in chosen:
+        for part in item.parts:
+            if part.key is None:
+                seconds += part.seconds
+            elif part.key not in computed:
+                computed.add(part.key)
+                seconds += part.seconds
+    return seconds
+
+
+def _undominated(items: Sequence[Priced], shared: set[Key]) -> list[Priced]:
+    """Keeps the cheapest of the options that have the same statements to share."""
+    found: dict[frozenset[Key], Priced] = {}
+    for item in items:
+        found.setdefault(item.keys & shared, item)
+    alone = next((item for keys, item in found.items() if not keys), None)
+    if alone is None:
+        return list(found.values())
+    # What shares something may cost more than what shares nothing, but not what
+    # would cost more even if all that is shared were free.
+    return [
+        item
+        for keys, item in found.items()
+        if item is alone or item.marginal_seconds(keys) < alone.seconds
+    ]
+
+
+def _groups(options: Sequence[Sequence[Priced]], shared: set[Key]) -> list[list[int]]:
+    """Returns the leaves that have a choice and share statements, group by group."""
+    group_of: dict[Key, int] = {}
+    groups: dict[int, list[int]] = {}
+    for number, items in enumerate(options):
+        keys = {key for item in items for key in item.keys if key in shared}
+        joined = {group_of[key] for key in keys if key in group_of}
+        members = [number]
+        for group in joined:
+            members += groups.pop(group)
+        groups[number] = members
+        for member in members:
+            for item in options[member]:
+                for key in item.keys & shared:
+                    group_of[key] = number
+    return [
+        sorted(members)
+        for members in groups.values()
+        if any(len(options[member]) > 1 for member in members)
+    ]
+
+
+def _descend(options: Sequence[Sequence[Priced]]) -> list[Priced]:
+    """Improves one leaf at a time; the time falls with every change."""
+    chosen = [items[0] for items in options]
+    users = Counter(key for item in chosen for key in item.keys)
+    changed = True
+    while changed:
+        changed = False
+        for number, items in enumerate(options):
+            users.subtract(chosen[number].keys)
+
+            def marginal(item: Priced) -> float:
+                return sum(
+                    part.seconds
+                    for part in item.parts
+                    if part.key is None or users[part.key] <= 0
+                )
+
+            best = min(items, key=marginal)
+            if marginal(best) < marginal(chosen[number]) * (1 - 1e-9):
+                chosen[number], changed = best, True
+            users.update(chosen[number].keys)
+    return chosen

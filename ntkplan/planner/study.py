@@ -1,0 +1,202 @@
+"""What there is to choose from, for any sizes and on any device."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy
+
+from ntkplan._jax import Var
+from ntkplan.cost.symbols import compile_works
+from ntkplan.cost.work import Work
+from ntkplan.ir.graph import KernelGraph
+from ntkplan.ir.kernel import KernelSpec
+from ntkplan.ir.use import Layer, Stack
+from ntkplan.methods import network
+from ntkplan.methods.candidate import Candidate
+from ntkplan.methods.network import Frame, input_name
+from ntkplan.methods.table import METHODS
+from ntkplan.rules.equation_work import (
+    Counted,
+    count_forward,
+    count_push,
+    count_sweep,
+)
+
+
+class Study:
+    """A model's layers with their candidates, and counts of the model's passes.
+
+    Everything is written in symbols and made once; a plan for other sizes or another
+    device starts from here.
+
+    Attributes:
+        graph: The model of one example.
+        layers: Its layers that are not idle.
+        spec: The kernel.
+        frame: Labels that all leaves of the kernel share.
+        dtype: The data type that most of the work is done in.
+        candidates: Every candidate of every layer.
+    """
+
+    def __init__(
+        self, graph: KernelGraph, layers: Sequence[Layer], spec: KernelSpec
+    ) -> None:
+        self.graph = graph
+        self.layers = tuple(layers)
+        self.spec = spec
+        self.frame = network.frame(spec)
+        self.dtype = self.layers[0].leaf.dtype
+        self.candidates = _all_candidates(self.layers, self.frame, self.itemsize)
+        self._sweeps: dict[frozenset[Var], Counted] = {}
+        self._pushes: dict[frozenset[Var], Counted] = {}
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of one number."""
+        return 2 if self.dtype == "bfloat16" else numpy.dtype(self.dtype).itemsize
+
+    def works(self, *, symmetric: bool) -> Callable[[int, int, int], dict[int, Work]]:
+        """Returns a function of sizes that gives every candidate's work in numbers.
+
+        Args:
+            symmetric: Whether `x2` is absent.
+
+        Returns:
+            A function of `n1`, `n2` and the number of basis vectors; its result is
+            keyed by the `id` of the work in symbols, which candidates share.
+        """
+        return self._symmetric_works if symmetric else self._crossed_works
+
+    @functools.cached_property
+    def _symmetric_works(self) -> Callable[[int, int, int], dict[int, Work]]:
+        return self._compiled(lambda candidate: candidate.symmetric_work)
+
+    @functools.cached_property
+    def _crossed_works(self) -> Callable[[int, int, int], dict[int, Work]]:
+        return self._compiled(lambda candidate: candidate.work)
+
+    def _compiled(
+        self, work_of: Callable[[Candidate], Work]
+    ) -> Callable[[int, int, int], dict[int, Work]]:
+        works = {
+            id(work): work
+            for candidates in self.candidates
+            for work in map(work_of, candidates)
+        }
+        compute = compile_works(list(works.values()))
+
+        def at(n1: int, n2: int, n_outputs: int) -> dict[int, Work]:
+            return dict(zip(works, compute(n1, n2, n_outputs), strict=True))
+
+        return at
+
+    def active(self, variables: Iterable[Var]) -> frozenset[Var]:
+        """Returns the variables through which cotangents flow back to some others."""
+        return self.graph.downstream(variables) & self._reaches_output
+
+    @functools.cached_property
+    def _reaches_output(self) -> frozenset[Var]:
+        outputs = [atom for atom in self.graph.body.outputs if isinstance(atom, Var)]
+        return self.graph.upstream(outputs)
+
+    @functools.cached_property
+    def forward(self) -> Counted:
+        """One forward pass."""
+        return count_forward(
+            self.graph.body.equations,
+            itemsize=self.itemsize,
+            shared=self.graph.shared_variables,
+        )
+
+    def sweep(self, active: frozenset[Var]) -> Counted:
+        """Returns what pulling back to some variables takes, see `active`."""
+        if active not in self._sweeps:
+            self._sweeps[active] = count_sweep(
+                self.graph.body.equations, active, shared=self.graph.shared_variables
+            )
+        return self._sweeps[active]
+
+    def push(self, active: frozenset[Var]) -> Counted:
+        """Returns what pushing tangents of some variables forward takes."""
+        if active not in self._pushes:
+            self._pushes[active] = count_push(
+                self.graph.body.equations, active, shared=self.graph.shared_variables
+            )
+        return self._pushes[active]
+
+
+def _all_candidates(
+    layers: Sequence[Layer], frame: Frame, itemsize: int
+) -> tuple[tuple[Candidate, ...], ...]:
+    """Makes candidates once for all layers of one form; blocks of a model repeat."""
+    made: dict[object, tuple[Layer, tuple[Candidate, ...]]] = {}
+    found: list[tuple[Candidate, ...]] = []
+    for layer in layers:
+        form = _form(layer)
+        if form not in made:
+            candidates = tuple(
+                candidate
+                for rule in METHODS.values()
+                for candidate in rule(layer, frame, itemsize)
+            )
+            made[form] = (layer, candidates)
+            found.append(candidates)
+            continue
+        first, candidates = made[form]
+        names = dict(zip(_given(first), _given(layer), strict=True))
+        found.append(tuple(candidate.renamed(names) for candidate in candidates))
+    return tuple(found)
+
+
+def _form(layer: Layer) -> object:
+    """Returns what two layers share whose candidates are the same but for names."""
+    ids: dict[tuple[str, int], int] = {}
+
+    def numbered(kind: str, array_id: int) -> int:
+        return ids.setdefault((kind, array_id), len(ids))
+
+    return (
+        layer.opaque is None,
+        layer.no_forward is None,
+        tuple(
+            (
+                stack.first.form,
+                stack.first.patches,
+                stack.first.steps,
+                stack.recorded_shape,
+                len(stack.uses),
+                tuple(numbered(*each) for each in _arrays(stack)),
+                tuple(
+                    len(stack.factor_variables(number)) > 1
+                    for number in range(len(stack.factor_ids))
+                ),
+            )
+            for stack in layer.stacks
+        ),
+    )
+
+
+def _arrays(stack: Stack) -> list[tuple[str, int]]:
+    """Returns kind and number of the arrays that the kernel function is given."""
+    use = stack.first
+    return [
+        ("cotangents", stack.cotangents_id),
+        ("factors" if use.shared else "activations", stack.activations_id),
+        ("windows", stack.activations_id),
+        *(
+            ("factors" if factor.shared else "activations", factor_id)
+            for factor, factor_id in zip(use.factors, stack.factor_ids, strict=True)
+        ),
+    ]
+
+
+def _given(layer: Layer) -> list[str]:
+    """Returns the names of all arrays that statements of a layer may be given."""
+    return [
+        input_name(kind, number, side)
+        for stack in layer.stacks
+        for kind, number in _arrays(stack)
+        for side in (0, 1)
+    ]
