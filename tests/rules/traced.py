@@ -45,6 +45,9 @@ class Traced:
         if isinstance(atom, Literal):
             return np.asarray(atom.val)
         self.values.update(self.scope.constants)
+        self.values.update(
+            (variable, literal.val) for variable, literal in self.scope.literals.items()
+        )
         if atom not in self.values:
             known = list(self.values)
 
