@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ntkplan.ir.program import Cut, Match, Program, Scatter, Statement, Take
+from ntkplan.ir.program import Contract, Cut, Match, Program, Scatter, Statement, Take
 
 _WINDOWS = '''
 def windows(x, window, strides, padding, input_dilation=None, window_dilation=None):
@@ -46,6 +46,19 @@ def take_rows(values, rows):
     return jnp.take(values, rows, axis=0, mode="fill", fill_value=0)
 '''
 
+_INNER_PRODUCTS = '''
+def inner_products(rows1, rows2, axes, **options):
+    """Inner products of all rows1 [..., *row] with all rows2 [..., *row].
+
+    A row has so many axes. One product of two matrices, which copies neither array.
+    """
+    shape1, shape2 = rows1.shape[:-axes], rows2.shape[:-axes]
+    rows1 = rows1.reshape(math.prod(shape1), -1)
+    rows2 = rows2.reshape(math.prod(shape2), -1)
+    products = jnp.matmul(rows1, rows2.T, **options)
+    return products.reshape(*shape1, *shape2)
+'''
+
 _HELPERS: tuple[tuple[type[Statement], str], ...] = (
     (Cut, _WINDOWS),
     (Match, _MATCH_ROWS),
@@ -57,8 +70,20 @@ _HELPERS: tuple[tuple[type[Statement], str], ...] = (
 def helper_sections(program: Program) -> list[str]:
     """Returns the source of the functions that a program's statements call."""
     statements = [item for block in program.blocks for item in block.statements]
-    return [
-        f"\n{text.rstrip()}"
+    helpers = [
+        text
         for kind, text in _HELPERS
         if any(isinstance(item, kind) for item in statements)
     ]
+    if multiplies_rows(program):
+        helpers.append(_INNER_PRODUCTS)
+    return [f"\n{text.rstrip()}" for text in helpers]
+
+
+def multiplies_rows(program: Program) -> bool:
+    """Says whether a statement calls `inner_products`."""
+    return any(
+        isinstance(item, Contract) and item.is_of_rows
+        for block in program.blocks
+        for item in block.statements
+    )

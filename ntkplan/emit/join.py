@@ -173,7 +173,7 @@ class _Joiner:
         return found
 
 
-_STANDARD = frozenset({"import itertools", "import pathlib"})
+_STANDARD = frozenset({"import itertools", "import math", "import pathlib"})
 
 
 def _suffixes(paths: Sequence[str]) -> dict[str, str]:

@@ -15,6 +15,8 @@ RESERVED = frozenset(
         *("activations", "cotangents", "derivatives", "forward", "kernel", "pushed"),
         *("jax", "jnp", "lax", "params", "shifts", "taps", "theta", "windows", "x"),
         *("x1", "x2", "basis", "output", "pull_back", "leaves", "numpy"),
+        *("inner_products", "itertools", "match_rows", "math", "pathlib"),
+        *("sum_rows", "take_rows"),
     )
 )
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ntkplan.emit.body import PrintedBody
 from ntkplan.emit.derivatives import derivative_lines
 from ntkplan.emit.forward import forward_lines, print_forward
-from ntkplan.emit.helpers import helper_sections
+from ntkplan.emit.helpers import helper_sections, multiplies_rows
 from ntkplan.emit.kernel_function import kernel_lines, pushed_lines
 from ntkplan.ir.program import Cut, Program
 
@@ -40,7 +40,11 @@ def print_module(program: Program) -> Module:
     )
     sections = [
         _docstring(program),
-        _imports(program, printed, cuts=cuts),
+        _imports(
+            program,
+            printed,
+            standard=["itertools"] * cuts + ["math"] * multiplies_rows(program),
+        ),
         *_constant_sections(printed),
         *(f"\n\n{helper.strip()}" for helper in printed.helpers),
         *helper_sections(program),
@@ -66,9 +70,11 @@ def _docstring(program: Program) -> str:
     return "\n".join([*lines, '"""', ""])
 
 
-def _imports(program: Program, printed: PrintedBody, *, cuts: bool) -> str:
+def _imports(
+    program: Program, printed: PrintedBody, *, standard: Sequence[str]
+) -> str:
     body = "\n".join((*printed.lines, *printed.helpers))
-    lines = ["import itertools"] if cuts else []
+    lines = [f"import {name}" for name in standard]
     if printed.constants:
         lines.append("import pathlib")
     lines += ["", "import jax", "import jax.numpy as jnp"][not lines :]

@@ -188,17 +188,20 @@ class BlockPrinter:
             # Where both are stretched, an outer product reads better as an einsum.
             if first and second and {first.text, second.text} & set(names):
                 return binary("*", first, second)
+        keywords: dict[str, Expression | str] = {}
+        if self._precision is not None:
+            keywords["precision"] = f'"{self._precision}"'
+        if self._sums_dtype is not None:
+            keywords["preferred_element_type"] = self._sums
+        if item.is_of_rows:
+            names = [atom(self._name(array)) for array in (left, right)]
+            return call("inner_products", *names, atom(str(len(summed))), **keywords)
         letters = _letters((left, right, target), self._roles)
         first, second, result = (
             "".join(letters[label] for label in array.labels)
             for array in (left, right, target)
         )
         spec = f"{first},{second}->{result}"
-        keywords: dict[str, Expression | str] = {}
-        if self._precision is not None:
-            keywords["precision"] = f'"{self._precision}"'
-        if self._sums_dtype is not None:
-            keywords["preferred_element_type"] = self._sums
         return call(
             "jnp.einsum",
             atom(f'"{spec}"'),

@@ -51,6 +51,24 @@ class Contract:
         )
 
     @property
+    def is_of_rows(self) -> bool:
+        """Whether all rows of one array are multiplied with all rows of the other.
+
+        A row is what the last axes hold, two or more; as a product of two matrices this
+        needs no copy of either array.
+        """
+        summed = self.summed
+        rows = self.left.labels[: len(self.left.labels) - len(summed)]
+        columns = self.right.labels[: len(self.right.labels) - len(summed)]
+        return (
+            len(summed) > 1
+            and self.left.labels == (*rows, *summed)
+            and self.right.labels == (*columns, *summed)
+            and self.target.labels == (*rows, *columns)
+            and set(rows).isdisjoint(columns)
+        )
+
+    @property
     def sources(self) -> tuple[Array, ...]:
         """The arrays that are read."""
         return (self.left, self.right)
