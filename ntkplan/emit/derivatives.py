@@ -14,14 +14,16 @@ from ntkplan.emit.expression import (
 from ntkplan.emit.expression import sequence as bracketed
 from ntkplan.emit.forward import cropped
 from ntkplan.emit.taps import WIDTH, dictionary, zeros
+from ntkplan.ir.kernel import KernelSpec
 from ntkplan.ir.program import Cotangent, Program
 
 
 def derivative_lines(program: Program) -> list[str]:
     """Prints the function that pulls the output basis back to the taps."""
     of = "the batch" if program.batch_axis is None else "one example"
+    basis = ", basis" if program.tiles_outputs else ""
     lines = [
-        "def derivatives(params, x):",
+        f"def derivatives(params, x{basis}):",
         f'{INDENT}"""Activations and cotangents, d output / d tap, of {of}."""',
     ]
     lines += indented(zeros("taps", program.taps))
@@ -61,6 +63,10 @@ def _pull_lines(program: Program) -> list[str]:
     """Prints the pull-back of the basis; groups of one vector have no axis."""
     spec, dtype = program.spec, f"jnp.{program.graph.output.dtype}"
     n_outputs = spec.group_size(tuple(range(len(spec.output_shape))))
+    if program.tiles_outputs:
+        return statement(
+            "(cotangents,) = ", call("jax.vmap(pull_back)", atom("basis")), WIDTH
+        )
     if spec.sums_logits:
         scale = repr(n_outputs**-0.5)
         vector = call("jnp.full", atom(str(n_outputs)), atom(scale), atom(dtype))
@@ -68,10 +74,29 @@ def _pull_lines(program: Program) -> list[str]:
     if spec.n_basis == 1:
         vector = call("jnp.ones", atom("1"), atom(dtype))
         return statement("(cotangents,) = ", call("pull_back", vector), WIDTH)
+    lines, basis = basis_lines(program)
+    mapped = "pull_back"
+    for _ in group_sizes(spec):
+        mapped = f"jax.vmap({mapped})"
+    return [*lines, *statement("(cotangents,) = ", call(mapped, basis), WIDTH)]
+
+
+def group_sizes(spec: KernelSpec) -> list[int]:
+    """Returns the sizes of the groups of basis vectors that have an axis."""
+    sizes = (spec.n_diagonal, spec.n_trace, spec.n_full)
+    return [] if spec.sums_logits else [size for size in sizes if size > 1]
+
+
+def basis_lines(program: Program) -> tuple[list[str], Expression]:
+    """Prints the output basis, `[*groups, outputs]`, and returns what holds it."""
+    spec = program.spec
+    n_outputs = spec.group_size(tuple(range(len(spec.output_shape))))
     lines: list[str] = []
-    basis = call("jnp.eye", atom(str(n_outputs)), dtype=dtype)
+    basis = call(
+        "jnp.eye", atom(str(n_outputs)), dtype=f"jnp.{program.graph.output.dtype}"
+    )
     order = (*spec.diagonal_axes, *spec.trace_axes, *spec.full_axes)
-    sizes = [size for size in (spec.n_diagonal, spec.n_trace, spec.n_full) if size > 1]
+    sizes = group_sizes(spec)
     if len(sizes) > 1 or list(order) != sorted(order):
         rank = len(spec.output_shape)
         shaped = method(basis, "reshape", *map(str, (*spec.output_shape, n_outputs)))
@@ -84,18 +109,12 @@ def _pull_lines(program: Program) -> list[str]:
             WIDTH,
         )
         basis = atom("basis")
-    mapped = "pull_back"
-    for _ in sizes:
-        mapped = f"jax.vmap({mapped})"
-    return [*lines, *statement("(cotangents,) = ", call(mapped, basis), WIDTH)]
+    return lines, basis
 
 
 def _cotangent_table(program: Program) -> list[str]:
     """Prints cotangents with one axis for each label, stacked for several uses."""
-    spec = program.spec
-    lead = [size for size in (spec.n_diagonal, spec.n_trace, spec.n_full) if size > 1]
-    if spec.sums_logits:
-        lead = []
+    lead = [-1] if program.tiles_outputs else group_sizes(program.spec)
     shapes = {tap.key: tap.shape for tap in program.taps}
     entries: list[tuple[str, Expression]] = []
     for item in program.cotangents:

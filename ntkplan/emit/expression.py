@@ -278,5 +278,5 @@ def _split(prefix: str, value: Expression, width: int, after: str) -> list[str]:
 
 
 def indented(lines: Sequence[str]) -> list[str]:
-    """Puts lines one level deeper."""
-    return [INDENT + line for line in lines]
+    """Puts lines one level deeper; empty ones stay empty."""
+    return [INDENT + line if line else "" for line in lines]

@@ -59,6 +59,43 @@ def inner_products(rows1, rows2, axes, **options):
     return products.reshape(*shape1, *shape2)
 '''
 
+_OVER_TILES = '''
+def over_tiles(function, arrays, size, axis):
+    """Applies a function to tiles of arrays, and puts the results together.
+
+    The last tile begins so early that it is as large as the others. Results lie along
+    an axis, or are added up where that is None.
+    """
+    n = jax.tree.leaves(arrays)[0].shape[0]
+    size = min(size, n)
+
+    def tile(start):
+        return jax.tree.map(
+            lambda array: jax.lax.dynamic_slice_in_dim(array, start, size), arrays
+        )
+
+    def put(i, results):
+        start = jnp.minimum(i * size, n - size)
+        if axis is None:
+            new = start + jnp.arange(size) >= i * size
+            once = jax.tree.map(
+                lambda array: jnp.where(
+                    new.reshape(-1, *[1] * (array.ndim - 1)), array, 0
+                ),
+                tile(start),
+            )
+            return results + function(once)
+        part = function(tile(start))
+        return jax.lax.dynamic_update_slice_in_dim(results, part, start, axis)
+
+    part = jax.eval_shape(function, jax.eval_shape(tile, 0))
+    shape = list(part.shape)
+    if axis is not None:
+        shape[axis] = n
+    zeros = jnp.zeros(shape, part.dtype)
+    return jax.lax.fori_loop(0, -(-n // size), put, zeros)
+'''
+
 _HELPERS: tuple[tuple[type[Statement], str], ...] = (
     (Cut, _WINDOWS),
     (Match, _MATCH_ROWS),
@@ -77,6 +114,8 @@ def helper_sections(program: Program) -> list[str]:
     ]
     if multiplies_rows(program):
         helpers.append(_INNER_PRODUCTS)
+    if program.tiling is not None:
+        helpers.append(_OVER_TILES)
     return [f"\n{text.rstrip()}" for text in helpers]
 
 

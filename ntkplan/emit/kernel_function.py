@@ -6,7 +6,14 @@ import math
 import textwrap
 from collections.abc import Mapping, Sequence
 
-from ntkplan.emit.expression import INDENT, atom, call, method, statement
+from ntkplan.emit.expression import (
+    INDENT,
+    atom,
+    call,
+    indented,
+    method,
+    statement,
+)
 from ntkplan.emit.statements import BlockPrinter
 from ntkplan.emit.taps import WIDTH, zeros
 from ntkplan.ir.kernel import KernelSpec
@@ -26,17 +33,17 @@ def kernel_lines(program: Program) -> list[str]:
         ]
     if program.blocks:
         body += _sides(program)
-    body += _block_lines(program)
+    body += block_lines(program)
     first = not program.blocks
     if program.shifts:
-        body += ["", *_comments(program.pushed_comments, WIDTH)]
+        body += ["", *comment_lines(program.pushed_comments, WIDTH)]
         target = "theta = " if first else "theta += "
         body.append(f"{target}pushed(params, x1, x1 if x2 is None else x2)")
-    body += ["", *_result(program)]
-    return [*lines, *((INDENT + line) if line else "" for line in body)]
+    body += ["", *result_lines(program)]
+    return [*lines, *indented(body)]
 
 
-def _block_lines(program: Program) -> list[str]:
+def block_lines(program: Program) -> list[str]:
     """Prints all blocks; those that run over the same steps share a loop."""
     lines: list[str] = []
     first, group = True, None
@@ -72,10 +79,11 @@ def _one_block(
         program.sums_dtype,
         width,
     )
-    return [*_comments(block.comments, width), *printer.lines(first=first)]
+    return [*comment_lines(block.comments, width), *printer.lines(first=first)]
 
 
-def _comments(texts: Sequence[str], width: int) -> list[str]:
+def comment_lines(texts: Sequence[str], width: int) -> list[str]:
+    """Prints texts as comments, folded to a width."""
     return [f"# {line}" for text in texts for line in textwrap.wrap(text, width - 2)]
 
 
@@ -100,7 +108,7 @@ def _sides(program: Program) -> list[str]:
     ]
 
 
-def _result(program: Program) -> list[str]:
+def result_lines(program: Program) -> list[str]:
     """Brings `theta` from its summing order into the order that users know."""
     spec = program.spec
     labels = program.kernel_labels
@@ -214,7 +222,7 @@ def pushed_lines(program: Program) -> list[str]:
         "",
     ]
     body += _matched_parts(program) if program.spec.matched else _all_parts(program)
-    return [*lines, *((INDENT + line) if line else "" for line in body)]
+    return [*lines, *indented(body)]
 
 
 def _all_rows_meet(spec: KernelSpec) -> bool:
@@ -259,9 +267,15 @@ def _basis_lines(spec: KernelSpec, dtype: str) -> list[str]:
     return statement("basis = ", value, WIDTH)
 
 
+def _pushed_axis(program: Program) -> int | None:
+    """Returns the example axis of what `pushed` is given; tiles have it first."""
+    moved = program.spec.whole_batch or program.tiling is not None
+    return 0 if moved else program.batch_axis
+
+
 def _moved(program: Program, text: str) -> str:
     """Brings the example axis of every array to the front."""
-    axis = 0 if program.spec.whole_batch else program.batch_axis
+    axis = _pushed_axis(program)
     if axis == 0:
         return text
     return f"jax.tree.map(lambda array: jnp.moveaxis(array, {axis}, 0), {text})"
@@ -282,7 +296,7 @@ def _matched_parts(program: Program) -> list[str]:
 
 def _all_parts(program: Program) -> list[str]:
     """Prints the products of every example of x1 with every example of x2."""
-    axis = 0 if program.spec.whole_batch else program.batch_axis
+    axis = _pushed_axis(program)
     suffix = "" if axis == 0 else f", {axis}"
     mapped = f"jax.vmap(lambda x: outputs(x)(shifts){suffix})(x1)"
     linear = call("jax.linearize", atom(f"lambda shifts: {mapped}"), atom("shifts"))

@@ -15,6 +15,7 @@ from ntkplan.ir.program import (
     Program,
     Record,
     Tap,
+    Tiling,
 )
 from ntkplan.ir.use import Layer, Stack
 from ntkplan.methods.candidate import Candidate, Method
@@ -38,6 +39,7 @@ def lower(
     batch_axis: int | None,
     data_access: tuple[str | None, ...],
     precision: str | None,
+    tiling: Tiling | None = None,
     title: str,
     notes: tuple[str, ...],
 ) -> Program:
@@ -50,6 +52,7 @@ def lower(
         batch_axis: The example axis of every array of `x`, or None.
         data_access: For every array of `x`, Python text after `x`, or None.
         precision: Name of the precision of every contraction, or None.
+        tiling: How the kernel is computed tile by tile, or None for all at once.
         title: First line of the module's docstring.
         notes: Its further lines.
     """
@@ -91,6 +94,7 @@ def lower(
         input_names=tracker.input_names,
         precision=precision,
         sums_dtype=_sums_dtype(graph),
+        tiling=tiling,
     )
 
 

@@ -12,6 +12,7 @@ from ntkplan.emit.derivatives import derivative_lines
 from ntkplan.emit.forward import forward_lines, print_forward
 from ntkplan.emit.helpers import helper_sections, multiplies_rows
 from ntkplan.emit.kernel_function import kernel_lines, pushed_lines
+from ntkplan.emit.tiles import tiled_lines
 from ntkplan.ir.program import Cut, Program
 
 
@@ -54,7 +55,8 @@ def print_module(program: Program) -> Module:
         sections.append("\n\n" + "\n".join(derivative_lines(program)))
     if program.shifts:
         sections.append("\n\n" + "\n".join(pushed_lines(program)))
-    sections.append("\n\n" + "\n".join(kernel_lines(program)))
+    kernel = kernel_lines(program) if program.tiling is None else tiled_lines(program)
+    sections.append("\n\n" + "\n".join(kernel))
     return Module(
         text="\n".join(sections) + "\n",
         constants=printed.constants,
@@ -70,9 +72,7 @@ def _docstring(program: Program) -> str:
     return "\n".join([*lines, '"""', ""])
 
 
-def _imports(
-    program: Program, printed: PrintedBody, *, standard: Sequence[str]
-) -> str:
+def _imports(program: Program, printed: PrintedBody, *, standard: Sequence[str]) -> str:
     body = "\n".join((*printed.lines, *printed.helpers))
     lines = [f"import {name}" for name in standard]
     if printed.constants:

@@ -337,6 +337,24 @@ class Block:
     loop: int = 1
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Tiling:
+    """How a kernel is computed tile by tile, inside of one call.
+
+    Attributes:
+        rows: Examples of `x1` in one tile.
+        columns: Examples of `x2` in one tile.
+        outputs: Vectors of the output basis in one tile, or None for all at once.
+        keeps: Whether activations and cotangents of all examples of `x2` are kept;
+            otherwise they are computed again for every tile of rows.
+    """
+
+    rows: int
+    columns: int
+    outputs: int | None = None
+    keeps: bool = True
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Program:
     """Everything that the emitted module says.
@@ -361,6 +379,7 @@ class Program:
         precision: Name of the precision of every contraction, or None.
         sums_dtype: In which dtype contractions add up, where that is another one than
             that of their operands; None where it is the same.
+        tiling: How the kernel is computed tile by tile, or None for all at once.
     """
 
     title: str
@@ -381,3 +400,9 @@ class Program:
     input_names: Mapping[str, str]
     precision: str | None
     sums_dtype: str | None = None
+    tiling: Tiling | None = None
+
+    @property
+    def tiles_outputs(self) -> bool:
+        """Whether the output basis is given to `derivatives`, a part at a time."""
+        return self.tiling is not None and self.tiling.outputs is not None
