@@ -1,4 +1,4 @@
-"""The ways in which `benchmarks.compare` computes a kernel, made ready to be timed."""
+"""The ways in which a benchmark computes a kernel, made ready to be timed."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ import jax
 
 import ntkplan
 from benchmarks import plain
-from benchmarks.measure import memory_figures, patience
+from benchmarks.measure import memory_figures, patience, xla_flops
 from benchmarks.problems import Inputs
 
 CHOSEN = "chosen"
+TUNED = "tuned"
 METHODS = ("jacobian_contraction", "structured_derivatives", "ntk_vector_products")
 FORCED = tuple(f"forced_{method}" for method in METHODS)
 PLAIN = ("plain_jacobian_contraction", "plain_ntk_vector_products")
@@ -43,7 +44,7 @@ def prepare(
     """Plans and compiles a candidate.
 
     Args:
-        name: One of `NAMES`.
+        name: One of `NAMES`, or `TUNED`.
         inputs: The model and its arguments.
         known: Candidates that are ready; one that has the same program is reused,
             and named in `facts["same_program_as"]`.
@@ -71,19 +72,23 @@ def prepare(
                 facts["same_program_as"] = other
                 facts["compile_s"] = prepared.facts["compile_s"]
                 facts["memory"] = prepared.facts["memory"]
+                facts["xla_flops"] = prepared.facts["xla_flops"]
                 return dataclasses.replace(prepared, facts=facts)
         started_s = time.perf_counter()
         compiled = lowered.compile()
         facts["compile_s"] = time.perf_counter() - started_s
     facts["memory"] = memory_figures(compiled)
+    facts["xla_flops"] = xla_flops(compiled)
     return Prepared(compiled=compiled, facts=facts, program=program)
 
 
 def _planned(name: str, inputs: Inputs) -> tuple[Any, dict[str, Any]]:
     """Returns the emitted function of a plan, and what the plan says of itself."""
-    methods = None if name == CHOSEN else name.removeprefix("forced_")
+    options: dict[str, Any] = {"methods": name.removeprefix("forced_")}
+    if name in (CHOSEN, TUNED):
+        options = {"tune": True} if name == TUNED else {}
     started_s = time.perf_counter()
-    plan = ntkplan.plan(inputs.f, inputs.params, inputs.x1, inputs.x2, methods=methods)
+    plan = ntkplan.plan(inputs.f, inputs.params, inputs.x1, inputs.x2, **options)
     plan_s = time.perf_counter() - started_s
     started_s = time.perf_counter()
     kernel = plan.compile()

@@ -6,7 +6,6 @@ Run `python -m benchmarks.compare`; `docs/benchmarks.md` says what it writes.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import dataclasses
 import gc
 import json
@@ -21,40 +20,11 @@ import numpy as np
 
 import ntkplan
 from benchmarks import candidates, compare_report
-from benchmarks.environment import environment
-from benchmarks.measure import Timed, interleave, summary
-from benchmarks.problems import PROBLEMS, Inputs, Problem
+from benchmarks.contest import Contest, Limits
+from benchmarks.environment import environment, matmul_precision, same_precision
+from benchmarks.problems import PROBLEMS, Problem
 
 RESULTS = Path(__file__).resolve().parent / "results"
-# What a candidate has in common with another one that is the same program.
-_MEASURED = (
-    "first_call_s",
-    "median_s",
-    "minimum_s",
-    "samples_s",
-    "difference_fraction",
-    "difference_from",
-    "error",
-)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Limits:
-    """How much is spent on each candidate.
-
-    Attributes:
-        rounds: Rounds of timing.
-        budget_s: Seconds of timed calls after which a candidate is run no more; each
-            is run at least once.
-        temp_bytes: Temporary memory, as the compiler has it, over which a candidate is
-            not run.
-        patience_s: Seconds that tracing and compiling may take.
-    """
-
-    rounds: int
-    budget_s: float
-    temp_bytes: float
-    patience_s: int
 
 
 def measure_problem(problem: Problem, limits: Limits) -> dict[str, Any]:
@@ -70,19 +40,12 @@ def measure_problem(problem: Problem, limits: Limits) -> dict[str, Any]:
     started_s = time.perf_counter()
     load_before = os.getloadavg()[0]
     inputs = problem.build()
-    rows: dict[str, dict[str, Any]] = {}
-    programs: dict[str, Timed] = {}
-    kernels: dict[str, np.ndarray] = {}
-    known: dict[str, candidates.Prepared] = {}
+    contest = Contest(inputs=inputs, limits=limits)
     for name in candidates.NAMES:
-        rows[name] = _ready(name, inputs, limits, known, programs, kernels)
-    interleave(list(programs.values()), limits.rounds)
-    for name, program in programs.items():
-        rows[name].update(summary(program.samples_s))
-    worst = _add_differences(rows, kernels)
-    for row in rows.values():
-        same = rows.get(row.get("same_program_as", ""), {})
-        row.update({key: same[key] for key in _MEASURED if key in same})
+        contest.enter(name)
+    contest.time()
+    worst = _add_differences(contest.rows, contest.kernels)
+    contest.share()
     return {
         "name": problem.name,
         "family": problem.family,
@@ -93,43 +56,8 @@ def measure_problem(problem: Problem, limits: Limits) -> dict[str, Any]:
         "max_difference_fraction": worst,
         "load_average_before": load_before,
         "took_s": time.perf_counter() - started_s,
-        "candidates": rows,
+        "candidates": contest.rows,
     }
-
-
-def _ready(
-    name: str,
-    inputs: Inputs,
-    limits: Limits,
-    known: dict[str, candidates.Prepared],
-    programs: dict[str, Timed],
-    kernels: dict[str, np.ndarray],
-) -> dict[str, Any]:
-    """Compiles a candidate and runs it once; says why where it cannot be."""
-    try:
-        prepared = candidates.prepare(name, inputs, known, patience_s=limits.patience_s)
-        facts = prepared.facts
-        if "same_program_as" in facts:
-            return facts
-        known[name] = prepared
-        temp_bytes = facts["memory"].get("temp_bytes", 0)
-        if temp_bytes > limits.temp_bytes:
-            limit = limits.temp_bytes / 2**30
-            needs = f"needs {temp_bytes / 2**30:.1f} GiB of temporaries"
-            return {**facts, "error": f"{needs}, over the limit of {limit:.1f}"}
-        program = Timed(
-            function=prepared.compiled,
-            arguments=inputs.arguments,
-            budget_s=limits.budget_s,
-        )
-        kernel, facts["first_call_s"] = program.warm_up()
-        kernels[name] = np.asarray(kernel)
-        programs[name] = program
-    except Exception as error:
-        # That a candidate fails is a result too: the others are still measured, and
-        # the report names it.
-        return {"error": f"{type(error).__name__}: {error}"[:500]}
-    return facts
 
 
 def _add_differences(
@@ -175,14 +103,14 @@ def run(problems: Sequence[Problem], limits: Limits, out: Path) -> dict[str, Any
     """
     results: dict[str, Any] = {
         "environment": environment(),
-        "matmul_precision": _precision(),
+        "matmul_precision": matmul_precision(),
         "limits": dataclasses.asdict(limits),
         "first_plan_s": warm_up(),
         "configurations": [],
     }
     out.parent.mkdir(parents=True, exist_ok=True)
     for problem in problems:
-        with _same_precision():
+        with same_precision():
             row = measure_problem(problem, limits)
         results["configurations"].append(row)
         out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
@@ -190,18 +118,6 @@ def run(problems: Sequence[Problem], limits: Limits, out: Path) -> dict[str, Any
         jax.clear_caches()
         gc.collect()
     return results
-
-
-def _precision() -> str | None:
-    """Plans are exact by default where matrix units are not; so are plain programs."""
-    return None if jax.devices()[0].platform == "cpu" else "highest"
-
-
-def _same_precision() -> contextlib.AbstractContextManager[Any]:
-    precision = _precision()
-    if precision is None:
-        return contextlib.nullcontext()
-    return jax.default_matmul_precision(precision)
 
 
 def select(only: str, quick: bool) -> list[Problem]:

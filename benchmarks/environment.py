@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import os
 import platform
@@ -66,6 +67,23 @@ def plugin_versions() -> tuple[str, ...]:
     """Returns the installed plugins, as `name==version`."""
     found = _versions(_PLUGINS)
     return tuple(f"{name}=={version}" for name, version in found.items())
+
+
+def matmul_precision() -> str | None:
+    """Returns the precision of what is measured; None for JAX's default.
+
+    Plans are exact by default where matrix units are not, so that everything else that
+    is compared with them must be too.
+    """
+    return None if jax.devices()[0].platform == "cpu" else "highest"
+
+
+def same_precision() -> contextlib.AbstractContextManager[Any]:
+    """Returns a context in which programs are traced with that precision."""
+    precision = matmul_precision()
+    if precision is None:
+        return contextlib.nullcontext()
+    return jax.default_matmul_precision(precision)
 
 
 def _versions(names: tuple[str, ...]) -> dict[str, str]:

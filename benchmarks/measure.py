@@ -32,6 +32,7 @@ class Timed:
         budget_s: Seconds after which no further call is begun, once there is one.
         samples_s: Seconds of every call, in order.
         first_s: Seconds of the first call, infinite before it.
+        round_calls: How many samples each round added, in order.
     """
 
     function: Callable[..., Any]
@@ -39,6 +40,7 @@ class Timed:
     budget_s: float
     samples_s: list[float] = dataclasses.field(default_factory=list)
     first_s: float = float("inf")
+    round_calls: list[int] = dataclasses.field(default_factory=list)
 
     def call(self) -> Any:
         """Runs it once, keeps the time and returns the result once it is there."""
@@ -72,7 +74,13 @@ class Timed:
             self.call()
             done = self.samples_s[began:]
             if len(done) >= _ROUND_CALLS or sum(done) + done[-1] > _ROUND_S:
-                return
+                break
+        self.round_calls.append(len(self.samples_s) - began)
+
+    def settle(self) -> None:
+        """Keeps the first call as its only sample: it is run no more."""
+        self.samples_s[:] = [self.first_s]
+        self.budget_s = 0.0
 
     @property
     def _spent(self) -> bool:
@@ -136,6 +144,15 @@ def memory_figures(compiled: Any) -> dict[str, int]:
     }
     figures["peak_bytes"] = getattr(analysis, "peak_memory_in_bytes", None)
     return {name: value for name, value in figures.items() if value is not None}
+
+
+def xla_flops(compiled: Any) -> float | None:
+    """Returns the compiler's count of floating-point operations, where it has one.
+
+    It counts the body of a loop once.
+    """
+    analysis = compiled.cost_analysis()
+    return None if analysis is None else analysis.get("flops")
 
 
 def summary(samples_s: Sequence[float]) -> Mapping[str, Any]:
