@@ -58,9 +58,9 @@ def in_process(module: str, name: str) -> dict[str, Any]:
     except subprocess.TimeoutExpired:
         return {"error": f"took longer than {_TIMEOUT_S} s"}
     if done.returncode:
-        lines = done.stderr.strip().splitlines()
-        last = lines[-1][:500] if lines else "no message"
-        return {"error": f"exit status {done.returncode}: {last}"}
+        # The message of an exception is at the end, after all calls.
+        lines = done.stderr.strip().splitlines()[-4:]
+        return {"error": f"exit status {done.returncode}: {' / '.join(lines)}"[:800]}
     row: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return row | {"process_s": time.perf_counter() - started_s}
 

@@ -98,15 +98,17 @@ def _plan_lines(rows: Sequence[Row]) -> list[str]:
             continue
         again = "plans have no `at`"
         if row["again"] is not None:
-            again = ", ".join(
-                f"{each['n1']} x {each['n2']}: {each['plan_s']:.3f}"
-                for each in row["again"]
-            )
+            again = ", ".join(map(_again, row["again"]))
         lines.append(
             f"{row['name']:24}{row['n_leaves']:>8}{row['plan_s']:>8.2f}"
             f"{row['process_s']:>9.2f}  {again}"
         )
     return lines
+
+
+def _again(each: Row) -> str:
+    refused = " (refused)" if "refused" in each else ""
+    return f"{each['n1']} x {each['n2']}: {each['plan_s']:.3f}{refused}"
 
 
 def checks(
@@ -170,8 +172,10 @@ def _planning_check(rows: Sequence[Row]) -> Check:
 
 def _again_check(rows: Sequence[Row]) -> Check:
     question = f"planning for other sizes within {_AGAIN_S} s"
-    if not rows or any(row.get("again") is None for row in rows):
+    found = [each for row in rows for each in row.get("again") or ()]
+    if not found or any(row.get("again") is None for row in rows):
         return Check(question=question, passed=None, figure="-")
-    worst_s = max(each["plan_s"] for row in rows for each in row["again"])
-    figure = f"at most {worst_s:.3f}"
+    worst_s = max(each["plan_s"] for each in found)
+    refused = sum("refused" in each for each in found)
+    figure = f"at most {worst_s:.3f}; {refused} of {len(found)} refused, too large"
     return Check(question=question, passed=worst_s <= _AGAIN_S, figure=figure)

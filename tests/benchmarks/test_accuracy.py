@@ -130,6 +130,11 @@ def test_the_report_reads_what_a_run_writes(tmp_path, monkeypatch):
     assert results["time"]["measured_at"] == "abc"
     text = accuracy_report.report(results)
     assert "2 x 3: 0.100" in text
+    refused = planned() | {"again": [{"n1": 1, "n2": 1, "plan_s": 0.1, "refused": ""}]}
+    results["planning"]["models"] = [planned(), refused]
+    text = accuracy_report.report(results)
+    assert "1 x 1: 0.100 (refused)" in text
+    assert "1 of 2 refused" in text
     assert "200, 100" in text
     assert "50.0%" in text
 
