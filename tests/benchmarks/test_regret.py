@@ -5,7 +5,8 @@ import jax
 import numpy as np
 import pytest
 
-from benchmarks import regret, regret_report, regret_statistics
+import ntkplan
+from benchmarks import candidates, regret, regret_report, regret_statistics
 from benchmarks.candidates import CHOSEN, FORCED, TUNED
 from benchmarks.contest import Contest, Limits
 from benchmarks.environment import environment
@@ -194,6 +195,26 @@ def test_a_slow_candidate_keeps_its_first_call_only():
     counts = contest.rows[CHOSEN]["round_calls"]
     assert min(counts) >= 1
     assert sum(counts) == len(contest.rows[CHOSEN]["samples_s"])
+
+
+def test_tuned_plans_are_made_where_there_are_such(monkeypatch):
+    asked = []
+    real = ntkplan.plan
+
+    def plan(*arguments, methods=None, tune=False):
+        asked.append((methods, tune))
+        return real(*arguments, methods=methods)
+
+    monkeypatch.setattr(ntkplan, "plan", plan)
+    assert regret.tuned_left_out() == ""
+    inputs, known = small("tuned").build(), {}
+    for name in (CHOSEN, STRUCTURED, TUNED):
+        known[name] = candidates.prepare(name, inputs, known, patience_s=60)
+    assert asked == [(None, False), ("structured_derivatives", False), (None, True)]
+    assert known[TUNED].facts["same_program_as"] == CHOSEN
+    assert known[TUNED].facts["xla_flops"] == known[CHOSEN].facts["xla_flops"]
+    monkeypatch.setattr(ntkplan, "plan", lambda f, params, x1, methods: None)
+    assert "no tune=" in regret.tuned_left_out()
 
 
 @pytest.mark.optimised
