@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import sys
 
@@ -138,11 +139,19 @@ def test_the_report_reads_what_a_run_writes(tmp_path, monkeypatch):
     assert "200, 100" in text
     assert "50.0%" in text
 
+
+def test_the_drawing_has_both_panels_and_is_always_the_same(tmp_path):
     pytest.importorskip("matplotlib")
+    points = [point(1.0, 2.0, "a"), point(3.0, 2.0, "b")]
+    results = {
+        "time": {"points": [dataclasses.asdict(each) for each in points]},
+        "memory": {"programs": [memory_row(3e8, 4e8)]},
+    }
     drawings = [tmp_path / "first.svg", tmp_path / "second.svg"]
     for drawing in drawings:
         accuracy.plot(results, drawing)
-    assert "peak memory, MB" in drawings[0].read_text()
+    for title in ("time of a kernel, ms", "peak memory, MB"):
+        assert title in drawings[0].read_text()
     assert drawings[0].read_bytes() == drawings[1].read_bytes()
 
 
