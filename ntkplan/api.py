@@ -24,11 +24,11 @@ from ntkplan.options import (
     parse_precision,
 )
 from ntkplan.planner.candidates import price
-from ntkplan.planner.choose import choose
 from ntkplan.planner.explain import layer_plans
 from ntkplan.planner.problem import Problem
 from ntkplan.planner.request import MethodRequest, parse_methods
 from ntkplan.planner.study import Study
+from ntkplan.planner.tiling import choose_within
 from ntkplan.plans import (
     Kernel,
     Plan,
@@ -290,7 +290,7 @@ def _plan_output(
             precision=task.precision,
         )
         priced = price(problem, task.request)
-        decision = choose(problem, priced, limit_bytes)
+        decision, priced = choose_within(problem, priced, task.request, limit_bytes)
         return assemble(
             problem,
             layering,

@@ -11,7 +11,13 @@ from ntkplan.ir.kernel import KernelSpec
 from ntkplan.ir.plan import LayerPlan
 from ntkplan.ir.use import Layer
 from ntkplan.planner.choose import Decision
-from ntkplan.planner.explain import comments, device_line, idle_plan, totals
+from ntkplan.planner.explain import (
+    comments,
+    device_line,
+    idle_plan,
+    tiling_lines,
+    totals,
+)
 from ntkplan.planner.problem import Problem
 from ntkplan.planner.shared import shared_work
 from ntkplan.plans import Plan, Signature, Symbolic
@@ -54,6 +60,9 @@ def assemble(
         by_path.get(layer.leaf.path) or idle_plan(layer) for layer in layers
     )
     title = headline(problem.spec, subject, problem.n1, n2)
+    tiles = tiling_lines(
+        decision.tiling, problem.spec, decision.cost.memory_limit_bytes
+    )
 
     def emit() -> Module:
         program = lower(
@@ -68,10 +77,15 @@ def assemble(
             batch_axis=signature.batch_axis,
             data_access=tuple(item.access for item in tree_inputs(signature.x)),
             precision=problem.precision,
+            tiling=decision.tiling,
             title=f"{title}.",
             notes=tuple(
                 f"{note}."
-                for note in (*totals(decision.cost), device_line(problem.profile))
+                for note in (
+                    *totals(decision.cost),
+                    *tiles,
+                    device_line(problem.profile),
+                )
             ),
         )
         return print_module(program)
@@ -85,6 +99,7 @@ def assemble(
         n2=n2,
         signature=signature,
         headline=title,
+        notes=tiles,
         emit=emit,
         symbolic_work=functools.partial(_symbolic, problem, active, decision),
         plan_at=plan_at,

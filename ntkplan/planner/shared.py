@@ -52,7 +52,7 @@ def shared_work(
             sizes. Bytes stay numbers.
     """
     study = problem.study
-    counts = _Counts.of(problem, symbolic=symbolic)
+    counts = Counts.of(problem, symbolic=symbolic)
     taps = list(dict.fromkeys(tap for layer in tapped for tap in layer.taps))
     active = study.active(taps)
     sweep = Work()
@@ -60,27 +60,74 @@ def shared_work(
         sweep = study.sweep(active).at(n=counts.points, columns=counts.basis)
     push, loops = Work(), 0
     if pushed:
-        push, loops = _push(problem, [layer.leaf.variable for layer in pushed], counts)
-    resident = _resident_bytes(problem, taps, tapped)
-    largest = max((_entries(variable) for variable in active), default=0)
+        push, loops = push_work(
+            problem, [layer.leaf.variable for layer in pushed], counts
+        )
+    held = held_bytes(problem, tapped)
+    resident = (
+        held.fixed_bytes + held.kernel_bytes * 2 + problem.n_points * held.side_bytes
+    )
     return SharedWork(
         forward=study.forward.at(n=counts.points),
         sweep=sweep,
         push=push,
         loops=loops,
         resident_bytes=resident,
-        sweep_bytes=resident
-        + study.itemsize
-        * problem.n_points
-        * (
-            2 * largest * problem.spec.n_basis
-            + sum(_entries(variable) for variable in active)
-        ),
+        sweep_bytes=resident + problem.n_points * held.sweep_bytes,
     )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class _Counts:
+class Held:
+    """What is held in memory while leaves' own parts run.
+
+    Attributes:
+        fixed_bytes: Parameters and all examples.
+        kernel_bytes: The kernel.
+        side_bytes: Activations and cotangents of one example.
+        sweep_bytes: What the backward sweep of one example needs beyond these.
+    """
+
+    fixed_bytes: float
+    kernel_bytes: float
+    side_bytes: float
+    sweep_bytes: float
+
+
+def held_bytes(problem: Problem, tapped: Sequence[Layer]) -> Held:
+    """Counts what is held for the tapped leaves.
+
+    Args:
+        problem: The kernel's sizes.
+        tapped: Leaves whose uses are tapped.
+    """
+    study, spec = problem.study, problem.spec
+    taps = dict.fromkeys(tap for layer in tapped for tap in layer.taps)
+    recorded = dict.fromkeys(
+        use.recorded
+        for layer in tapped
+        for stack in layer.stacks
+        for use in stack.uses
+        if use.recorded is not None
+    )
+    active = study.active(taps)
+    largest = max((_entries(variable) for variable in active), default=0)
+    pairs = problem.n1 if spec.matched else problem.n1 * problem.n2
+    parameters = sum(leaf.size for leaf in study.graph.leaves)
+    data = sum(map(_entries, study.graph.data))
+    side = sum(map(_entries, recorded)) + problem.n_basis * sum(map(_entries, taps))
+    size = study.itemsize
+    return Held(
+        fixed_bytes=size * (parameters + problem.n_points * data),
+        kernel_bytes=size * pairs * spec.n_full**2 * spec.n_diagonal,
+        side_bytes=size * side,
+        sweep_bytes=size
+        * (2 * largest * problem.n_basis + sum(_entries(item) for item in active)),
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Counts:
     """How many examples and basis vectors there are, in numbers or in symbols."""
 
     n1: Size
@@ -89,9 +136,15 @@ class _Counts:
     basis: Size
 
     @classmethod
-    def of(cls, problem: Problem, *, symbolic: bool) -> _Counts:
+    def of(cls, problem: Problem, *, symbolic: bool) -> Counts:
+        """Returns the counts of a problem.
+
+        Args:
+            problem: The kernel's sizes.
+            symbolic: Whether to return symbols where there are such.
+        """
         if not symbolic or problem.spec.whole_batch:
-            n1, n2, basis = problem.n1, problem.n2, problem.spec.n_basis
+            n1, n2, basis = problem.n1, problem.n2, problem.n_basis
         else:
             n1 = symbols.n1
             n2 = symbols.n1 if problem.symmetric else symbols.n2
@@ -100,10 +153,15 @@ class _Counts:
         return cls(n1=n1, n2=n2, points=points, basis=basis)
 
 
-def _push(
-    problem: Problem, leaves: Sequence[Var], counts: _Counts
+def push_work(
+    problem: Problem, leaves: Sequence[Var], counts: Counts
 ) -> tuple[Work, Size]:
     """Counts NTK-vector products, a column for each example and basis vector.
+
+    Args:
+        problem: The kernel.
+        leaves: Leaves that are pushed forward.
+        counts: Its sizes, in numbers or in symbols.
 
     Returns:
         The work, and the iterations of its loops.
@@ -121,30 +179,6 @@ def _push(
         *repeated(pushed, columns, in_loop=True),
     )
     return Work(operations=operations, peak_bytes=0), columns
-
-
-def _resident_bytes(
-    problem: Problem, taps: Sequence[Var], tapped: Sequence[Layer]
-) -> float:
-    """Counts what is alive beside a leaf's own part.
-
-    Parameters, inputs, the kernel and its running sum, cotangents and activations.
-    """
-    graph, spec = problem.study.graph, problem.spec
-    recorded = dict.fromkeys(
-        use.recorded
-        for layer in tapped
-        for stack in layer.stacks
-        for use in stack.uses
-        if use.recorded is not None
-    )
-    per_point = sum(map(_entries, graph.data)) + sum(map(_entries, recorded))
-    per_point += spec.n_basis * sum(map(_entries, taps))
-    pairs = problem.n1 if spec.matched else problem.n1 * problem.n2
-    kernel = pairs * spec.n_full**2 * spec.n_diagonal
-    parameters = sum(leaf.size for leaf in graph.leaves)
-    entries = parameters + problem.n_points * per_point + 2 * kernel
-    return float(problem.study.itemsize * entries)
 
 
 def _entries(variable: Var) -> int:
