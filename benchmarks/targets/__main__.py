@@ -19,8 +19,9 @@ from benchmarks.targets.devices import TARGETS, Target
 from benchmarks.targets.fit import Learned, Sample, fit, scaled
 from benchmarks.targets.programs import PRECISION, Contraction, contractions
 from benchmarks.targets.regret import fitting, shape_row, summary
-from benchmarks.targets.shapes import EVALUATED, FITTED, Shape
+from benchmarks.targets.shapes import EVALUATED, FITTED, Shape, drawn
 from ntkplan.cost.device import load_profile, save_profile, shipped_folder
+from ntkplan.cost.formulas import seconds
 from ntkplan.cost.profile import DeviceProfile, Origin
 
 _RESULTS = Path(__file__).resolve().parents[1] / "results"
@@ -85,7 +86,8 @@ def evaluate(
         shapes: The layers.
         known: Estimates that are there already, by the programs' digests.
     """
-    found, said = _compile(target, profile, shapes, known)
+    found = {shape.name: contractions(shape) for shape in shapes}
+    said = _estimates(target, profile, found, known)
     rows = [shape_row(shape, found[shape.name], said, profile) for shape in shapes]
     return {
         "estimate": "compiler",
@@ -100,13 +102,13 @@ def evaluate(
     }
 
 
-def _compile(
+def _estimates(
     target: Target,
     profile: DeviceProfile,
-    shapes: Sequence[Shape],
+    found: Mapping[str, Sequence[Contraction]],
     known: Mapping[str, dict[str, Any]],
-) -> tuple[dict[str, list[Contraction]], dict[str, dict[str, Any]]]:
-    found = {shape.name: contractions(shape) for shape in shapes}
+) -> dict[str, dict[str, Any]]:
+    """Compiles what fits, and tells how far it has got."""
     wanted = {
         item.digest: item for many in found.values() for item in fitting(many, profile)
     }
@@ -116,7 +118,7 @@ def _compile(
 
     said = estimates(target, list(wanted.values()), known, progress)
     print(file=sys.stderr)
-    return found, said
+    return said
 
 
 def _known(before: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -134,31 +136,60 @@ def _known(before: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 def _fit_profile(target: Target, known: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     """Fits a target's datasheet, and carries what is learned over to its sisters."""
-    start = DATASHEETS[target.name].profile(today())
-    found, said = _compile(target, start, FITTED, known)
-    samples = [
-        Sample(
-            shape=shape.name,
-            work=item.work,
-            estimated_s=said[item.digest]["estimated_s"],
-        )
-        for shape in FITTED
-        for item in fitting(found[shape.name], start)
-        if "estimated_s" in said[item.digest]
-    ]
-    learned = fit(start, samples)
-    profile = _estimated(scaled(start, learned.factors), target, learned)
+    sheet = DATASHEETS[target.name].profile(today())
+    shapes = (*FITTED, *drawn(target.n_drawn))
+    likely = {
+        shape.name: _likely(contractions(shape), sheet)
+        for shape in (*shapes, *EVALUATED)
+    }
+    said = _estimates(target, sheet, likely, known)
+    samples = {
+        name: [
+            Sample(
+                shape=name,
+                work=item.work,
+                estimated_s=said[item.digest]["estimated_s"],
+            )
+            for item in found
+            if "estimated_s" in said.get(item.digest, ())
+        ]
+        for name, found in likely.items()
+    }
+    learned = fit(
+        sheet,
+        target.first,
+        [item for shape in shapes for item in samples[shape.name]],
+        [item for shape in EVALUATED for item in samples[shape.name]],
+    )
+    profile = _estimated(scaled(sheet, learned.factors), target, learned)
     sisters = [
         _carried(scaled(DATASHEETS[name].profile(today()), learned.factors), target)
         for name in target.sisters
     ]
-    rows = [shape_row(shape, found[shape.name], said, profile) for shape in FITTED]
+    rows = [shape_row(shape, likely[shape.name], said, profile) for shape in shapes]
     return {
         **dataclasses.asdict(learned),
         **summary(rows),
         "rows": rows,
         "profiles": (profile, *sisters),
     }
+
+
+_LIKELY = 30
+"""Orders that a datasheet expects to take more than so many times as long as the best
+one take long to compile and tell nothing of the choice."""
+
+
+def _likely(
+    found: Sequence[Contraction], profile: DeviceProfile
+) -> tuple[Contraction, ...]:
+    """Returns the orders that fit and that may be worth a thought."""
+    taken = {
+        item: seconds(item.work, profile, dtype="float32", precision=PRECISION)
+        for item in fitting(found, profile)
+    }
+    least = min(taken.values())
+    return tuple(item for item, each in taken.items() if each <= _LIKELY * least)
 
 
 def _estimated(

@@ -21,6 +21,8 @@ class Target:
         clock_hz: What cycles are counted in; 0 where the compiler says seconds.
         launch_s: What the compiler adds for every kernel that is launched.
         estimate: Which figures of the compiler are summed up, in words.
+        first: Factors that a fit starts from, by class and field.
+        n_drawn: How many layers of each kind are drawn at random to fit to.
         sisters: Profiles that what is learned is carried over to.
     """
 
@@ -34,6 +36,8 @@ class Target:
     clock_hz: float
     launch_s: float
     estimate: str
+    first: Mapping[str, Mapping[str, float]]
+    n_drawn: int
     sisters: tuple[str, ...]
 
 
@@ -66,6 +70,15 @@ dnn_version_info { major: 9 minor: 7 }
 device_description_str: "NVIDIA H100 80GB HBM3"
 """
 
+# XLA's model of a GPU knows of nearly no size at which products are inefficient.
+_LAUNCH = {"overhead_s": 0.33}
+_ROOFLINE = {
+    "half_efficiency_m": 1.0,
+    "half_efficiency_n": 0.05,
+    "half_efficiency_k": 0.2,
+    **_LAUNCH,
+}
+
 _TPU_V5E = Target(
     name="tpu_v5e",
     platform="tpu",
@@ -85,6 +98,8 @@ _TPU_V5E = Target(
         "sum of estimated_cycles of all fusions and copies, times trip counts, at "
         "1.5 GHz; copies that run beside them (copy-start) count nothing"
     ),
+    first={},
+    n_drawn=0,
     sisters=("tpu_v4", "tpu_v5p", "tpu_v6e"),
 )
 
@@ -110,6 +125,14 @@ _H100_SXM = Target(
         "counts; products of matrices count as float32 arithmetic outside of tensor "
         "cores, at half the datasheet's rate, as kernels by Triton that are not tuned"
     ),
+    first={
+        "dot": _ROOFLINE,
+        "batched_dot": _ROOFLINE,
+        "elementwise": _LAUNCH,
+        "transpose": _LAUNCH,
+        "gather": _LAUNCH,
+    },
+    n_drawn=6,
     sisters=("nvidia_a100", "nvidia_h200"),
 )
 

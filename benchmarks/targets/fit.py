@@ -13,8 +13,6 @@ from ntkplan.cost.formulas import seconds
 from ntkplan.cost.profile import DeviceProfile, Rate
 from ntkplan.cost.work import OperationKind, Work
 
-FOLDS = 5
-
 _HALVES = ("half_efficiency_m", "half_efficiency_n", "half_efficiency_k")
 _BYTES = ("read_bytes_per_s", "written_bytes_per_s")
 _FREE: Mapping[OperationKind, tuple[str, ...]] = {
@@ -31,6 +29,9 @@ _FREE: Mapping[OperationKind, tuple[str, ...]] = {
 _PRIOR = 0.15
 """How strongly a figure that no program determines stays where it was."""
 _REGRET = 2.0
+_MOST_OF_BANDWIDTH = 1.4
+"""Transposes and gathers start below the bandwidth, and may come up to it."""
+_EVALUATIONS = 12
 _TIE = 0.1
 """Differences of predictions, in logarithms, that do not decide safely."""
 
@@ -57,9 +58,9 @@ class Learned:
     Attributes:
         factors: By class and field, how many times the datasheet's figure.
         median_error_fraction: Median of |predicted - estimated| / estimated.
-        held_out_median_error_fraction: The same, of layers left out of the fit.
+        held_out_median_error_fraction: The same, of layers that nothing is fitted to.
         held_out_p90_error_fraction: 90th percentile of these.
-        held_out_mean_regret_fraction: Mean regret over layers left out of the fit.
+        held_out_mean_regret_fraction: Mean regret over these layers.
     """
 
     factors: Mapping[str, Mapping[str, float]]
@@ -69,32 +70,36 @@ class Learned:
     held_out_mean_regret_fraction: float
 
 
-def fit(start: DeviceProfile, samples: Sequence[Sample]) -> Learned:
-    """Fits factors to samples, and to each four fifths of the layers to be judged.
+Factors = Mapping[str, Mapping[str, float]]
+
+
+def fit(
+    sheet: DeviceProfile,
+    first: Factors,
+    samples: Sequence[Sample],
+    held_out: Sequence[Sample],
+) -> Learned:
+    """Fits factors to samples, and judges them by other layers.
 
     What is minimised is the squares of log(predicted / estimated), and the regret that
     a choice between nearly equal predictions would have on average.
 
     Args:
-        start: The datasheet's profile.
-        samples: What was compiled.
+        sheet: The datasheet's profile.
+        first: Factors to start from; 1 where there is none.
+        samples: What was compiled of the layers to fit to.
+        held_out: What was compiled of others.
     """
-    names = list(dict.fromkeys(sample.shape for sample in samples))
-    found = _fit(start, samples)
+    found = _fit(sheet, first, samples)
+    fitted = scaled(sheet, found)
+    own_errors = np.abs(_predictions(fitted, samples) / _estimates(samples) - 1)
     errors: list[float] = []
     regrets: list[float] = []
-    for fold in range(FOLDS):
-        left_out = set(names[fold::FOLDS])
-        rest = [sample for sample in samples if sample.shape not in left_out]
-        trial = scaled(start, _fit(start, rest))
-        for name in left_out:
-            own = [sample for sample in samples if sample.shape == name]
-            predicted, estimated = _predictions(trial, own), _estimates(own)
-            errors += list(np.abs(predicted / estimated - 1))
-            least = estimated.min()
-            regrets.append(float(estimated[predicted.argmin()] / least - 1))
-    fitted = scaled(start, found)
-    own_errors = np.abs(_predictions(fitted, samples) / _estimates(samples) - 1)
+    for name in dict.fromkeys(sample.shape for sample in held_out):
+        own = [sample for sample in held_out if sample.shape == name]
+        predicted, estimated = _predictions(fitted, own), _estimates(own)
+        errors += list(np.abs(predicted / estimated - 1))
+        regrets.append(float(estimated[predicted.argmin()] / estimated.min() - 1))
     return Learned(
         factors=found,
         median_error_fraction=_digits(np.median(own_errors)),
@@ -144,19 +149,27 @@ def _factors(logs: np.ndarray) -> dict[str, dict[str, float]]:
 
 
 def _fit(
-    start: DeviceProfile, samples: Sequence[Sample]
+    start: DeviceProfile, first: Factors, samples: Sequence[Sample]
 ) -> dict[str, dict[str, float]]:
+    origin = np.log(
+        [
+            first.get(str(kind), {}).get(field, 1.0)
+            for kind, fields in _FREE.items()
+            for field in fields
+        ]
+    )
     estimated = np.log(_estimates(samples))
     groups: dict[str, list[int]] = {}
     for index, sample in enumerate(samples):
         groups.setdefault(sample.shape, []).append(index)
-    # A layer counts once, however many orders it has.
+    # A layer counts once, and most of all by the orders that are nearly its best.
     weights = np.empty(len(samples))
     for group in groups.values():
-        weights[group] = len(group) ** -0.5
+        closeness = np.exp((estimated[group].min() - estimated[group]) / 2)
+        weights[group] = np.sqrt(closeness / closeness.sum())
 
     def residuals(point: np.ndarray) -> np.ndarray:
-        logs = point - 1
+        logs = point + origin - 1
         trial = scaled(start, _factors(logs))
         errors = np.log(_predictions(trial, samples)) - estimated
         regrets = [
@@ -167,15 +180,23 @@ def _fit(
             [
                 np.sqrt(2 * (np.sqrt(1 + errors**2) - 1)) * np.sign(errors) * weights,
                 _REGRET * np.sqrt(regrets),
-                _PRIOR * logs,
+                _PRIOR * (point - 1),
             ]
         )
 
-    count = sum(map(len, _FREE.values()))
+    most = [
+        np.log(_MOST_OF_BANDWIDTH) if field in _BYTES else np.inf
+        for fields in _FREE.values()
+        for field in fields
+    ]
     solution = optimize.least_squares(
-        residuals, np.ones(count), diff_step=1e-2, max_nfev=40
+        residuals,
+        np.ones(len(origin)),
+        bounds=(-np.inf, 1 - origin + most),
+        diff_step=1e-2,
+        max_nfev=_EVALUATIONS,
     )
-    return _factors(solution.x - 1)
+    return _factors(solution.x + origin - 1)
 
 
 def _soft_regret(predicted: np.ndarray, estimated: np.ndarray) -> float:

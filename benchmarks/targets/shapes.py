@@ -128,9 +128,9 @@ EVALUATED: tuple[Shape, ...] = (
         kernel="trace",
     ),
     _convolution("convolution_early", n=8, side=12, channels=8, features=16, o=6),
-    _convolution("convolution_late", n=8, side=4, channels=128, features=128, o=10),
-    _embedding("embedding", n=8, positions=16, rows=2000, width=64, o=10),
-    _scale("scale", n=16, positions=64, width=128, o=6),
+    _convolution("convolution_late", n=4, side=4, channels=64, features=64, o=6),
+    _embedding("embedding", n=4, positions=8, rows=600, width=64, o=5),
+    _scale("scale", n=8, positions=32, width=128, o=5),
 )
 """What regret is told of. Nothing is fitted to these."""
 
