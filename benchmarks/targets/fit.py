@@ -105,7 +105,7 @@ def fit(
         median_error_fraction=_digits(np.median(own_errors)),
         held_out_median_error_fraction=_digits(np.median(errors)),
         held_out_p90_error_fraction=_digits(np.quantile(errors, 0.9)),
-        held_out_mean_regret_fraction=_digits(np.mean(regrets)),
+        held_out_mean_regret_fraction=_digits(float(np.mean(regrets))),
     )
 
 

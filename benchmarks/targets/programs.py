@@ -200,7 +200,8 @@ def _dtype(source: Stack | Factor) -> str:
 
 def _numbers(shape: Sequence[Size], sizes: Mapping[str, int]) -> tuple[int, ...]:
     """Puts numbers in place of symbols."""
-    values = {symbol: sizes[symbol.name] for symbol in SYMBOLS}
+    values = [(symbol, sizes[symbol.name]) for symbol in SYMBOLS]
     return tuple(
-        size if isinstance(size, int) else int(size.subs(values)) for size in shape
+        size if isinstance(size, int) else int(cast(Any, size.subs(values)))
+        for size in shape
     )

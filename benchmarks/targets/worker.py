@@ -66,7 +66,8 @@ def _compiled(program: dict[str, Any], sharding: SingleDeviceSharding) -> str:
         }
         for name, arrays in program["arguments"].items()
     }
-    return jax.jit(scope["contraction"]).lower(**arguments).compile().as_text()
+    compiled = jax.jit(scope["contraction"]).lower(**arguments).compile()
+    return compiled.as_text() or ""
 
 
 if __name__ == "__main__":
