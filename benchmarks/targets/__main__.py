@@ -122,15 +122,14 @@ def _estimates(
 
 
 def _known(before: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Returns the estimates in a file of results, by the programs' digests."""
+    """Returns what a compiler said, in a file of results, by the programs' digests."""
     rows = [*before.get("rows", ()), *(before.get("fit") or {}).get("rows", ())]
+    said = ("estimated_s", "kernels", "compile_s", "error")
     return {
-        order["program"]: {
-            name: order[name] for name in ("estimated_s", "kernels", "compile_s")
-        }
+        order["program"]: {name: order[name] for name in said if name in order}
         for row in rows
         for order in row["orders"]
-        if "estimated_s" in order
+        if not order.get("error", "").startswith("needs ")
     }
 
 
