@@ -136,9 +136,12 @@ def _known(before: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 def _fit_profile(target: Target, known: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     """Fits a target's datasheet, and carries what is learned over to its sisters."""
     sheet = DATASHEETS[target.name].profile(today())
-    shapes = (*FITTED, *drawn(target.n_drawn))
+    chosen = [
+        shape for shape in FITTED if shape.name in target.fitted or not target.fitted
+    ]
+    shapes = (*chosen, *drawn(target.n_drawn))
     likely = {
-        shape.name: _likely(contractions(shape), sheet)
+        shape.name: _likely(contractions(shape), sheet, target.likely)
         for shape in (*shapes, *EVALUATED)
     }
     said = _estimates(target, sheet, likely, known)
@@ -174,13 +177,8 @@ def _fit_profile(target: Target, known: Mapping[str, dict[str, Any]]) -> dict[st
     }
 
 
-_LIKELY = 30
-"""Orders that a datasheet expects to take more than so many times as long as the best
-one take long to compile and tell nothing of the choice."""
-
-
 def _likely(
-    found: Sequence[Contraction], profile: DeviceProfile
+    found: Sequence[Contraction], profile: DeviceProfile, times: float
 ) -> tuple[Contraction, ...]:
     """Returns the orders that fit and that may be worth a thought."""
     taken = {
@@ -188,7 +186,7 @@ def _likely(
         for item in fitting(found, profile)
     }
     least = min(taken.values())
-    return tuple(item for item, each in taken.items() if each <= _LIKELY * least)
+    return tuple(item for item, each in taken.items() if each <= times * least)
 
 
 def _estimated(

@@ -22,6 +22,9 @@ class Target:
         launch_s: What the compiler adds for every kernel that is launched.
         estimate: Which figures of the compiler are summed up, in words.
         first: Factors that a fit starts from, by class and field.
+        fitted: Names of the layers to fit to; empty for all there are.
+        likely: Orders that the datasheet expects to take so many times as long as the
+            best one are not compiled for a fit: they tell nothing of the choice.
         n_drawn: How many layers of each kind are drawn at random to fit to.
         sisters: Profiles that what is learned is carried over to.
     """
@@ -37,6 +40,8 @@ class Target:
     launch_s: float
     estimate: str
     first: Mapping[str, Mapping[str, float]]
+    fitted: tuple[str, ...]
+    likely: float
     n_drawn: int
     sisters: tuple[str, ...]
 
@@ -99,6 +104,18 @@ _TPU_V5E = Target(
         "1.5 GHz; copies that run beside them (copy-start) count nothing"
     ),
     first={},
+    # Compiling for a TPU takes seconds a program, for all layers half an hour.
+    fitted=(
+        "fit_dense_4",
+        "fit_dense_32",
+        "fit_dense_outputs",
+        "fit_sequence_one",
+        "fit_trace",
+        "fit_dense_trace",
+        "fit_embedding",
+        "fit_scale",
+    ),
+    likely=8,
     n_drawn=0,
     sisters=("tpu_v4", "tpu_v5p", "tpu_v6e"),
 )
@@ -132,6 +149,8 @@ _H100_SXM = Target(
         "transpose": _LAUNCH,
         "gather": _LAUNCH,
     },
+    fitted=(),
+    likely=30,
     n_drawn=6,
     sisters=("nvidia_a100", "nvidia_h200"),
 )
