@@ -5,7 +5,11 @@ from __future__ import annotations
 import dataclasses
 import enum
 import functools
+import os
+from pathlib import Path
+from typing import Any
 
+from ntkplan.cost.profile_text import profile_text
 from ntkplan.cost.work import OperationKind
 
 
@@ -69,12 +73,16 @@ class Memory:
         fresh_buffer_bytes: Allocations of at least this size get pages that nobody
             has touched, and writing to them costs a page fault each; smaller ones are
             reused. 0 where fresh memory is as fast as any.
+        cache_bytes: Operations that touch much less than this run at the speed of the
+            caches, those that touch much more at that of memory. 0 where the two are
+            not told apart.
     """
 
     capacity_bytes: int
     usable_bytes: int
     scratch_margin_fraction: float
     fresh_buffer_bytes: int = 0
+    cache_bytes: int = 0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -86,15 +94,14 @@ class Launch:
         loop_overhead_s: One iteration of `lax.scan` or `lax.map`, its body apart.
         loop_operation_s: One small operation in the body of a loop; 0 where it costs as
             much as anywhere else.
-        parallel_overhead_s: Splitting one operation among the cores.
-        parallel_min_s: Operations that take less than this on all cores run on one.
+        loop_small_s: Operations in the body of a loop that take less than this on one
+            core are small ones.
     """
 
     call_overhead_s: float
     loop_overhead_s: float
     loop_operation_s: float = 0.0
-    parallel_overhead_s: float = 0.0
-    parallel_min_s: float = 0.0
+    loop_small_s: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -106,12 +113,18 @@ class Fit:
         held_out_median_error_fraction: The same, on samples left out of the fit.
         held_out_p90_error_fraction: 90th percentile of these.
         samples: One row per program, in the order of `SAMPLE_COLUMNS`.
+        correction_reach: How far a sample's own error is felt, in natural logarithms
+            of sizes; 0 where samples correct nothing.
+        correction_noise: Variance of one sample's noise, in parts of the variance of
+            what the rates leave unexplained.
     """
 
     median_error_fraction: float
     held_out_median_error_fraction: float
     held_out_p90_error_fraction: float
     samples: tuple[tuple[float, ...], ...]
+    correction_reach: float = 0.0
+    correction_noise: float = 0.0
 
 
 SAMPLE_COLUMNS: tuple[str, ...] = (
@@ -125,6 +138,7 @@ SAMPLE_COLUMNS: tuple[str, ...] = (
     "bytes_written_fresh",
     "bytes_written_reused",
     "repeats",
+    "transposed",
     "seconds",
 )
 """What the columns of `Fit.samples` hold; `seconds` is the least over the rounds."""
@@ -140,7 +154,8 @@ class Rate:
         precision: `default`, `high` or `highest`, as `jax.lax.Precision`.
         peak_flops_per_s: Additions and multiplications in a large operation.
         half_efficiency_m: The `m` at which half the peak is reached, the other sizes
-            being large; 0 where `m` does not matter.
+            being large; 0 where `m` does not matter. It does not for `m` = 1 either: a
+            product with a vector runs as fast as its matrix can be read.
         half_efficiency_n: The same for `n`.
         half_efficiency_k: The same for `k`.
         read_bytes_per_s: Reading memory.
@@ -151,6 +166,14 @@ class Rate:
         far_stride_bytes: Reductions whose terms lie this far apart, or farther, read
             at `far_read_bytes_per_s`; 0 where distance does not matter.
         far_read_bytes_per_s: Reading with such strides.
+        cache_speedup: How many times faster the caches are read and written than
+            memory is.
+        parallel_overhead_s: Splitting one operation among the cores of a CPU; an
+            operation that is not worth it runs on one. 0 where splitting is free.
+        transposed_slowdown: How many times as long the arithmetic takes where the
+            contracted axis of the left operand comes first.
+        grouped_slowdown: How many times as long the arithmetic of a convolution or
+            its kernel gradient takes where it is one of several independent ones.
         fit: How the rates were fitted, where they were.
     """
 
@@ -168,6 +191,10 @@ class Rate:
     half_efficiency_k: float = 0.0
     far_stride_bytes: int = 0
     far_read_bytes_per_s: float = 0.0
+    cache_speedup: float = 1.0
+    parallel_overhead_s: float = 0.0
+    transposed_slowdown: float = 1.0
+    grouped_slowdown: float = 1.0
     fit: Fit | None = None
 
 
@@ -180,6 +207,8 @@ class DeviceProfile:
         platform: JAX's platform.
         device_kind: JAX's `device_kind`.
         cores: Cores of a CPU, multiprocessors of a GPU, tensor cores of a TPU chip.
+        architecture: Of a CPU, as `x86_64`; empty elsewhere.
+        processor: Name of a CPU, which `device_kind` does not tell; empty elsewhere.
         provenance: Where the figures come from.
         memory: How much there is.
         launch: What starting costs.
@@ -194,6 +223,20 @@ class DeviceProfile:
     memory: Memory
     launch: Launch
     rates: tuple[Rate, ...]
+    architecture: str = ""
+    processor: str = ""
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the profile's file, and the folders above it.
+
+        `ntkplan.plan(..., device=path)` reads it again.
+
+        Args:
+            path: The file; its name ends in `.toml`.
+        """
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(profile_text(self), encoding="utf-8")
 
     def rate(self, kind: OperationKind, dtype: str, precision: str | None) -> Rate:
         """Returns the rates of a class, by rule where the profile has none.
@@ -220,6 +263,16 @@ class DeviceProfile:
             # A cache of what the frozen fields determine, no state of its own.
             self._table[kind, dtype, wanted] = found
         return found
+
+    @functools.cached_property
+    def remembered(self) -> dict[Any, float]:
+        """Times already predicted on this device, by `ntkplan.cost.formulas`."""
+        return {}
+
+    @functools.cached_property
+    def corrections(self) -> dict[Any, Any]:
+        """Corrections already made of its samples, by `ntkplan.cost.formulas`."""
+        return {}
 
     @functools.cached_property
     def _table(self) -> dict[tuple[OperationKind, str, str], Rate]:

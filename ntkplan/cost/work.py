@@ -46,6 +46,8 @@ class Operation:
         bytes_written_reused: Bytes written to memory that was in use before.
         repeats: How often the operation is launched; the counts above are totals.
         in_loop: Whether it is launched in the body of a loop.
+        transposed: Of a product, whether the contracted axis of its left operand lies
+            before the free one in memory, which some libraries cannot take as it is.
     """
 
     kind: OperationKind
@@ -60,6 +62,7 @@ class Operation:
     bytes_written_reused: Size = 0
     repeats: Size = 1
     in_loop: bool = False
+    transposed: bool = False
 
 
 def repeated(

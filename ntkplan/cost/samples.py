@@ -1,0 +1,66 @@
+"""Measured programs, as the arrays that a fit works on."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from ntkplan.cost.profile import SAMPLE_COLUMNS
+from ntkplan.cost.work import Operation
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Sample:
+    """One program that was timed.
+
+    Attributes:
+        operation: What it does.
+        seconds: The least time over the rounds, one call of the program included.
+    """
+
+    operation: Operation
+    seconds: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Columns:
+    """Many operations of one class: the fields of `Operation`, each an array."""
+
+    batch: np.ndarray
+    m: np.ndarray
+    n: np.ndarray
+    k: np.ndarray
+    flops: np.ndarray
+    transcendentals: np.ndarray
+    bytes_read: np.ndarray
+    bytes_written_fresh: np.ndarray
+    bytes_written_reused: np.ndarray
+    repeats: np.ndarray
+    transposed: np.ndarray
+    seconds: np.ndarray
+
+    @classmethod
+    def of_rows(cls, rows: Sequence[Sequence[float]]) -> Columns:
+        """Makes columns of rows as `Fit.samples` holds them."""
+        table = np.asarray(rows, float).reshape(len(rows), len(SAMPLE_COLUMNS))
+        return cls(**dict(zip(SAMPLE_COLUMNS, table.T, strict=True)))
+
+    @classmethod
+    def of(cls, operations: Sequence[Operation]) -> Columns:
+        """Makes columns of operations, their seconds unknown."""
+        return cls.of_rows([row(operation, np.nan) for operation in operations])
+
+    def at(self, index: np.ndarray) -> Columns:
+        """Returns some of the operations."""
+        return Columns(**{name: self.__dict__[name][index] for name in SAMPLE_COLUMNS})
+
+    def __len__(self) -> int:
+        return len(self.seconds)
+
+
+def row(operation: Operation, seconds: float) -> tuple[float, ...]:
+    """Returns a row of `Fit.samples`."""
+    fields = {**operation.__dict__, "seconds": seconds}
+    return tuple(float(fields[name]) for name in SAMPLE_COLUMNS)
