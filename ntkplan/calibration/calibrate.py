@@ -35,6 +35,7 @@ from ntkplan.cost.profile import (
     Provenance,
 )
 from ntkplan.cost.samples import Sample
+from ntkplan.cost.work import Variant
 from ntkplan.errors import CalibrationError, NtkPlanWarning, UnknownDeviceError
 
 NOISE_LIMIT_FRACTION = 0.35
@@ -153,7 +154,8 @@ def measure(
     samples = _samples(compiled)
     rates = fit_all(samples, profile, overhead_s)
     for kind in REQUIRED_KINDS:
-        if not any(rate.kind is kind and rate.dtype == "float32" for rate in rates):
+        plain = (kind, "float32", "default", Variant.PLAIN)
+        if not any(rate.key == plain for rate in rates):
             raise _too_slow(device, budget, f"too few programs of {kind} fitted in")
     progress.advance()
     return dataclasses.replace(profile, rates=rates)
@@ -180,8 +182,9 @@ def _samples(
 ) -> dict[Class, list[Sample]]:
     found: dict[Class, list[Sample]] = {}
     for case, timed in compiled:
-        key = (case.operation.kind, case.dtype, case.precision)
-        sample = Sample(operation=case.operation, seconds=timed.least)
+        done = case.operation
+        key = (done.kind, case.dtype, case.precision, done.variant)
+        sample = Sample(operation=done, seconds=timed.least)
         found.setdefault(key, []).append(sample)
     return found
 

@@ -9,10 +9,10 @@ from ntkplan.calibration.suite import MATRIX_KINDS
 from ntkplan.cost.fit import fit_rate, log_error
 from ntkplan.cost.profile import ITEM_BYTES, DeviceProfile, Platform, Rate
 from ntkplan.cost.samples import Sample
-from ntkplan.cost.work import OperationKind
+from ntkplan.cost.work import OperationKind, Variant
 
-Class = tuple[OperationKind, str, str]
-"""A class of operations, a data type and a precision."""
+Class = tuple[OperationKind, str, str, Variant]
+"""A class of operations, a data type, a precision, and the way of running it."""
 
 _MATRIX = (
     "peak_flops_per_s",
@@ -22,10 +22,10 @@ _MATRIX = (
 )
 _MEMORY = ("read_bytes_per_s", "write_bytes_per_s")
 _OWN: dict[OperationKind, tuple[str, ...]] = {
-    OperationKind.DOT: (*_MATRIX, "transposed_slowdown"),
-    OperationKind.BATCHED_DOT: (*_MATRIX, "transposed_slowdown"),
-    OperationKind.CONVOLUTION: (*_MATRIX, "grouped_slowdown"),
-    OperationKind.CONVOLUTION_KERNEL_GRADIENT: (*_MATRIX, "grouped_slowdown"),
+    OperationKind.DOT: _MATRIX,
+    OperationKind.BATCHED_DOT: _MATRIX,
+    OperationKind.CONVOLUTION: _MATRIX,
+    OperationKind.CONVOLUTION_KERNEL_GRADIENT: _MATRIX,
     OperationKind.ELEMENTWISE: ("transcendentals_per_s",),
     OperationKind.REDUCTION_MINOR: ("half_efficiency_k",),
     OperationKind.REDUCTION_MAJOR: (
@@ -56,16 +56,15 @@ def fit_all(
         overhead_s: What launching one operation in a program costs.
 
     Returns:
-        Rates, elementwise ones first: they tell what new memory costs all others.
+        Rates, elementwise ones first: what new memory costs them is where others start.
     """
     rates: list[Rate] = []
     fresh: dict[str, float] = {}
     for key in sorted(samples, key=lambda key: key[0] is not OperationKind.ELEMENTWISE):
-        kind, dtype, _ = key
+        kind, dtype, _, variant = key
         start = start_rate(key, profile.platform, overhead_s)
-        free = free_fields(kind, profile)
+        free = free_fields(kind, variant, profile)
         if kind is not OperationKind.ELEMENTWISE:
-            free = tuple(name for name in free if name != "fresh_write_bytes_per_s")
             new = fresh.get(dtype, fresh.get("float32"))
             if new is not None:
                 start = dataclasses.replace(start, fresh_write_bytes_per_s=new)
@@ -78,9 +77,12 @@ def fit_all(
     return tuple(rates)
 
 
-def free_fields(kind: OperationKind, profile: DeviceProfile) -> tuple[str, ...]:
+def free_fields(
+    kind: OperationKind, variant: Variant, profile: DeviceProfile
+) -> tuple[str, ...]:
     """Returns the fields that a class's samples determine on this device."""
-    free = [*_OWN[kind], *_MEMORY]
+    own = _OWN[kind] if variant is not Variant.VECTOR else ("peak_flops_per_s",)
+    free = [*own, *_MEMORY]
     if profile.memory.cache_bytes:
         free.append("cache_speedup")
     if profile.platform is Platform.CPU and profile.cores > 1:
@@ -92,17 +94,18 @@ def free_fields(kind: OperationKind, profile: DeviceProfile) -> tuple[str, ...]:
 
 def start_rate(key: Class, platform: Platform, overhead_s: float) -> Rate:
     """Returns where a fit starts: a middling device of its platform."""
-    kind, dtype, precision = key
+    kind, dtype, precision, variant = key
     slower = max(1.0, ITEM_BYTES[dtype] / 4)
     matrix = kind in MATRIX_KINDS
     cpu = platform is Platform.CPU
     arithmetic = (3e11 if matrix else 2e11) if cpu else 3e13
     memory = 2e10 if cpu else 1e12
-    half = (8.0 if cpu else 32.0) if matrix else 0.0
+    half = (8.0 if cpu else 32.0) if matrix and variant is not Variant.VECTOR else 0.0
     start = Rate(
         kind=kind,
         dtype=dtype,
         precision=precision,
+        variant=variant,
         peak_flops_per_s=arithmetic / slower,
         read_bytes_per_s=memory,
         write_bytes_per_s=memory,
@@ -117,14 +120,12 @@ def start_rate(key: Class, platform: Platform, overhead_s: float) -> Rate:
     )
     own = _OWN[kind]
     starts = {
-        "transposed_slowdown": 1.5,
-        "grouped_slowdown": 2.0,
         "half_efficiency_k": 16.0 if kind is OperationKind.REDUCTION_MINOR else 2.0,
         "half_efficiency_n": 8.0,
         "far_read_bytes_per_s": memory / 10,
     }
     if matrix:
-        starts = {name: starts[name] for name in starts if name.endswith("_slowdown")}
+        return start
     return dataclasses.replace(
         start, **{name: value for name, value in starts.items() if name in own}
     )

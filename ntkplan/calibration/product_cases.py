@@ -39,18 +39,24 @@ def dots(itemsize: int, extent: Extent, count: int) -> list[Case]:
             flops=2 * m * n * k,
             bytes_read=itemsize * (m * k + n * k),
             bytes_written_fresh=itemsize * m * n,
-            transposed=form % 3 == 2 and m > 1,
+            transposed=form % 3 == 2,
         )
         return Case(operation=operation, function=function, shapes=(left, right))
 
+    def of_vector(rows: int, k: int, form: int) -> Case:
+        m, n = (1, rows) if form % 2 else (rows, 1)
+        return make(m, n, k, form // 2)
+
+    with_vector = sizes(11, [(1, _LONG), (2, 16384), (1, 60)])
     any_shape = sizes(1, [(1, 4096), (1, 4096), (2, 8192), (1, 40)])
     tall = sizes(2, [(256, _LONG), (1, 1024), (4, 1024), (1, 40)])
     gram = sizes(3, [(1, 512), (1, 512), (256, _LONG), (1, 40)])
-    third = -(-count // 3)
+    quarter = -(-count // 4)
     return _in_turn(
-        take(third, any_shape, make, extent),
-        take(third, tall, make, extent),
-        take(third, gram, make, extent),
+        take(quarter, any_shape, make, extent),
+        take(quarter, tall, make, extent),
+        take(quarter, gram, make, extent),
+        take(quarter, with_vector, of_vector, extent),
     )[:count]
 
 
@@ -72,7 +78,7 @@ def batched_dots(itemsize: int, extent: Extent, count: int) -> list[Case]:
             flops=2 * batch * m * n * k,
             bytes_read=itemsize * batch * (m * k + n * k),
             bytes_written_fresh=itemsize * batch * m * n,
-            transposed=form % 3 == 2 and m > 1,
+            transposed=form % 3 == 2,
         )
         return Case(
             operation=operation,
@@ -83,11 +89,18 @@ def batched_dots(itemsize: int, extent: Extent, count: int) -> list[Case]:
     many = sizes(4, [(64, 8192), (1, 128), (1, 128), (2, 512), (1, 40)])
     some = sizes(5, [(4, 512), (1, 1024), (1, 512), (2, 1024), (1, 40)])
     long = sizes(6, [(4, 64), (1, 256), (1, 256), (64, 16384), (1, 40)])
-    third = -(-count // 3)
+
+    def of_vectors(batch: int, rows: int, k: int, form: int) -> Case:
+        m, n = (1, rows) if form % 2 else (rows, 1)
+        return make(batch, m, n, k, form // 2)
+
+    vectors = sizes(12, [(4, 4096), (1, 4096), (2, 4096), (1, 60)])
+    quarter = -(-count // 4)
     return _in_turn(
-        take(third, many, make, extent),
-        take(third, some, make, extent),
-        take(third, long, make, extent),
+        take(quarter, many, make, extent),
+        take(quarter, some, make, extent),
+        take(quarter, long, make, extent),
+        take(quarter, vectors, of_vectors, extent),
     )[:count]
 
 

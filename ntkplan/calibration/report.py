@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ntkplan.cost.profile import DeviceProfile
+from ntkplan.cost.work import Variant
 
 
 def report(profile: DeviceProfile) -> str:
@@ -19,6 +20,8 @@ def report(profile: DeviceProfile) -> str:
         if rate.fit is None:
             continue
         title = f"{rate.kind} {rate.dtype}"
+        if rate.variant is not Variant.PLAIN:
+            title += f" {rate.variant}"
         if rate.precision != "default":
             title += f" {rate.precision}"
         lines.append(

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from ntkplan.calibration import memory_cases, product_cases
 from ntkplan.calibration.case import Case, Extent
 from ntkplan.cost.profile import ITEM_BYTES, Platform
-from ntkplan.cost.work import OperationKind
+from ntkplan.cost.work import OperationKind, Variant
 
 MATRIX_KINDS: tuple[OperationKind, ...] = (
     OperationKind.DOT,
@@ -19,10 +19,10 @@ MATRIX_KINDS: tuple[OperationKind, ...] = (
 """Classes whose rate depends on the precision."""
 
 _COUNTS = {
-    product_cases.dots: 72,
-    product_cases.batched_dots: 84,
-    product_cases.convolutions: 32,
-    product_cases.kernel_gradients: 32,
+    product_cases.dots: 88,
+    product_cases.batched_dots: 108,
+    product_cases.convolutions: 40,
+    product_cases.kernel_gradients: 36,
     memory_cases.elementwise: 36,
     memory_cases.reductions: 60,
     memory_cases.transposes: 32,
@@ -85,7 +85,7 @@ def _programs(
 ) -> list[Case]:
     extent = _EXTENTS[platform]
     small = dataclasses.replace(extent, most_bytes=extent.most_bytes / 4)
-    classes: dict[OperationKind, list[Case]] = {}
+    classes: dict[tuple[OperationKind, Variant], list[Case]] = {}
     for make, full in _COUNTS.items():
         count = max(8, round(full * part))
         large = max(1, round(count * _LARGE_PART))
@@ -98,7 +98,8 @@ def _programs(
         drawn = make(ITEM_BYTES[dtype], small, count - len(larger))
         for case in in_turn([drawn, larger]):
             case = dataclasses.replace(case, dtype=dtype, precision=precision)
-            classes.setdefault(case.operation.kind, []).append(case)
+            key = (case.operation.kind, case.operation.variant)
+            classes.setdefault(key, []).append(case)
     return in_turn(list(classes.values()))
 
 

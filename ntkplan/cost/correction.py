@@ -24,8 +24,8 @@ _APART = 3.0
 _LEAST_PART = 0.3
 """Least part of the predicted time that a measurement is taken to be, the call off."""
 
-REACHES = (0.7, 1.0, 1.5, 2.2, 3.3)
-NOISES = (0.03, 0.1, 0.3, 1.0)
+REACHES = (0.7, 1.0, 1.5, 2.2, 3.3, 5.0)
+NOISES = (0.1, 0.3, 1.0)
 
 
 def place(counts: Any, kind: OperationKind) -> list[Any]:
@@ -39,14 +39,7 @@ def place(counts: Any, kind: OperationKind) -> list[Any]:
         Coordinates in natural logarithms of sizes, numbers or arrays.
     """
     if kind in PRODUCTS:
-        different = counts.transposed * _APART
-        return [
-            *(
-                _log(size) + 1.0 * (size > 1)
-                for size in (counts.batch, counts.m, counts.n, counts.k)
-            ),
-            different,
-        ]
+        return [_log(size) for size in (counts.batch, counts.m, counts.n, counts.k)]
     repeats = counts.repeats
     written = counts.bytes_written_fresh + counts.bytes_written_reused
     found = [_log(counts.bytes_read / repeats + 1), _log(written / repeats + 1)]

@@ -26,7 +26,7 @@ _PRIOR_WEIGHT = 0.15
 _LARGE = 0.3
 """Logarithms of errors above this count in proportion, not squared."""
 
-_AT_LEAST_ONE = ("cache_speedup", "transposed_slowdown", "grouped_slowdown")
+_AT_LEAST_ONE = ("cache_speedup",)
 
 
 def fit_rate(

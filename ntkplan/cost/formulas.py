@@ -16,7 +16,7 @@ from ntkplan.cost.roofline import (
     memory_seconds,
 )
 from ntkplan.cost.samples import Columns
-from ntkplan.cost.work import Operation, OperationKind, Work
+from ntkplan.cost.work import Operation, OperationKind, Variant, Work
 
 _REMEMBERED = 2**16
 
@@ -120,7 +120,7 @@ def operations_seconds(
         Seconds of each, as `operation_seconds` gives them.
     """
     found = [0.0] * len(operations)
-    classes: dict[OperationKind, list[int]] = {}
+    classes: dict[tuple[OperationKind, Variant], list[int]] = {}
     for index, operation in enumerate(operations):
         kind = _class_of(operation)
         if operation.in_loop or kind is OperationKind.LOOP:
@@ -132,9 +132,9 @@ def operations_seconds(
                 program_bytes=program_bytes,
             )
         else:
-            classes.setdefault(kind, []).append(index)
-    for kind, indices in classes.items():
-        rate = profile.rate(kind, dtype, precision)
+            classes.setdefault((kind, operation.variant), []).append(index)
+    for (kind, variant), indices in classes.items():
+        rate = profile.rate(kind, dtype, precision, variant)
         columns = Columns.of([operations[index] for index in indices])
         times = predicted_seconds(
             columns, profile, rate, correction(profile, rate), program_bytes
@@ -161,7 +161,7 @@ def correction(profile: DeviceProfile, rate: Rate) -> Correction | None:
     """Returns what a rate's own samples correct, None where they do not."""
     if rate.fit is None or not rate.fit.correction_reach:
         return None
-    key = (rate.kind, rate.dtype, rate.precision)
+    key = rate.key
     if key not in profile.corrections:
         columns = Columns.of_rows(rate.fit.samples)
         errors, variances = errors_of(
@@ -201,7 +201,7 @@ def _operation_seconds(
     launch = profile.launch
     if kind is OperationKind.LOOP:
         return repeats * launch.loop_overhead_s
-    rate = profile.rate(kind, dtype, precision)
+    rate = profile.rate(kind, dtype, precision, operation.variant)
     if operation.in_loop and launch.loop_operation_s:
         small = _in_loop_seconds(operation, profile, rate)
         if small < launch.loop_small_s * repeats:
@@ -232,6 +232,6 @@ def _page_fault_seconds(
     """Returns how much longer the operation's writes take for being fresh."""
     if operation.kind is OperationKind.LOOP:
         return 0.0
-    rate = profile.rate(_class_of(operation), dtype, precision)
+    rate = profile.rate(_class_of(operation), dtype, precision, operation.variant)
     slower = 1 / rate.fresh_write_bytes_per_s - 1 / rate.write_bytes_per_s
     return cast(float, operation.bytes_written_fresh) * max(0.0, slower)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ntkplan.cost.profile_text import profile_text
-from ntkplan.cost.work import OperationKind
+from ntkplan.cost.work import OperationKind, Variant
 
 
 class Origin(enum.StrEnum):
@@ -138,7 +138,6 @@ SAMPLE_COLUMNS: tuple[str, ...] = (
     "bytes_written_fresh",
     "bytes_written_reused",
     "repeats",
-    "transposed",
     "seconds",
 )
 """What the columns of `Fit.samples` hold; `seconds` is the least over the rounds."""
@@ -152,6 +151,7 @@ class Rate:
         kind: The class.
         dtype: NumPy's name of the data type.
         precision: `default`, `high` or `highest`, as `jax.lax.Precision`.
+        variant: The way of running the class, where it has rates of its own.
         peak_flops_per_s: Additions and multiplications in a large operation.
         half_efficiency_m: The `m` at which half the peak is reached, the other sizes
             being large; 0 where `m` does not matter. It does not for `m` = 1 either: a
@@ -170,10 +170,6 @@ class Rate:
             memory is.
         parallel_overhead_s: Splitting one operation among the cores of a CPU; an
             operation that is not worth it runs on one. 0 where splitting is free.
-        transposed_slowdown: How many times as long the arithmetic takes where the
-            contracted axis of the left operand comes first.
-        grouped_slowdown: How many times as long the arithmetic of a convolution or
-            its kernel gradient takes where it is one of several independent ones.
         fit: How the rates were fitted, where they were.
     """
 
@@ -186,6 +182,7 @@ class Rate:
     fresh_write_bytes_per_s: float
     transcendentals_per_s: float
     overhead_s: float
+    variant: Variant = Variant.PLAIN
     half_efficiency_m: float = 0.0
     half_efficiency_n: float = 0.0
     half_efficiency_k: float = 0.0
@@ -193,9 +190,12 @@ class Rate:
     far_read_bytes_per_s: float = 0.0
     cache_speedup: float = 1.0
     parallel_overhead_s: float = 0.0
-    transposed_slowdown: float = 1.0
-    grouped_slowdown: float = 1.0
     fit: Fit | None = None
+
+    @property
+    def key(self) -> tuple[OperationKind, str, str, Variant]:
+        """What tells it from the other rates of a profile."""
+        return self.kind, self.dtype, self.precision, self.variant
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -238,30 +238,37 @@ class DeviceProfile:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(profile_text(self), encoding="utf-8")
 
-    def rate(self, kind: OperationKind, dtype: str, precision: str | None) -> Rate:
+    def rate(
+        self,
+        kind: OperationKind,
+        dtype: str,
+        precision: str | None,
+        variant: Variant = Variant.PLAIN,
+    ) -> Rate:
         """Returns the rates of a class, by rule where the profile has none.
 
-        A class that is missing runs as the class it is most like (a batched dot as a
-        dot, a kernel gradient as a convolution, movement as elementwise work). A
-        precision that is missing runs as the next more exact one, or else the most
-        exact there is. A data type that is missing runs as float32 does: its
-        arithmetic slower in proportion where it is wider, never faster where it is
-        narrower, and its bytes at the same speed.
+        A variant that is missing runs as the plain one. A class that is missing runs as
+        the class it is most like (a batched dot as a dot, a kernel gradient as a
+        convolution, movement as elementwise work). A precision that is missing runs as
+        the next more exact one, or else the most exact there is. A data type that is
+        missing runs as float32 does: its arithmetic slower in proportion where it is
+        wider, never faster where it is narrower, and its bytes at the same speed.
 
         Args:
             kind: The class.
             dtype: NumPy's name of the data type.
             precision: As `jax.lax.Precision`, in lower case; None is `default`.
+            variant: The way of running it.
 
         Returns:
             Rates, none of them zero.
         """
         wanted = (precision or "default").lower()
-        found = self._table.get((kind, dtype, wanted))
+        found = self._table.get((kind, dtype, wanted, variant))
         if found is None:
-            found = self._by_rule(kind, dtype, wanted)
+            found = self._by_rule(kind, dtype, wanted, variant)
             # A cache of what the frozen fields determine, no state of its own.
-            self._table[kind, dtype, wanted] = found
+            self._table[kind, dtype, wanted, variant] = found
         return found
 
     @functools.cached_property
@@ -275,19 +282,22 @@ class DeviceProfile:
         return {}
 
     @functools.cached_property
-    def _table(self) -> dict[tuple[OperationKind, str, str], Rate]:
-        return {(rate.kind, rate.dtype, rate.precision): rate for rate in self.rates}
+    def _table(self) -> dict[tuple[OperationKind, str, str, Variant], Rate]:
+        return {rate.key: rate for rate in self.rates}
 
-    def _by_rule(self, kind: OperationKind, dtype: str, precision: str) -> Rate:
+    def _by_rule(
+        self, kind: OperationKind, dtype: str, precision: str, variant: Variant
+    ) -> Rate:
         for like in (kind, *_LIKE.get(kind, ())):
             for exactness in _as_exact(precision):
-                found = self._table.get((like, dtype, exactness))
-                if found is not None:
-                    return found
+                for way in dict.fromkeys((variant, Variant.PLAIN)):
+                    found = self._table.get((like, dtype, exactness, way))
+                    if found is not None:
+                        return found
         if dtype == "float32":
             raise KeyError(kind)
         slower = max(1.0, ITEM_BYTES.get(dtype, 8) / 4)
-        alike = self.rate(kind, "float32", precision)
+        alike = self.rate(kind, "float32", precision, variant)
         return dataclasses.replace(
             alike,
             dtype=dtype,

@@ -17,7 +17,6 @@ PRODUCTS = (
 )
 """Classes whose sizes are those of a product of matrices."""
 
-_GROUPED = PRODUCTS[2:]
 _REDUCTIONS = (OperationKind.REDUCTION_MINOR, OperationKind.REDUCTION_MAJOR)
 _SHARPNESS = 4
 
@@ -61,10 +60,6 @@ def arithmetic_seconds(counts: Any, rate: Rate) -> Any:
     seconds = counts.flops / rate.peak_flops_per_s
     if rate.kind in PRODUCTS:
         seconds = seconds / _efficiency(counts, rate)
-    if rate.transposed_slowdown != 1:
-        seconds = seconds * (1 + (rate.transposed_slowdown - 1) * counts.transposed)
-    if rate.grouped_slowdown != 1 and rate.kind in _GROUPED:
-        seconds = seconds * (1 + (rate.grouped_slowdown - 1) * (counts.batch > 1))
     return seconds + counts.transcendentals / rate.transcendentals_per_s
 
 

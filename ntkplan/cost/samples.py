@@ -38,7 +38,6 @@ class Columns:
     bytes_written_fresh: np.ndarray
     bytes_written_reused: np.ndarray
     repeats: np.ndarray
-    transposed: np.ndarray
     seconds: np.ndarray
 
     @classmethod

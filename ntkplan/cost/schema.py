@@ -20,7 +20,7 @@ from ntkplan.cost.profile import (
     Platform,
 )
 from ntkplan.cost.profile_text import SCHEMA_VERSION
-from ntkplan.cost.work import OperationKind
+from ntkplan.cost.work import OperationKind, Variant
 from ntkplan.errors import InvalidDeviceProfileError
 
 _UNITS = ("_bytes_per_s", "_flops_per_s", "_per_s", "_bytes", "_fraction", "_s")
@@ -125,12 +125,12 @@ def _check_provenance(profile: DeviceProfile, where: str) -> None:
 
 def _check_rates(profile: DeviceProfile, where: str) -> None:
     """Checks what concerns several rates or several fields of one."""
-    seen: set[tuple[OperationKind, str, str]] = set()
+    seen: set[tuple[OperationKind, str, str, Variant]] = set()
     for index, rate in enumerate(profile.rates):
         path = f"rates[{index}]"
-        key = (rate.kind, rate.dtype, rate.precision)
+        key = rate.key
         if key in seen:
-            reason = f"repeats kind, dtype and precision {', '.join(key)}"
+            reason = f"repeats kind, dtype, precision and variant {', '.join(key)}"
             raise InvalidDeviceProfileError(profile=where, field=path, reason=reason)
         seen.add(key)
         if rate.precision not in PRECISIONS:
@@ -144,11 +144,10 @@ def _check_rates(profile: DeviceProfile, where: str) -> None:
                 field=f"{path}.far_read_bytes_per_s",
                 reason="must be positive where far_stride_bytes is",
             )
-        for name in ("cache_speedup", "transposed_slowdown", "grouped_slowdown"):
-            if getattr(rate, name) < 1:
-                raise InvalidDeviceProfileError(
-                    profile=where, field=f"{path}.{name}", reason="is below 1"
-                )
+        if rate.cache_speedup < 1:
+            raise InvalidDeviceProfileError(
+                profile=where, field=f"{path}.cache_speedup", reason="is below 1"
+            )
         width = len(SAMPLE_COLUMNS)
         if rate.fit and any(len(row) != width for row in rate.fit.samples):
             raise InvalidDeviceProfileError(
@@ -157,7 +156,8 @@ def _check_rates(profile: DeviceProfile, where: str) -> None:
                 reason=f"has rows of other than {width} columns",
             )
     for kind in REQUIRED_KINDS:
-        if not any(key[:2] == (kind, "float32") for key in seen):
+        plain = (kind, "float32", Variant.PLAIN)
+        if not any((key[0], key[1], key[3]) == plain for key in seen):
             raise InvalidDeviceProfileError(
                 profile=where, field="rates", reason=f"has no float32 {kind}"
             )
@@ -218,7 +218,7 @@ class _Reader:
             kind = typing.get_args(kind)[0]
         if dataclasses.is_dataclass(kind):
             return self.record(kind, value, path)
-        if kind in (Origin, Platform, OperationKind):
+        if kind in (Origin, Platform, OperationKind, Variant):
             return self.choice(kind, value, path)
         if kind is str:
             return self.text(value, path)

@@ -27,6 +27,18 @@ class OperationKind(enum.StrEnum):
     """The iterations of a loop, counted in `repeats`; what they compute is apart."""
 
 
+class Variant(enum.StrEnum):
+    """Ways of running operations of one class that have rates of their own."""
+
+    PLAIN = "plain"
+    TRANSPOSED = "transposed"
+    """Products whose left operand has the contracted axis before the free one."""
+    VECTOR = "vector"
+    """Products with a vector: `m` or `n` is 1."""
+    GROUPED = "grouped"
+    """Convolutions, and their kernel gradients, of several independent groups."""
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Operation:
     """One operation as a device sees it.
@@ -63,6 +75,20 @@ class Operation:
     repeats: Size = 1
     in_loop: bool = False
     transposed: bool = False
+
+    @property
+    def variant(self) -> Variant:
+        """The way in which it is run."""
+        if self.kind in (OperationKind.DOT, OperationKind.BATCHED_DOT):
+            if self.m == 1 or self.n == 1:
+                return Variant.VECTOR
+            return Variant.TRANSPOSED if self.transposed else Variant.PLAIN
+        if self.batch != 1 and self.kind in (
+            OperationKind.CONVOLUTION,
+            OperationKind.CONVOLUTION_KERNEL_GRADIENT,
+        ):
+            return Variant.GROUPED
+        return Variant.PLAIN
 
 
 def repeated(

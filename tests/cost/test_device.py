@@ -67,6 +67,8 @@ def changed(path: str, value) -> dict:
         ("rates.0.cache_speedup", 0.5, "rates[0].cache_speedup", "is below 1"),
         ("rates.0.kind", "elementwise", "rates", "repeats"),
         ("rates.0.kind", "gather", "rates", "no float32 dot"),
+        ("rates.0.variant", "sloppy", "rates[0].variant", "grouped"),
+        ("rates.0.variant", "vector", "rates", "no float32 dot"),
         ("rates.0.precision", "sloppy", "rates[0].precision", "highest"),
         ("rates.0.far_stride_bytes", 64, "far_read_bytes_per_s", "must be positive"),
         ("memory", 3, "memory", "is int, not a table"),
@@ -104,7 +106,7 @@ def test_samples_of_the_wrong_width_are_refused():
 
 
 def test_what_a_compiler_estimates_is_never_called_measured():
-    row = [1.0] * 12
+    row = [1.0] * 11
     profile_from_fields(estimated([row]), where="toy")
     refused = {
         "rates[1].fit.samples": {
@@ -128,7 +130,7 @@ def test_writing_and_reading_gives_the_same_profile():
         median_error_fraction=0.1,
         held_out_median_error_fraction=0.2,
         held_out_p90_error_fraction=0.3,
-        samples=(tuple(map(float, range(12))), (1.5,) * 12),
+        samples=(tuple(map(float, range(11))), (1.5,) * 11),
         correction_reach=1.5,
         correction_noise=0.1,
     )

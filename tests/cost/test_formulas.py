@@ -7,7 +7,7 @@ import pytest
 from ntkplan.cost.device import available_profiles, load_profile
 from ntkplan.cost.formulas import operation_seconds, operations_seconds, seconds
 from ntkplan.cost.profile import PRECISIONS, Platform, Rate
-from ntkplan.cost.work import Operation, OperationKind, Work
+from ntkplan.cost.work import Operation, OperationKind, Variant, Work
 from tests.cost import profiles
 
 
@@ -86,25 +86,29 @@ def test_what_fits_the_caches_is_read_faster():
     assert time_of(small, toy) == pytest.approx(0.25e-1 + 1e-2, rel=0.01)
 
 
-def test_a_transposed_left_operand_and_groups_slow_arithmetic_down():
-    dot = Operation(kind=OperationKind.DOT, m=10**6, k=8, flops=10**9)
-    slow = with_rate(profiles.toy(), transposed_slowdown=3.0)
-    turned = dataclasses.replace(dot, transposed=True)
-    assert time_of(dot, slow) == time_of(dot)
-    assert time_of(turned, slow) == pytest.approx(3 * time_of(dot), rel=1e-3)
-    grouped = with_rate(
-        profiles.toy(), kind=OperationKind.CONVOLUTION, grouped_slowdown=5.0
+@pytest.mark.parametrize(
+    ("kind", "plain", "other", "variant"),
+    [
+        ("dot", {"m": 4, "n": 4}, {"transposed": True}, Variant.TRANSPOSED),
+        ("dot", {"m": 4, "n": 4}, {"n": 1}, Variant.VECTOR),
+        ("batched_dot", {"m": 4, "n": 4}, {"m": 1}, Variant.VECTOR),
+        ("convolution", {}, {"batch": 3}, Variant.GROUPED),
+        ("convolution_kernel_gradient", {}, {"batch": 3}, Variant.GROUPED),
+    ],
+)
+def test_variants_have_rates_of_their_own(kind, plain, other, variant):
+    toy = profiles.toy()
+    slow = dataclasses.replace(
+        toy.rates[0], kind=OperationKind(kind), variant=variant, peak_flops_per_s=1e7
     )
-    grouped = dataclasses.replace(grouped, rates=(*grouped.rates, toy_dot()))
-    one = Operation(kind=OperationKind.CONVOLUTION, m=10**6, k=8, flops=10**9)
-    several = dataclasses.replace(one, batch=4)
-    assert time_of(several, grouped) == pytest.approx(
-        5 * time_of(one, grouped), rel=1e-3
-    )
-
-
-def toy_dot():
-    return profiles.toy().rates[0]
+    slower = dataclasses.replace(toy, rates=(*toy.rates, slow))
+    one = Operation(kind=OperationKind(kind), k=8, flops=10**9, **plain)
+    two = dataclasses.replace(one, **other)
+    assert one.variant is Variant.PLAIN
+    assert two.variant is variant
+    # A profile without rates of the variant prices it as the plain one.
+    assert time_of(two, slower) > 50 * time_of(two, toy)
+    assert time_of(one, slower) == time_of(one, toy)
 
 
 def test_only_large_buffers_are_fresh():
