@@ -202,7 +202,7 @@ def kernel_gradients(itemsize: int, extent: Extent, count: int) -> list[Case]:
         def summed(image: Any, cotangent: Any) -> Any:
             kernel = jnp.zeros((taps, taps, c, f), image.dtype)
             pull = jax.vjp(functools.partial(_convolve, stride, 1, image), kernel)[1]
-            return pull(cotangent)
+            return pull(cotangent)[0]
 
         def for_each(image: Any, cotangent: Any) -> Any:
             return jax.vmap(summed)(image[:, None], cotangent[:, None])
