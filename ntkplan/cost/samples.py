@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import operator
 from collections.abc import Sequence
 
 import numpy as np
 
 from ntkplan.cost.profile import SAMPLE_COLUMNS
 from ntkplan.cost.work import Operation
+
+
+_counts = operator.attrgetter(*SAMPLE_COLUMNS[:-1])
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -49,7 +53,11 @@ class Columns:
     @classmethod
     def of(cls, operations: Sequence[Operation]) -> Columns:
         """Makes columns of operations, their seconds unknown."""
-        return cls.of_rows([row(operation, np.nan) for operation in operations])
+        table = np.array([_counts(operation) for operation in operations], float)
+        table = table.reshape(len(operations), len(SAMPLE_COLUMNS) - 1)
+        unknown = np.full(len(operations), np.nan)
+        columns = dict(zip(SAMPLE_COLUMNS, (*table.T, unknown), strict=True))
+        return cls(**columns)
 
     def at(self, index: np.ndarray) -> Columns:
         """Returns some of the operations."""
@@ -61,5 +69,4 @@ class Columns:
 
 def row(operation: Operation, seconds: float) -> tuple[float, ...]:
     """Returns a row of `Fit.samples`."""
-    fields = {**operation.__dict__, "seconds": seconds}
-    return tuple(float(fields[name]) for name in SAMPLE_COLUMNS)
+    return tuple(float(value) for value in (*_counts(operation), seconds))
