@@ -11,7 +11,6 @@ import numpy as np
 from ntkplan.cost.profile import SAMPLE_COLUMNS
 from ntkplan.cost.work import Operation
 
-
 _counts = operator.attrgetter(*SAMPLE_COLUMNS[:-1])
 
 
