@@ -10,7 +10,7 @@ from jax import lax
 
 from ntkplan.calibration.programs import Timed
 from ntkplan.cost.profile import Launch
-from ntkplan.rules.equation_work import push_work, sweep_work
+from ntkplan.rules.equation_work import count_push, count_sweep
 from ntkplan.trace.jaxpr import flatten
 
 _TRIPS = (100, 2100)
@@ -82,8 +82,8 @@ def _column_launches() -> float:
     body = flatten(jax.make_jaxpr(_network)(*_network_arguments()))
     active = {variable for each in body.equations for variable in each.outputs}
     active.update(body.inputs[:-1])
-    pulled = sweep_work(body.equations, active, n=1, n_outputs=1)
-    pushed = push_work(body.equations, active, n=1, columns=1)
+    pulled = count_sweep(body.equations, active).at(n=1)
+    pushed = count_push(body.equations, active).at(n=1)
     return float(pulled.launches) + float(pushed.launches)
 
 
