@@ -107,9 +107,15 @@ def compile_cases(
 def compile_case(case: Case, arrays: Arrays) -> Timed:
     """Compiles one case, and runs it once."""
     wide = case.dtype in ("float64", "complex128")
-    with types(wide), jax.default_matmul_precision(case.precision):
+
+    def program(*arguments: Any) -> Any:
+        # Set while tracing: set around a call, it would have to be so at every one.
+        with jax.default_matmul_precision(case.precision):
+            return case.function(*arguments)
+
+    with types(wide):
         timed = Timed(
-            function=jax.jit(case.function),
+            function=jax.jit(program),
             arguments=tuple(
                 arrays.get(position, shape, case.dtype)
                 for position, shape in enumerate(case.shapes)

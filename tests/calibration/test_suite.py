@@ -144,6 +144,28 @@ def test_a_case_of_64_bits_runs_in_64_bits():
     assert ITEM_BYTES[case.dtype] * timed.arguments[0].size == timed.arguments[0].nbytes
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
+def test_a_program_is_compiled_once_with_its_precision(dtype):
+    seen = []
+
+    def product(a, b):
+        seen.append(jax.config.jax_default_matmul_precision)
+        return a @ b
+
+    case = Case(
+        operation=Operation(kind=OperationKind.DOT, m=4, n=4, k=4),
+        function=product,
+        shapes=((4, 4), (4, 4)),
+        dtype=dtype,
+        precision="highest",
+    )
+    timed = compile_case(case, Arrays(jax.devices()[0]))
+    for _ in range(3):
+        timed.round()
+    assert seen == ["highest"]
+    assert len(timed.rounds) == 3
+
+
 def test_extents_bound_what_is_drawn():
     extent = Extent(least_flops=1e5, most_flops=1e7, most_bytes=1e6)
     from ntkplan.calibration.product_cases import dots
