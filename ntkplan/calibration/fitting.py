@@ -39,8 +39,9 @@ _OWN: dict[OperationKind, tuple[str, ...]] = {
 """The fields of each class that are fitted beside those of memory."""
 
 _FAR_STRIDES = (2**14, 2**16, 2**18)
-_SPARE_SAMPLES = 4
-"""How many more samples than fields a class needs."""
+_LEAST_SAMPLES = 6
+"""With fewer a class is priced by rule; fields that these few do not determine stay
+near where the fit starts."""
 
 
 def fit_all(
@@ -68,7 +69,7 @@ def fit_all(
             new = fresh.get(dtype, fresh.get("float32"))
             if new is not None:
                 start = dataclasses.replace(start, fresh_write_bytes_per_s=new)
-        if len(samples[key]) < len(free) + _SPARE_SAMPLES:
+        if len(samples[key]) < _LEAST_SAMPLES:
             continue
         rate = _fit_kind(start, free, samples[key], profile)
         if kind is OperationKind.ELEMENTWISE:

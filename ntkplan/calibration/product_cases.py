@@ -157,7 +157,7 @@ def convolutions(itemsize: int, extent: Extent, count: int) -> list[Case]:
     def grouped(*size: int) -> Case:
         return make(*size[:6], groups=size[0] % 7 + 2)
 
-    few = -(-count // 4)
+    few = max(6, -(-count // 4))
     return [
         *take(count - few, _convolution_sizes(7), whole, extent),
         *take(few, _convolution_sizes(10), grouped, _slower(extent)),

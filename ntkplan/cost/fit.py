@@ -60,7 +60,7 @@ def fit_rate(
     folds = np.random.default_rng(0).permutation(len(rows)) % FOLDS
     for fold in range(FOLDS):
         rest = columns.at(folds != fold)
-        if len(rest) > len(free) and len(rest) < len(rows):
+        if 0 < len(rest) < len(rows):
             held_out += _errors(
                 *_fit(fitted, free, rest, profile), columns.at(folds == fold), profile
             )
