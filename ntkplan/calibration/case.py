@@ -44,12 +44,14 @@ class Extent:
     """How large the programs of a device are.
 
     Attributes:
-        least_flops: Products of fewer operations would measure the call alone.
+        least_flops: Programs of fewer operations would measure the call alone.
+        least_bytes: So would those without operations that move fewer bytes.
         most_flops: Most operations of one program.
         most_bytes: Most bytes that one program reads and writes.
     """
 
     least_flops: float
+    least_bytes: float
     most_flops: float
     most_bytes: float
 
@@ -92,7 +94,10 @@ def take(
 def fits(case: Case, extent: Extent) -> bool:
     """Whether a case is neither too small nor too large."""
     flops = cast(float, case.operation.flops)
-    large_enough = not flops or flops >= extent.least_flops
+    if flops:
+        large_enough = flops >= extent.least_flops
+    else:
+        large_enough = case.nbytes >= extent.least_bytes
     return (
         large_enough and flops <= extent.most_flops and case.nbytes <= extent.most_bytes
     )

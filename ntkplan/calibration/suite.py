@@ -33,10 +33,13 @@ _COUNTS = {
 _QUICK_PART = 0.4
 _OTHER_PART = 0.4
 
+_LARGE = Extent(least_flops=1e7, least_bytes=1e6, most_flops=1e12, most_bytes=1e9)
 _EXTENTS = {
-    Platform.CPU: Extent(least_flops=3e4, most_flops=1.5e9, most_bytes=1e8),
-    Platform.GPU: Extent(least_flops=1e7, most_flops=1e12, most_bytes=1e9),
-    Platform.TPU: Extent(least_flops=1e7, most_flops=1e12, most_bytes=1e9),
+    Platform.CPU: Extent(
+        least_flops=3e4, least_bytes=3e4, most_flops=1.5e9, most_bytes=1e8
+    ),
+    Platform.GPU: _LARGE,
+    Platform.TPU: _LARGE,
 }
 
 _LARGE_PART = 0.12

@@ -21,7 +21,7 @@ from ntkplan.cost.profile import Origin, Platform
 from ntkplan.cost.work import Operation, OperationKind
 from ntkplan.errors import CalibrationError, NtkPlanWarning
 
-TINY = Extent(least_flops=1e3, most_flops=1e6, most_bytes=1e5)
+TINY = Extent(least_flops=1e3, least_bytes=1e3, most_flops=1e6, most_bytes=1e5)
 
 
 @pytest.fixture(autouse=True)

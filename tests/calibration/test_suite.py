@@ -167,7 +167,7 @@ def test_a_program_is_compiled_once_with_its_precision(dtype):
 
 
 def test_extents_bound_what_is_drawn():
-    extent = Extent(least_flops=1e5, most_flops=1e7, most_bytes=1e6)
+    extent = Extent(least_flops=1e5, least_bytes=1e3, most_flops=1e7, most_bytes=1e6)
     from ntkplan.calibration.product_cases import dots
 
     cases = dots(4, extent, 20)
