@@ -30,6 +30,7 @@ from ntkplan.cost.profile import (
     REQUIRED_KINDS,
     DeviceProfile,
     Launch,
+    Memory,
     Origin,
     Platform,
     Provenance,
@@ -137,10 +138,13 @@ def measure(
             has.
     """
     known = _known(device)
+    memory = machine.memory_of(device, known.profile if known else None)
     with jax.default_device(device):
         progress.phase("compiling", len(cases))
         launches = launch_programs()
-        compiled = compile_cases(cases, device, budget, progress.advance)
+        compiled = compile_cases(
+            cases, device, budget, progress.advance, most_bytes=memory.usable_bytes / 2
+        )
         kept = affordable([timed for _, timed in compiled], budget, _LEAST_ROUNDS)
         compiled = [(case, timed) for case, timed in compiled if timed in kept]
         programs = [*launches.values(), *kept]
@@ -150,7 +154,7 @@ def measure(
         raise _too_slow(device, budget, "too few rounds of timing fitted in")
     progress.phase("fitting", 1)
     launch, overhead_s = measured_launch(launches)
-    profile = _without_rates(device, name, known, launch, noise(programs))
+    profile = _without_rates(device, name, known, memory, launch, noise(programs))
     samples = _samples(compiled)
     rates = fit_all(samples, profile, overhead_s)
     for kind in REQUIRED_KINDS:
@@ -193,6 +197,7 @@ def _without_rates(
     device: Any,
     name: str | None,
     known: Choice | None,
+    memory: Memory,
     launch: Launch,
     spread: tuple[float, float],
 ) -> DeviceProfile:
@@ -225,7 +230,7 @@ def _without_rates(
             notes="One jitted program for each sample, its arguments warm; least time "
             "over interleaved rounds.",
         ),
-        memory=machine.memory_of(device, known.profile if known else None),
+        memory=memory,
         launch=launch,
         rates=(),
     )

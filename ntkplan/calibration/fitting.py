@@ -39,6 +39,7 @@ _OWN: dict[OperationKind, tuple[str, ...]] = {
 """The fields of each class that are fitted beside those of memory."""
 
 _FAR_STRIDES = (2**14, 2**16, 2**18)
+_VECTORS = (Variant.VECTOR, Variant.TRANSPOSED_VECTOR)
 _LEAST_SAMPLES = 6
 """With fewer a class is priced by rule; fields that these few do not determine stay
 near where the fit starts."""
@@ -82,7 +83,7 @@ def free_fields(
     kind: OperationKind, variant: Variant, profile: DeviceProfile
 ) -> tuple[str, ...]:
     """Returns the fields that a class's samples determine on this device."""
-    own = _OWN[kind] if variant is not Variant.VECTOR else ("peak_flops_per_s",)
+    own = ("peak_flops_per_s",) if variant in _VECTORS else _OWN[kind]
     free = [*own, *_MEMORY]
     if profile.memory.cache_bytes:
         free.append("cache_speedup")
@@ -101,7 +102,7 @@ def start_rate(key: Class, platform: Platform, overhead_s: float) -> Rate:
     cpu = platform is Platform.CPU
     arithmetic = (3e11 if matrix else 2e11) if cpu else 3e13
     memory = 2e10 if cpu else 1e12
-    half = (8.0 if cpu else 32.0) if matrix and variant is not Variant.VECTOR else 0.0
+    half = (8.0 if cpu else 32.0) if matrix and variant not in _VECTORS else 0.0
     start = Rate(
         kind=kind,
         dtype=dtype,

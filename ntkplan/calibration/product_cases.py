@@ -44,8 +44,8 @@ def dots(itemsize: int, extent: Extent, count: int) -> list[Case]:
         return Case(operation=operation, function=function, shapes=(left, right))
 
     def of_vector(rows: int, k: int, form: int) -> Case:
-        m, n = (1, rows) if form % 2 else (rows, 1)
-        return make(m, n, k, form // 2)
+        m, n = (rows, 1) if form % 3 else (1, rows)
+        return make(m, n, k, form // 3)
 
     with_vector = sizes(11, [(1, _LONG), (2, 16384), (1, 60)])
     any_shape = sizes(1, [(1, 4096), (1, 4096), (2, 8192), (1, 40)])
@@ -91,8 +91,8 @@ def batched_dots(itemsize: int, extent: Extent, count: int) -> list[Case]:
     long = sizes(6, [(4, 64), (1, 256), (1, 256), (64, 16384), (1, 40)])
 
     def of_vectors(batch: int, rows: int, k: int, form: int) -> Case:
-        m, n = (1, rows) if form % 2 else (rows, 1)
-        return make(batch, m, n, k, form // 2)
+        m, n = (rows, 1) if form % 3 else (1, rows)
+        return make(batch, m, n, k, form // 3)
 
     vectors = sizes(12, [(4, 4096), (1, 4096), (2, 4096), (1, 60)])
     quarter = -(-count // 4)

@@ -18,6 +18,7 @@ import numpy as np
 from ntkplan._jax import enable_x64
 from ntkplan.calibration.budget import Budget
 from ntkplan.calibration.case import Case
+from ntkplan.cost.profile import ITEM_BYTES
 
 _ROUND_S = 2e-3
 _ROUND_CALLS = 8
@@ -79,14 +80,17 @@ def compile_cases(
     device: Any,
     budget: Budget,
     advance: Callable[[], None] = lambda: None,
+    most_bytes: float = math.inf,
 ) -> list[tuple[Case, Timed]]:
-    """Compiles cases on random arguments, in order, while there is time.
+    """Compiles cases on random arguments, in order, while there is time and memory.
 
     Args:
         cases: The ones that matter most first.
         device: The JAX device.
         budget: Says when to stop; what has not begun then is left out.
         advance: Called after every program.
+        most_bytes: Most bytes of all arguments together; a case whose arguments do not
+            fit is left out.
 
     Returns:
         Each case with its program, which has run once.
@@ -95,6 +99,8 @@ def compile_cases(
 
     def compiled(case: Case) -> tuple[Case, Timed] | None:
         if not budget.has(budget.compile_until_s):
+            return None
+        if arrays.nbytes + arrays.more_bytes(case) > most_bytes:
             return None
         found = compile_case(case, arrays)
         advance()
@@ -134,6 +140,21 @@ class Arrays:
         self.device = device
         self._known: dict[Any, Any] = {}
         self._random = np.random.default_rng(0).random(2**20, dtype=np.float32) - 0.5
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all arguments made so far."""
+        return sum(array.nbytes for array in list(self._known.values()))
+
+    def more_bytes(self, case: Case) -> int:
+        """Returns the bytes of a case's arguments that were not made yet."""
+        total = 0
+        for position, shape in enumerate(case.shapes):
+            if (position, shape, case.dtype) not in self._known:
+                whole = shape and shape[0] == "index"
+                itemsize = 4 if whole else ITEM_BYTES[case.dtype]
+                total += itemsize * math.prod(shape[2:] if whole else shape)
+        return total
 
     def get(self, position: int, shape: tuple[Any, ...], dtype: str) -> Any:
         """Returns the argument of that shape at that position of a program."""

@@ -35,6 +35,8 @@ class Variant(enum.StrEnum):
     """Products whose left operand has the contracted axis before the free one."""
     VECTOR = "vector"
     """Products with a vector: `m` or `n` is 1."""
+    TRANSPOSED_VECTOR = "transposed_vector"
+    """Both: the matrix is read across its rows, which can be very slow."""
     GROUPED = "grouped"
     """Convolutions, and their kernel gradients, of several independent groups."""
 
@@ -80,8 +82,11 @@ class Operation:
     def variant(self) -> Variant:
         """The way in which it is run."""
         if self.kind in (OperationKind.DOT, OperationKind.BATCHED_DOT):
-            if self.m == 1 or self.n == 1:
+            if self.m == 1:
                 return Variant.VECTOR
+            if self.n == 1:
+                across = Variant.TRANSPOSED_VECTOR
+                return across if self.transposed else Variant.VECTOR
             return Variant.TRANSPOSED if self.transposed else Variant.PLAIN
         if self.batch != 1 and self.kind in (
             OperationKind.CONVOLUTION,

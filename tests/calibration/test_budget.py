@@ -1,9 +1,20 @@
+import dataclasses
+
+import jax
 import pytest
 
 from ntkplan.calibration import programs
 from ntkplan.calibration.budget import Budget
+from ntkplan.calibration.case import Case
 from ntkplan.calibration.programs import affordable, compile_cases, interleave, noise
+from ntkplan.cost.work import Operation, OperationKind
 from tests.calibration.clock import FakeClock, FakeProgram
+
+CASE = Case(
+    operation=Operation(kind=OperationKind.DOT),
+    function=lambda x, y: (x, y),
+    shapes=((2,), (2,)),
+)
 
 
 def test_compiling_ends_before_timing_and_timing_before_the_end():
@@ -23,8 +34,25 @@ def test_no_program_is_compiled_once_the_time_for_it_is_over(monkeypatch):
 
     monkeypatch.setattr(programs, "compile_case", compile_one)
     monkeypatch.setattr(programs, "_COMPILERS", 1)
-    found = compile_cases(list(range(100)), None, budget)
-    assert [case for case, _ in found] == done == list(range(30))
+    cases = [CASE] * 100
+    found = compile_cases(cases, None, budget)
+    assert [case for case, _ in found] == done == cases[:30]
+
+
+def test_what_does_not_fit_the_memory_is_left_out(monkeypatch):
+    """Equal arguments at the same place are shared, and count once."""
+    monkeypatch.setattr(programs, "_COMPILERS", 1)
+    budget = Budget(start_s=0.0, total_s=60.0, clock=FakeClock())
+    shapes = (
+        ((2,), (4,)),
+        ((16,), (4,)),
+        ((3,), (4,)),
+        ((2,), ("index", 9, 4)),
+        ((2,), (5,)),
+    )
+    cases = [dataclasses.replace(CASE, shapes=shape) for shape in shapes]
+    found = compile_cases(cases, jax.devices()[0], budget, most_bytes=60)
+    assert [case for case, _ in found] == [cases[0], cases[2], cases[3]]
 
 
 def test_rounds_stop_when_the_time_is_over_also_in_the_middle_of_one():

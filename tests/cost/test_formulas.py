@@ -91,6 +91,13 @@ def test_what_fits_the_caches_is_read_faster():
     [
         ("dot", {"m": 4, "n": 4}, {"transposed": True}, Variant.TRANSPOSED),
         ("dot", {"m": 4, "n": 4}, {"n": 1}, Variant.VECTOR),
+        ("dot", {"m": 4, "n": 4}, {"m": 1, "transposed": True}, Variant.VECTOR),
+        (
+            "batched_dot",
+            {"m": 4, "n": 4},
+            {"n": 1, "transposed": True},
+            Variant.TRANSPOSED_VECTOR,
+        ),
         ("batched_dot", {"m": 4, "n": 4}, {"m": 1}, Variant.VECTOR),
         ("convolution", {}, {"batch": 3}, Variant.GROUPED),
         ("convolution_kernel_gradient", {}, {"batch": 3}, Variant.GROUPED),
