@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, cast
@@ -10,6 +11,8 @@ from typing import Any, cast
 import numpy as np
 
 from ntkplan.cost.work import Operation
+
+_MOST_DRAWN = 300
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -82,13 +85,16 @@ def take(
     make: Callable[..., Case],
     extent: Extent,
 ) -> list[Case]:
-    """Makes cases until there are enough that are neither too small nor too large."""
-    found: list[Case] = []
-    while len(found) < count:
-        case = make(*next(drawn))
-        if fits(case, extent):
-            found.append(case)
-    return found
+    """Makes cases until there are enough that are neither too small nor too large.
+
+    Gives up, with fewer, where hardly any drawn size fits.
+    """
+    fitting = (
+        case
+        for size in itertools.islice(drawn, _MOST_DRAWN * count)
+        if fits(case := make(*size), extent)
+    )
+    return list(itertools.islice(fitting, count))
 
 
 def fits(case: Case, extent: Extent) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -106,7 +107,7 @@ def batched_dots(itemsize: int, extent: Extent, count: int) -> list[Case]:
 
 def _in_turn(*groups: list[Case]) -> list[Case]:
     """Takes one case of each group in turn, so that a part of them is of all kinds."""
-    return [case for row in zip(*groups, strict=True) for case in row]
+    return [case for row in itertools.zip_longest(*groups) for case in row if case]
 
 
 def _convolve(stride: int, groups: int, image: Any, kernel: Any) -> Any:

@@ -33,7 +33,7 @@ _COUNTS = {
 _QUICK_PART = 0.4
 _OTHER_PART = 0.4
 
-_LARGE = Extent(least_flops=1e7, least_bytes=1e6, most_flops=1e12, most_bytes=2.5e8)
+_LARGE = Extent(least_flops=1e6, least_bytes=1e6, most_flops=1e12, most_bytes=2.5e8)
 _EXTENTS = {
     Platform.CPU: Extent(
         least_flops=3e4, least_bytes=3e4, most_flops=1.5e9, most_bytes=1e8
