@@ -206,6 +206,8 @@ class Layer:
         no_forward: Why no tangent can be pushed forward from the leaf, or None.
         absent: Places where a slice takes no entry of the leaf, and the number of the
             result that has none.
+        later: The same leaf with its taps after sums over positions, where that can be
+            said.
     """
 
     leaf: Leaf
@@ -214,6 +216,7 @@ class Layer:
     idle: bool = False
     no_forward: str | None = None
     absent: tuple[tuple[tuple[tuple[int, int], ...], int], ...] = ()
+    later: Layer | None = None
 
     @property
     def taps(self) -> tuple[Var, ...]:

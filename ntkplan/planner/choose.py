@@ -257,16 +257,49 @@ def _decide(
         fitting.append(fits)
     if least > limit_bytes:
         return None, least
-    chosen = select(fitting)
-    parts = _own_parts(chosen)
-    return (
-        Decision(
-            chosen=tuple(chosen),
-            parts=parts,
-            shared=shared,
-            cost=_cost(problem, chosen, parts, shared, limit_bytes),
-        ),
-        least,
+    best: Decision | None = None
+    needed = float("inf")
+    for some in _by_taps(fitting):
+        chosen = select(some)
+        own = _shared_by(problem, chosen, shared)
+        parts = _own_parts(chosen)
+        cost = _cost(problem, chosen, parts, own, limit_bytes)
+        needed = min(needed, cost.peak_bytes)
+        if cost.peak_bytes <= limit_bytes and (
+            best is None or cost.seconds < best.cost.seconds
+        ):
+            best = Decision(chosen=tuple(chosen), parts=parts, shared=own, cost=cost)
+    return best, least if best else max(least, needed)
+
+
+def _by_taps(options: Sequence[Sequence[Priced]]) -> list[list[list[Priced]]]:
+    """Returns what to select from: everything, and where it differs less.
+
+    A tap that no leaf has any more makes the sweep shorter, which a leaf does not see
+    for itself. So all leaves are also tapped later that can be, or none of them.
+    """
+    found = [[list(items) for items in options]]
+    for later in (True, False):
+        some = [
+            [item for item in items if item.candidate.later == later] or list(items)
+            for items in options
+        ]
+        if some not in found:
+            found.append(some)
+    return found
+
+
+def _shared_by(
+    problem: Problem, chosen: Sequence[Priced], shared: SharedWork
+) -> SharedWork:
+    """Returns the shared work with the taps that the chosen candidates have."""
+    if not any(item.candidate.later for item in chosen):
+        return shared
+    layers = list(zip(problem.study.layers, chosen, strict=True))
+    return shared_work(
+        problem,
+        [item.candidate.layer_of(layer) for layer, item in layers if not item.pushed],
+        [layer for layer, item in layers if item.pushed],
     )
 
 

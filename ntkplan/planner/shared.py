@@ -131,12 +131,15 @@ def _resident_bytes(
     Parameters, inputs, the kernel and its running sum, cotangents and activations.
     """
     graph, spec = problem.study.graph, problem.spec
+    uses = [use for layer in tapped for stack in layer.stacks for use in stack.uses]
     recorded = dict.fromkeys(
-        use.recorded
-        for layer in tapped
-        for stack in layer.stacks
-        for use in stack.uses
-        if use.recorded is not None
+        variable
+        for use in uses
+        for variable in (
+            use.recorded,
+            *(factor.variable for factor in use.factors if not factor.shared),
+        )
+        if variable is not None
     )
     per_point = sum(map(_entries, graph.data)) + sum(map(_entries, recorded))
     per_point += spec.n_basis * sum(map(_entries, taps))
