@@ -16,6 +16,8 @@ import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import jax
+
 from ntkplan._jax import (
     Literal,
     Primitive,
@@ -237,7 +239,7 @@ def _entrywise_part(
         The equations, and the value that all ways lead through; None where there is
         none.
     """
-    shape, dtype = array_shape(start), array_dtype(start)
+    shape = array_shape(start)
     pending = dict(reads)
     found: list[tuple[int, tuple[int, ...]]] = []
     while pending:
@@ -249,7 +251,7 @@ def _entrywise_part(
         result, *others = equation.outputs
         if others or scope.flow.is_output(result):
             return None
-        if array_shape(result) != shape or array_dtype(result) != dtype:
+        if array_shape(result) != shape or not _is_real(result):
             return None
         found.append((number, operands))
         if not pending:
@@ -257,6 +259,11 @@ def _entrywise_part(
         for reader, more in _reads(scope, result).items():
             pending[reader] = (*pending.get(reader, ()), *more)
     return None
+
+
+def _is_real(variable: Var) -> bool:
+    """Means of 16-bit numbers are taken of 32-bit ones, so that dtypes may differ."""
+    return bool(jax.numpy.issubdtype(array_dtype(variable), jax.numpy.floating))
 
 
 def _slope(scope: Scope, stretch: _Stretch) -> _Slope | None:

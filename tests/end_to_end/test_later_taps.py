@@ -258,3 +258,26 @@ def test_slopes_count_as_memory():
     kernel = (n * n_outputs) ** 2
     each = x + activations + slope + cotangents
     assert got == 8 * (parameters + n * each + 2 * kernel)
+
+
+def test_a_mean_of_sixteen_bit_numbers_is_taken_of_wider_ones():
+    """The tap is a wider number than the activations and the slope."""
+    with x64():
+        f, params, x1 = wide_readout(30)
+    params, x1 = (cast_floats(tree, jax.numpy.bfloat16) for tree in (params, x1))
+    plan = ntkplan.plan(f, params, x1)
+    (order,) = (layer.order for layer in plan.layers if layer.path == "w")
+    assert order.endswith("tapped later")
+    got = np.asarray(plan.compile()(params, x1), np.float64)
+    assert relative_error(got, dense_kernel(f, params, x1)) <= 5e-3
+
+
+def test_a_batch_that_is_one_input():
+    """With `batch_axis=None` the examples are positions that stay."""
+    with x64():
+        f, params, x1 = wide_readout(30)
+        plan = ntkplan.plan(f, params, x1, batch_axis=None)
+        got = plan.compile()(params, x1)
+        wanted = dense_kernel(f, params, x1)
+    assert "_slope" in plan.source()
+    assert relative_error(got, wanted) <= 1e-12
