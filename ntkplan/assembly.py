@@ -50,9 +50,13 @@ def assemble(
     """
     layers = layering.layers
     active = [layer for layer in layers if not layer.idle]
+    chosen = [
+        item.candidate.layer_of(layer)
+        for layer, item in zip(active, decision.chosen, strict=True)
+    ]
     tapped = [
         layer
-        for layer, item in zip(active, decision.chosen, strict=True)
+        for layer, item in zip(chosen, decision.chosen, strict=True)
         if not item.pushed
     ]
     by_path = {record.path: record for record in records}
@@ -70,7 +74,7 @@ def assemble(
             [
                 Choice(layer=layer, candidate=item.candidate, comments=comments(record))
                 for layer, item, record in zip(
-                    active, decision.chosen, records, strict=True
+                    chosen, decision.chosen, records, strict=True
                 )
             ],
             problem.study.frame,
@@ -101,7 +105,7 @@ def assemble(
         headline=title,
         notes=tiles,
         emit=emit,
-        symbolic_work=functools.partial(_symbolic, problem, active, decision),
+        symbolic_work=functools.partial(_symbolic, problem, chosen, decision),
         plan_at=plan_at,
     )
 
