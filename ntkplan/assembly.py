@@ -15,9 +15,9 @@ from ntkplan.planner.explain import (
     comments,
     device_line,
     idle_plan,
-    tiling_lines,
     totals,
 )
+from ntkplan.planner.notes import notes
 from ntkplan.planner.problem import Problem
 from ntkplan.planner.shared import shared_work
 from ntkplan.plans import Plan, Signature, Symbolic
@@ -64,9 +64,7 @@ def assemble(
         by_path.get(layer.leaf.path) or idle_plan(layer) for layer in layers
     )
     title = headline(problem.spec, subject, problem.n1, n2)
-    tiles = tiling_lines(
-        decision.tiling, problem.spec, decision.cost.memory_limit_bytes
-    )
+    remarks = notes(problem, decision)
 
     def emit() -> Module:
         program = lower(
@@ -82,12 +80,13 @@ def assemble(
             data_access=tuple(item.access for item in tree_inputs(signature.x)),
             precision=problem.precision,
             tiling=decision.tiling,
+            lower_blocks=decision.lower_blocks,
             title=f"{title}.",
             notes=tuple(
                 f"{note}."
                 for note in (
                     *totals(decision.cost),
-                    *tiles,
+                    *remarks,
                     device_line(problem.profile),
                 )
             ),
@@ -103,7 +102,7 @@ def assemble(
         n2=n2,
         signature=signature,
         headline=title,
-        notes=tiles,
+        notes=remarks,
         emit=emit,
         symbolic_work=functools.partial(_symbolic, problem, chosen, decision),
         plan_at=plan_at,

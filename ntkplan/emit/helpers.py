@@ -96,6 +96,34 @@ def over_tiles(function, arrays, size, axis):
     return jax.lax.fori_loop(0, -(-n // size), put, zeros)
 '''
 
+_LOWER_BLOCKS = '''
+def from_lower_blocks(function, side, count, axes, swapped):
+    """A symmetric kernel, its blocks of rows computed as far as the diagonal.
+
+    The rest are mirror images: `swapped` is the order of axes that makes them.
+    """
+    n = jax.tree.leaves(side)[0].shape[0]
+    size = -(-n // count)
+    rows, columns = axes
+
+    def part(start, stop):
+        return jax.tree.map(lambda array: array[start:stop], side)
+
+    def wide(block):
+        padding = [(0, 0)] * block.ndim
+        padding[columns] = (0, n - block.shape[columns])
+        return jnp.pad(block, padding)
+
+    starts = range(0, n, size)
+    blocks = [function(part(i, i + size), part(0, i + size)) for i in starts]
+    lower = jnp.concatenate([wide(block) for block in blocks], axis=rows)
+    number = jnp.arange(n) // size
+    below = number[:, None] >= number
+    others = [axis for axis in range(lower.ndim) if axis not in axes]
+    below = jnp.expand_dims(below, others)
+    return jnp.where(below, lower, lower.transpose(swapped))
+'''
+
 _HELPERS: tuple[tuple[type[Statement], str], ...] = (
     (Cut, _WINDOWS),
     (Match, _MATCH_ROWS),
@@ -116,6 +144,8 @@ def helper_sections(program: Program) -> list[str]:
         helpers.append(_INNER_PRODUCTS)
     if program.tiling is not None:
         helpers.append(_OVER_TILES)
+    if program.lower_blocks > 1:
+        helpers.append(_LOWER_BLOCKS)
     return [f"\n{text.rstrip()}" for text in helpers]
 
 

@@ -43,6 +43,24 @@ def kernel_lines(program: Program) -> list[str]:
     return [*lines, *indented(body)]
 
 
+def block_function(program: Program, *, in_loop: bool) -> list[str]:
+    """Prints `block(side1, side2)`, the kernel of some examples with others."""
+    factors = ", factors" if program.factors else ""
+    barrier = [
+        "# What is made of one side alone would else be kept for all of a row's tiles.",
+        "side1, side2 = jax.lax.optimization_barrier((side1, side2))",
+    ]
+    body = [
+        '"""Returns the kernel of some examples with others."""',
+        *(barrier if in_loop else []),
+        "activations1, cotangents1 = side1",
+        "activations2, cotangents2 = side2",
+        *block_lines(program),
+        "return theta",
+    ]
+    return [f"def block(side1, side2{factors}):", *indented(body)]
+
+
 def block_lines(program: Program) -> list[str]:
     """Prints all blocks; those that run over the same steps share a loop."""
     lines: list[str] = []
@@ -92,10 +110,15 @@ def _example_axes(program: Program) -> str:
     return f"(None, {axis})"
 
 
+def mapped_derivatives(program: Program) -> str:
+    """Returns Python text for `derivatives` over the examples."""
+    out_axes = ", (0, 0, None)" if program.factors else ""
+    return f"jax.vmap(derivatives, {_example_axes(program)}{out_axes})"
+
+
 def _sides(program: Program) -> list[str]:
     factors = bool(program.factors)
-    out_axes = ", (0, 0, None)" if factors else ""
-    mapped = f"jax.vmap(derivatives, {_example_axes(program)}{out_axes})"
+    mapped = mapped_derivatives(program)
     lines = []
     if factors:
         lines, mapped = [f"sides = {mapped}"], "sides"

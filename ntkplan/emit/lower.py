@@ -40,6 +40,7 @@ def lower(
     data_access: tuple[str | None, ...],
     precision: str | None,
     tiling: Tiling | None = None,
+    lower_blocks: int = 1,
     title: str,
     notes: tuple[str, ...],
 ) -> Program:
@@ -53,6 +54,7 @@ def lower(
         data_access: For every array of `x`, Python text after `x`, or None.
         precision: Name of the precision of every contraction, or None.
         tiling: How the kernel is computed tile by tile, or None for all at once.
+        lower_blocks: Blocks of rows, as far as the diagonal, where `x2` is absent.
         title: First line of the module's docstring.
         notes: Its further lines.
     """
@@ -95,6 +97,7 @@ def lower(
         precision=precision,
         sums_dtype=_sums_dtype(graph),
         tiling=tiling,
+        lower_blocks=lower_blocks,
     )
 
 

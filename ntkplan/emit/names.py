@@ -16,7 +16,15 @@ RESERVED = frozenset(
         *("jax", "jnp", "lax", "params", "shifts", "taps", "theta", "windows", "x"),
         *("x1", "x2", "basis", "output", "pull_back", "leaves", "numpy"),
         *("inner_products", "itertools", "match_rows", "math", "pathlib"),
-        *("block", "over_tiles", "side1", "side2", "sum_rows", "take_rows"),
+        *(
+            "block",
+            "from_lower_blocks",
+            "over_tiles",
+            "side1",
+            "side2",
+            "sum_rows",
+            "take_rows",
+        ),
     )
 )
 

@@ -10,6 +10,7 @@ from typing import Any
 from ntkplan.emit.body import PrintedBody
 from ntkplan.emit.derivatives import derivative_lines
 from ntkplan.emit.forward import forward_lines, print_forward
+from ntkplan.emit.halves import halved_lines
 from ntkplan.emit.helpers import helper_sections, multiplies_rows
 from ntkplan.emit.kernel_function import kernel_lines, pushed_lines
 from ntkplan.emit.tiles import tiled_lines
@@ -55,7 +56,11 @@ def print_module(program: Program) -> Module:
         sections.append("\n\n" + "\n".join(derivative_lines(program)))
     if program.shifts:
         sections.append("\n\n" + "\n".join(pushed_lines(program)))
-    kernel = kernel_lines(program) if program.tiling is None else tiled_lines(program)
+    kernel = kernel_lines(program)
+    if program.tiling is not None:
+        kernel = tiled_lines(program)
+    elif program.lower_blocks > 1:
+        kernel = halved_lines(program)
     sections.append("\n\n" + "\n".join(kernel))
     return Module(
         text="\n".join(sections) + "\n",

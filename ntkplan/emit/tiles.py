@@ -6,7 +6,11 @@ from collections.abc import Sequence
 
 from ntkplan.emit.derivatives import basis_lines
 from ntkplan.emit.expression import INDENT, indented, statement
-from ntkplan.emit.kernel_function import block_lines, comment_lines, result_lines
+from ntkplan.emit.kernel_function import (
+    block_function,
+    comment_lines,
+    result_lines,
+)
 from ntkplan.emit.taps import WIDTH
 from ntkplan.errors import InternalError
 from ntkplan.ir.program import Program, Tiling
@@ -17,22 +21,8 @@ def tiled_lines(program: Program) -> list[str]:
     """Prints `block`, the kernel of one tile, and `kernel(params, x1, x2=None)`."""
     lines = []
     if program.blocks:
-        lines = [*_block_function(program), "", ""]
+        lines = [*block_function(program, in_loop=True), "", ""]
     return [*lines, *_Kernel(program).lines()]
-
-
-def _block_function(program: Program) -> list[str]:
-    factors = ", factors" if program.factors else ""
-    body = [
-        '"""Returns the kernel of some examples with others."""',
-        "# What is made of one side alone would else be kept for all of a row's tiles.",
-        "side1, side2 = jax.lax.optimization_barrier((side1, side2))",
-        "activations1, cotangents1 = side1",
-        "activations2, cotangents2 = side2",
-        *block_lines(program),
-        "return theta",
-    ]
-    return [f"def block(side1, side2{factors}):", *indented(body)]
 
 
 class _Kernel:

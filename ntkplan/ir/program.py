@@ -380,6 +380,8 @@ class Program:
         sums_dtype: In which dtype contractions add up, where that is another one than
             that of their operands; None where it is the same.
         tiling: How the kernel is computed tile by tile, or None for all at once.
+        lower_blocks: In how many blocks of rows the kernel of `x1` with itself is
+            computed, each as far as the diagonal; 1 for all at once.
     """
 
     title: str
@@ -401,6 +403,7 @@ class Program:
     precision: str | None
     sums_dtype: str | None = None
     tiling: Tiling | None = None
+    lower_blocks: int = 1
 
     @property
     def tiles_outputs(self) -> bool:

@@ -117,6 +117,32 @@ def price(problem: Problem, request: MethodRequest) -> list[tuple[Priced, ...]]:
     return result
 
 
+def price_chosen(problem: Problem, chosen: Sequence[Priced]) -> list[Priced]:
+    """Prices candidates that were chosen at other sizes.
+
+    Args:
+        problem: The sizes.
+        chosen: Candidates of its study.
+    """
+    works = problem.study.works(symmetric=problem.symmetric)(
+        problem.n1, problem.n2, problem.n_basis
+    )
+    beside = shared_work(problem, problem.study.layers, ()).resident_bytes
+    known: dict[int, _Figures] = {}
+    found = []
+    for item in chosen:
+        candidate = item.candidate
+        symbolic = candidate.symmetric_work if problem.symmetric else candidate.work
+        if id(symbolic) not in known:
+            known[id(symbolic)] = _figures(
+                _counts(candidate, problem), works[id(symbolic)], problem, beside
+            )
+        found.append(
+            _priced(candidate, known[id(symbolic)], problem, allowed=item.allowed)
+        )
+    return found
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Figures:
     """What candidates of one form have in common.

@@ -49,6 +49,9 @@ class Decision:
         cost: Of the whole.
         tiling: How the kernel is computed tile by tile, or None for all at once.
         n_tiles: How often each leaf's part is computed; the parts are of one tile.
+        lower_blocks: In how many blocks of rows, as far as the diagonal, the kernel is
+            computed where `x2` is absent; 1 for all at once.
+        exhaustive: Whether all divisions of the leaves were compared.
     """
 
     chosen: tuple[Priced, ...]
@@ -57,6 +60,8 @@ class Decision:
     cost: PlanCost
     tiling: Tiling | None = None
     n_tiles: int = 1
+    lower_blocks: int = 1
+    exhaustive: bool = True
 
 
 def choose(
@@ -98,6 +103,7 @@ def choose(
         )
     return dataclasses.replace(
         search.best,
+        exhaustive=search.exhaustive,
         cost=dataclasses.replace(search.best.cost, memory_limit_bytes=limit_bytes),
     )
 

@@ -12,9 +12,7 @@ from rich.table import Table
 
 from ntkplan.cost.profile import DeviceProfile
 from ntkplan.errors import readable_bytes
-from ntkplan.ir.kernel import KernelSpec
 from ntkplan.ir.plan import Alternative, LayerPlan, PlanCost
-from ntkplan.ir.program import Tiling
 from ntkplan.ir.use import Layer
 from ntkplan.methods.candidate import Method
 from ntkplan.methods.sharing import Key
@@ -214,29 +212,6 @@ def totals(cost: PlanCost) -> list[str]:
         f"peak {readable_bytes(cost.peak_bytes)} of at most "
         f"{readable_bytes(cost.memory_limit_bytes)}",
     ]
-
-
-def tiling_lines(
-    tiling: Tiling | None, spec: KernelSpec, limit_bytes: float
-) -> tuple[str, ...]:
-    """Says how a kernel is computed tile by tile, and why."""
-    if tiling is None:
-        return ()
-    if spec.matched:
-        text = f"{tiling.rows} pairs of examples at a time"
-    else:
-        text = f"in tiles of {tiling.rows} x {tiling.columns} examples"
-    if tiling.outputs is not None:
-        text += f" and {tiling.outputs} outputs"
-    text += f", to fit {readable_bytes(limit_bytes)}"
-    if spec.matched:
-        return (text,)
-    kept = (
-        "kept for all examples of x2"
-        if tiling.keeps
-        else "computed again for every row of tiles"
-    )
-    return (f"{text}; activations and cotangents are {kept}",)
 
 
 def device_line(profile: DeviceProfile) -> str:

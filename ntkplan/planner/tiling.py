@@ -13,6 +13,7 @@ from ntkplan.ir.program import Tiling
 from ntkplan.ir.use import Layer
 from ntkplan.planner.candidates import Priced, price
 from ntkplan.planner.choose import Decision, choose, decide
+from ntkplan.planner.halves import halved
 from ntkplan.planner.problem import Problem
 from ntkplan.planner.request import MethodRequest
 from ntkplan.planner.shared import Counts, Held, SharedWork, held_bytes, push_work
@@ -43,7 +44,7 @@ def choose_within(
     """
     unlimited = choose(problem, priced, limit_bytes, binding=False)
     if unlimited.cost.peak_bytes <= limit_bytes:
-        return unlimited, priced
+        return halved(problem, unlimited), priced
     search = _Search(problem, request, limit_bytes)
     with contextlib.suppress(MemoryLimitError):
         search.best = (choose(problem, priced, limit_bytes), priced)

@@ -110,7 +110,9 @@ def test_example_axis_that_is_not_the_first():
 @pytest.mark.parametrize("precision", ["highest", jax.lax.Precision.HIGHEST])
 def test_precision_reaches_the_source(precision):
     f, params, x1, x2 = problem("plain_mlp")
-    plan = ntkplan.plan(f, params, x1, x2, precision=precision)
+    plan = ntkplan.plan(
+        f, params, x1, x2, precision=precision, methods="structured_derivatives"
+    )
     assert "highest" in plan.source().lower()
     got = plan.compile()(params, x1, x2)
     wanted = kernel_of_jacobians(*jacobians("plain_mlp"))

@@ -1,0 +1,63 @@
+"""The emitted kernel function that computes half of a symmetric kernel."""
+
+from __future__ import annotations
+
+from ntkplan.emit.expression import INDENT, indented
+from ntkplan.emit.kernel_function import (
+    block_function,
+    comment_lines,
+    mapped_derivatives,
+    result_lines,
+)
+from ntkplan.emit.taps import WIDTH
+from ntkplan.ir.program import Program
+from ntkplan.methods.network import DIAGONAL, EXAMPLES, FULL
+
+
+def halved_lines(program: Program) -> list[str]:
+    """Prints `block` and `kernel`, whose blocks end at the diagonal without `x2`."""
+    labels = program.kernel_labels
+    axes = tuple(labels.index(label) for label in EXAMPLES)
+    swapped = _swapped(labels)
+    factors = ", factors" if program.factors else ""
+    unpacked = f"*side1{factors}" if factors else "side1"
+    others = "*side2, _" if factors else "side2"
+    block = "block"
+    if factors:
+        block = "lambda own, upto: block(own, upto, factors)"
+    body = [
+        f'"""Returns the kernel, {program.spec.describe()}."""',
+        f"sides = {mapped_derivatives(program)}",
+        f"{unpacked} = sides(params, x1)",
+        "if x2 is None:",
+        f"{INDENT}theta = from_lower_blocks(",
+        f"{INDENT * 2}{block}, side1, {program.lower_blocks}, {axes}, {swapped}",
+        f"{INDENT})",
+        "else:",
+        f"{INDENT}{others} = sides(params, x2)",
+        f"{INDENT}theta = block(side1, side2{factors})",
+    ]
+    if program.shifts:
+        body += ["", *comment_lines(program.pushed_comments, WIDTH)]
+        body.append("theta += pushed(params, x1, x1 if x2 is None else x2)")
+    body += ["", *result_lines(program)]
+    return [
+        *block_function(program, in_loop=False),
+        "",
+        "",
+        "@jax.jit",
+        "def kernel(params, x1, x2=None):",
+        *indented(body),
+    ]
+
+
+def _swapped(labels: tuple[str, ...]) -> tuple[int, ...]:
+    """Returns the order of axes that mirrors the kernel at its diagonal."""
+    partner = {
+        EXAMPLES[0]: EXAMPLES[1],
+        EXAMPLES[1]: EXAMPLES[0],
+        FULL[0]: FULL[1],
+        FULL[1]: FULL[0],
+        DIAGONAL: DIAGONAL,
+    }
+    return tuple(labels.index(partner[label]) for label in labels)

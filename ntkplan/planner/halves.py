@@ -1,0 +1,75 @@
+"""Half of a symmetric kernel: blocks of rows that end at the diagonal."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from ntkplan.cost.work import Operation, OperationKind, Work
+from ntkplan.planner.candidates import Priced, price_chosen
+from ntkplan.planner.choose import Decision
+from ntkplan.planner.problem import Problem
+from ntkplan.planner.select import total_seconds
+
+_COUNTS = (2,)
+
+# Blocks are further products, to compile and to launch; they are taken where the kernel
+# as a whole is expected to gain this.
+_LEAST_GAIN = 1.2
+
+
+def halved(problem: Problem, decision: Decision) -> Decision:
+    """Returns a decision in blocks of rows as far as the diagonal, where that pays.
+
+    What is made of one side alone (a Jacobian) is made anew in every block. So it pays
+    where products of both sides are most of the work.
+
+    Args:
+        problem: The kernel.
+        decision: What was chosen for it, all at once.
+    """
+    cost = decision.cost
+    own = cost.contraction_seconds
+    hopeful = cost.seconds / (cost.seconds - 0.5 * own) >= _LEAST_GAIN
+    if not problem.symmetric or problem.spec.matched or not hopeful:
+        return decision
+    best, least = decision, cost.seconds / _LEAST_GAIN
+    for count in _COUNTS:
+        if problem.n1 < 2 * count:
+            break
+        contraction = _seconds(problem, decision.chosen, count)
+        seconds = cost.seconds - own + contraction
+        if seconds < least:
+            least = seconds
+            best = dataclasses.replace(
+                decision,
+                lower_blocks=count,
+                cost=dataclasses.replace(
+                    cost, seconds=seconds, contraction_seconds=contraction
+                ),
+            )
+    return best
+
+
+def _seconds(problem: Problem, chosen: Sequence[Priced], count: int) -> float:
+    """Prices the blocks, and putting them together with their mirror images."""
+    size = -(-problem.n1 // count)
+    total = 0.0
+    for start in range(0, problem.n1, size):
+        rows = min(size, problem.n1 - start)
+        block = dataclasses.replace(problem, n1=rows, n2=start + rows, symmetric=False)
+        total += total_seconds(price_chosen(block, chosen))
+    spec = problem.spec
+    kernel_bytes = (
+        problem.study.itemsize
+        * problem.n1
+        * problem.n2
+        * spec.n_full**2
+        * spec.n_diagonal
+    )
+    copies = Operation(
+        kind=OperationKind.TRANSPOSE,
+        bytes_read=3 * kernel_bytes,
+        bytes_written_fresh=2 * kernel_bytes,
+    )
+    return total + problem.seconds(Work(operations=(copies,)))

@@ -1,0 +1,161 @@
+"""The search against brute force over all sets of candidates."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import ntkplan
+from ntkplan.cost.device import load_profile
+from ntkplan.cost.work import Work
+from ntkplan.methods.candidate import Candidate, Method
+from ntkplan.methods.sharing import Form, Key
+from ntkplan.options import kernel_spec
+from ntkplan.planner import choose as module
+from ntkplan.planner.candidates import Part, Priced, price
+from ntkplan.planner.choose import choose, decide
+from ntkplan.planner.problem import Problem
+from ntkplan.planner.request import parse_methods
+from ntkplan.planner.select import select, total_seconds
+from ntkplan.planner.shared import shared_work
+from ntkplan.planner.study import Study
+from ntkplan.trace.build import build
+from ntkplan.trace.layers import find_layers
+
+
+def random_options(generator, n_leaves, n_options, n_shared):
+    """Returns options whose statements partly have the keys of other leaves'."""
+    shared = [
+        (Key(Form("shared", i), ()), generator.uniform(1, 9)) for i in range(n_shared)
+    ]
+
+    def part(key, seconds):
+        return Part(key=key, seconds=seconds, flops=0.0, bytes_moved=0.0)
+
+    def option(leaf, number):
+        own = part(Key(Form("own", leaf, number), ()), generator.uniform(1, 9))
+        chosen = generator.choice(
+            n_shared, size=generator.integers(0, 3), replace=False
+        )
+        parts = (own, *(part(*shared[i]) for i in chosen), part(None, 0.1))
+        candidate = Candidate(
+            method=Method.STRUCTURED_DERIVATIVES,
+            order=f"{leaf}.{number}",
+            statements=(),
+            results=(),
+            work=Work(),
+            symmetric_work=Work(),
+        )
+        return Priced(candidate=candidate, work=Work(), parts=parts, allowed=True)
+
+    return [
+        sorted(
+            (option(leaf, number) for number in range(n_options)),
+            key=lambda item: item.seconds,
+        )
+        for leaf in range(n_leaves)
+    ]
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_one_option_for_every_leaf(seed):
+    """Every combination is compared where there are few: none is cheaper."""
+    options = random_options(np.random.default_rng(seed), 4, 4, 3)
+    least = min(map(total_seconds, itertools.product(*options)))
+    assert total_seconds(select(options)) == pytest.approx(least)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_descent_where_there_are_many_combinations(seed):
+    """No change of one leaf alone makes the choice cheaper."""
+    options = random_options(np.random.default_rng(seed), 12, 5, 4)
+    chosen = select(options)
+    for number, items in enumerate(options):
+        for item in items:
+            changed = [*chosen[:number], item, *chosen[number + 1 :]]
+            assert total_seconds(changed) >= total_seconds(chosen) * (1 - 1e-6)
+
+
+def perceptron(params, x):
+    for name in ("first", "second"):
+        x = jnp.tanh(x @ params[name]["w"] + params[name]["b"])
+    return x @ params["head"]
+
+
+def problem_of(n1, width, n_outputs):
+    def spec(*shape):
+        return jax.ShapeDtypeStruct(shape, np.float32)
+
+    params = {
+        "first": {"w": spec(8, width), "b": spec(width)},
+        "second": {"w": spec(width, width), "b": spec(width)},
+        "head": spec(width, n_outputs),
+    }
+    model = build(perceptron, params, spec(n1, 8), batch_axis=0, wrt=None)
+    ((_, graph),) = model.graphs.items()
+    layering = find_layers(graph)
+    kernel = kernel_spec(
+        output_shape=graph.output.shape,
+        output="",
+        kernel="full",
+        trace_axes=None,
+        diagonal_axes=None,
+        pairs="all",
+        whole_batch=False,
+    )
+    return Problem(
+        study=Study(layering.graph, layering.layers, kernel),
+        n1=n1,
+        n2=n1,
+        symmetric=True,
+        profile=load_profile("x86_64_cpu"),
+        precision=None,
+    )
+
+
+@pytest.mark.parametrize(
+    ("n1", "width", "n_outputs"), [(1, 4, 60), (4, 16, 10), (16, 64, 2), (2, 128, 40)]
+)
+def test_divisions_into_tapped_and_pushed_leaves(n1, width, n_outputs):
+    """All are compared for a model of few leaves; a mixed one has to gain more."""
+    problem = problem_of(n1, width, n_outputs)
+    priced = price(problem, parse_methods(None, []))
+    n_leaves = len(priced)
+    costs = {}
+    for count in range(n_leaves + 1):
+        for pushed in itertools.combinations(range(n_leaves), count):
+            decision, _ = decide(
+                problem,
+                lambda *layers: shared_work(problem, *layers),
+                priced,
+                frozenset(pushed),
+                math.inf,
+            )
+            assert decision is not None
+            mixed = 0 < count < n_leaves
+            gain = module._MIXING_GAIN if mixed else 1.0
+            costs[pushed] = decision.cost.seconds * gain
+    chosen = choose(problem, priced, math.inf)
+    assert chosen.exhaustive
+    found = tuple(i for i, item in enumerate(chosen.chosen) if item.pushed)
+    assert costs[found] == pytest.approx(min(costs.values()))
+
+
+def test_a_search_that_is_not_exhaustive_says_so():
+    def spec(*shape):
+        return jax.ShapeDtypeStruct(shape, np.float32)
+
+    def deep(params, x):
+        for weight in params:
+            x = jnp.tanh(x @ weight)
+        return x
+
+    few = ntkplan.plan(deep, [spec(4, 4)] * 3, spec(2, 4))
+    many = ntkplan.plan(deep, [spec(4, 4)] * 9, spec(2, 4))
+    assert "only the likely were compared" not in str(few)
+    assert "only the likely were compared" in str(many)
