@@ -141,7 +141,7 @@ def _all_candidates(
             found.append(candidates)
             continue
         first, candidates = made[form]
-        names = dict(zip(_given(first), _given(layer), strict=True))
+        names = dict(zip(given_names(first), given_names(layer), strict=True))
         found.append(tuple(candidate.renamed(names) for candidate in candidates))
     return tuple(found)
 
@@ -215,7 +215,7 @@ def _arrays(stack: Stack) -> list[tuple[str, int]]:
     ]
 
 
-def _given(layer: Layer) -> list[str]:
+def given_names(layer: Layer) -> list[str]:
     """Returns the names of all arrays that statements of a layer may be given."""
     return [
         input_name(kind, number, side)
