@@ -43,7 +43,7 @@ def test_the_estimate_has_no_bias_and_its_standard_error_is_right():
     params, x = problem()
     x1, x2 = x, x[:3] + 0.5
     wanted = dense_kernel(model, params, x1, x2, kernel="trace")
-    n_seeds, n_samples = 60, 24
+    n_seeds, n_samples = 20, 24
     found = [
         ntkplan.trace_estimate(
             model, params, x1, x2, key=jax.random.key(seed), n_samples=n_samples
@@ -58,7 +58,7 @@ def test_the_estimate_has_no_bias_and_its_standard_error_is_right():
     ratio = np.sqrt((stated**2).mean(0)) / spread
     assert np.all((ratio > 0.55) & (ratio < 1.8))
     inside = np.abs(errors) < 2 * stated
-    assert 0.8 < inside.mean() <= 1.0
+    assert 0.7 < inside.mean() <= 1.0
 
 
 def test_one_output_has_no_error():
