@@ -7,7 +7,12 @@ import jax.numpy as jnp
 import pytest
 
 import ntkplan
-from ntkplan.errors import ConflictingOptionsError, NtkPlanWarning, UnknownOptionError
+from ntkplan.errors import (
+    ConflictingOptionsError,
+    MemoryLimitError,
+    NtkPlanWarning,
+    UnknownOptionError,
+)
 from ntkplan.tuning import timer
 from tests.oracles import dense_kernel, relative_error
 
@@ -169,6 +174,19 @@ def test_what_does_not_fit_is_not_timed(network, monkeypatch):
     monkeypatch.setattr(timer, "race", never)
     monkeypatch.setattr("ntkplan.tuning.session.free_bytes", lambda profile: 64.0)
     assert ntkplan.plan(f, params, x, tune=60).tuning.n_timed == 0
+
+
+def test_a_kernel_in_tiles_is_not_timed_and_says_so(network, monkeypatch):
+    f, params, x = network
+    monkeypatch.setattr(timer, "race", never)
+    x = jnp.tile(x, (8, 1))
+    methods = "jacobian_contraction"
+    with pytest.raises(MemoryLimitError) as caught:
+        ntkplan.plan(f, params, x, memory_limit=1, methods=methods)
+    least = caught.value.least_bytes
+    plan = ntkplan.plan(f, params, x, tune=60, memory_limit=least, methods=methods)
+    assert "kernels in tiles are not timed" in str(plan)
+    assert relative_error(plan.compile()(params, x), dense_kernel(f, params, x)) < 2e-5
 
 
 def test_the_plan_says_what_was_measured(network, monkeypatch):
