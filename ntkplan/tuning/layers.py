@@ -20,7 +20,7 @@ from ntkplan.methods.network import DIAGONAL, FULL, TRACE, input_name
 from ntkplan.planner.candidates import Priced
 from ntkplan.planner.choose import Decision
 from ntkplan.planner.problem import Problem
-from ntkplan.planner.study import given_names
+from ntkplan.planner.study import given_names, stacks_of
 from ntkplan.tuning.arrays import index_array, normal_array
 from ntkplan.tuning.session import Session
 from ntkplan.tuning.timer import Budget
@@ -265,7 +265,7 @@ class _Given:
 def _given(problem: Problem, layer: Layer) -> dict[str, _Given]:
     """Returns every array that the candidates of a layer may be given."""
     found: dict[str, _Given] = {}
-    for stack in layer.stacks:
+    for stack in stacks_of(layer):
         for side, count in enumerate((problem.n1, problem.n2)):
             example = (1 if problem.spec.whole_batch else count,)
             found |= _given_by_stack(problem, stack, side, example)
