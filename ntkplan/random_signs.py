@@ -77,6 +77,7 @@ def trace_estimate(
         NtkPlanError: Something is wrong with the input; the message says what to do.
 
     Example:
+        >>> import jax.numpy as jnp
         >>> f = lambda w, x: jnp.tanh(x @ w)
         >>> key = jax.random.key(0)
         >>> found = trace_estimate(f, jnp.ones((3, 8)), jnp.eye(3), key=key)
