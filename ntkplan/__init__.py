@@ -12,6 +12,8 @@ from ntkplan.errors import NtkPlanError as NtkPlanError
 from ntkplan.errors import NtkPlanWarning as NtkPlanWarning
 from ntkplan.plans import Kernel as Kernel
 from ntkplan.plans import Plan as Plan
+from ntkplan.random_signs import TraceEstimate as TraceEstimate
+from ntkplan.random_signs import trace_estimate as trace_estimate
 from ntkplan.run.tiles import kernel_in_tiles as kernel_in_tiles
 from ntkplan.tree_plans import TreeKernel as TreeKernel
 from ntkplan.tree_plans import TreePlan as TreePlan

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
 
+from ntkplan.approximation.combine import sum_of_logits_spec
+from ntkplan.approximation.probes import Probes, choose_probes
+from ntkplan.approximation.readout import readout_paths
+from ntkplan.approximation.search import within_tolerance
 from ntkplan.assembly import assemble
 from ntkplan.cost.device import available_profiles, load_profile, profile_for
 from ntkplan.cost.profile import DeviceProfile, Platform
-from ntkplan.errors import OutputError
-from ntkplan.ir.graph import KernelGraph
+from ntkplan.errors import ConflictingOptionsError, OutputError
+from ntkplan.ir.graph import KernelGraph, restricted
 from ntkplan.ir.kernel import KernelSpec
+from ntkplan.ir.plan import Tuning
 from ntkplan.ir.use import Layer
 from ntkplan.options import (
     Axes,
@@ -22,8 +28,11 @@ from ntkplan.options import (
     kernel_spec,
     parse_bytes,
     parse_precision,
+    parse_tolerance,
+    parse_tune,
 )
-from ntkplan.planner.candidates import price
+from ntkplan.planner.candidates import Priced, price
+from ntkplan.planner.choose import Decision
 from ntkplan.planner.explain import layer_plans
 from ntkplan.planner.problem import Problem
 from ntkplan.planner.request import MethodRequest, parse_methods
@@ -41,9 +50,12 @@ from ntkplan.trace.batch import check_independent
 from ntkplan.trace.build import Model, build
 from ntkplan.trace.coverage import prove_covered
 from ntkplan.trace.derivatives import check_differentiable
-from ntkplan.trace.layers import find_layers
+from ntkplan.trace.layers import Layering, find_layers
 from ntkplan.trace.leaves import Predicate, shape_of, tree_inputs
 from ntkplan.tree_plans import TreeKernel, TreePlan, kernel_bytes, plan_tree
+from ntkplan.tuning.arrays import stand_in, with_examples
+from ntkplan.tuning.machine import require_present
+from ntkplan.tuning.tune import tune as tune_choice
 
 Methods = str | Sequence[str] | Mapping[str, str] | None
 Device = str | os.PathLike[str] | DeviceProfile | None
@@ -65,6 +77,8 @@ def plan(
     memory_limit: int | float | str | None = None,
     precision: Any = None,
     methods: Methods = None,
+    tune: bool | float = False,
+    tolerance: float | None = None,
 ) -> Plan | TreePlan:
     """Plans the empirical neural tangent kernel of a model.
 
@@ -88,6 +102,13 @@ def plan(
         precision: `jax.lax.Precision` of every contraction of the kernel.
         methods: Names of the methods allowed, or patterns of paths, each with the name
             of the method that is forced on the leaves it fits.
+        tune: Whether to time the best candidates of each distinct layer and the best
+            whole kernels, on the device that is present, instead of trusting the
+            model: True for at most 20 s, or a number of seconds, compilation included.
+            Timings are kept in the user's cache; what was timed once is not again.
+        tolerance: Relative error up to which sum of logits may stand in for leaves, or
+            for all but the readout. It is compared with the exact kernel on a few
+            examples of `x1`, in the Frobenius norm. None: all is exact.
 
     Returns:
         The plan. `print` it, `compile` it, `save` it. Where `f` returns a tree of
@@ -108,6 +129,14 @@ def plan(
     n1 = count_examples("x1", x1, batch_axis)
     n2 = None if x2 is None else count_examples("x2", x2, batch_axis)
     profile = _profile(device)
+    budget_s = parse_tune(tune)
+    if parse_tolerance(tolerance) is not None and budget_s is not None:
+        raise ConflictingOptionsError(
+            what="tune= and tolerance= were both given",
+            hint="Give one of them: a stand-in is compared at estimated times",
+        )
+    if budget_s is not None and device is not None:
+        require_present(profile)
     signature = _signature(params, x1, x2, batch_axis)
     model = build(f, params, x1, batch_axis=batch_axis, wrt=wrt)
     specs = _kernel_specs(
@@ -133,6 +162,17 @@ def plan(
         limit_bytes=_memory_limit(memory_limit, profile),
         precision=_precision(precision, profile),
         request=parse_methods(methods, [item.path for item in tree_inputs(params)]),
+        probing=None
+        if tolerance is None
+        else _probing(tolerance, specs.values(), params, x1, batch_axis, n1),
+        tuning=None
+        if budget_s is None
+        else _TuningTask(
+            budget_s=budget_s / len(model.graphs),
+            params=params,
+            x=(x1, x2),
+            batch_axis=batch_axis,
+        ),
     )
     if not model.is_tree:
         return _plan_output(task, "", model.graphs[""], specs[""], task.limit_bytes)
@@ -203,6 +243,8 @@ def check(
         >>> check(plan(f, w, x), f, w, x).n_examples
         3
     """
+    if isinstance(kernel_or_plan, Kernel | Plan):
+        _require_exact(kernel_or_plan)
     kernel = (
         kernel_or_plan.compile()
         if isinstance(kernel_or_plan, Plan | TreePlan)
@@ -221,6 +263,17 @@ def check(
         batch_axis=kernel.plan.signature.batch_axis,
         wrt=wrt,
     )
+
+
+def _require_exact(kernel_or_plan: Kernel | Plan) -> None:
+    """Refuses to check what is approximate on purpose."""
+    plan = kernel_or_plan.plan if isinstance(kernel_or_plan, Kernel) else kernel_or_plan
+    if plan.approximation is not None and plan.approximation.paths:
+        raise ConflictingOptionsError(
+            what="check compares with the exact kernel, and this one was planned with "
+            f"tolerance={plan.approximation.tolerance:g}",
+            hint="Plan without tolerance=; plan.approximation has the error found",
+        )
 
 
 def devices() -> tuple[DeviceProfile, ...]:
@@ -246,6 +299,8 @@ class _Task:
         limit_bytes: What the kernel may need at once.
         precision: Of every contraction, or None.
         request: The methods asked for.
+        tuning: What measuring needs, or None where nothing is measured.
+        probing: The tolerance and where it is compared, or None where all is exact.
     """
 
     subject: str
@@ -256,11 +311,39 @@ class _Task:
     limit_bytes: float
     precision: str | None
     request: MethodRequest
+    tuning: _TuningTask | None
+    probing: tuple[float, Probes] | None
 
     @property
     def n2_run(self) -> int:
         """Examples that `x2` stands for."""
         return self.n1 if self.n2 is None else self.n2
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class _TuningTask:
+    """What measuring needs.
+
+    Attributes:
+        budget_s: Seconds that it may take for one output.
+        params: As they were given.
+        x: x1 and x2 as they were given.
+        batch_axis: Their example axis, or None.
+    """
+
+    budget_s: float
+    params: Any
+    x: tuple[Any, Any]
+    batch_axis: int | None
+
+    def arguments(self, n1: int, n2: int | None) -> tuple[Any, ...]:
+        """Returns what a kernel is timed with: what was given, as far as it is."""
+        params, x1, x2 = jax.tree.map(stand_in, (self.params, *self.x))
+        x1 = with_examples(x1, self.batch_axis, n1)
+        if n2 is None:
+            return params, x1, None
+        x2 = x1 if x2 is None else x2
+        return params, x1, with_examples(x2, self.batch_axis, n2)
 
 
 def _kernel_specs(model: Model, **options: Any) -> dict[str, KernelSpec]:
@@ -271,11 +354,52 @@ def _kernel_specs(model: Model, **options: Any) -> dict[str, KernelSpec]:
     }
 
 
+def _probing(
+    tolerance: float,
+    specs: Iterable[KernelSpec],
+    params: Any,
+    x1: Any,
+    batch_axis: int | None,
+    n1: int,
+) -> tuple[float, Probes]:
+    """Checks the tolerance, and chooses where it is compared."""
+    for spec in specs:
+        parse_tolerance(tolerance, spec)
+    return tolerance, choose_probes(params, x1, batch_axis or 0, n1)
+
+
 def _plan_output(
     task: _Task, path: str, graph: KernelGraph, spec: KernelSpec, limit_bytes: float
 ) -> Plan:
-    """Plans one output: the passes from its graph to its source, in order."""
+    """Plans one output, exactly or within a tolerance."""
     layering = find_layers(graph)
+    if task.probing is None:
+        return _plan_exactly(task, path, layering, spec, limit_bytes)
+    tolerance, probes = task.probing
+
+    def plan_of(paths: frozenset[str], sums_logits: bool) -> Plan:
+        return _plan_exactly(
+            task,
+            path,
+            find_layers(restricted(graph, paths)),
+            sum_of_logits_spec(spec) if sums_logits else spec,
+            limit_bytes,
+        )
+
+    whole = _plan_exactly(task, path, layering, spec, limit_bytes)
+    return within_tolerance(
+        whole,
+        plan_of,
+        readout=readout_paths(layering.graph, layering.layers),
+        tolerance=tolerance,
+        probes=probes,
+    )
+
+
+def _plan_exactly(
+    task: _Task, path: str, layering: Layering, spec: KernelSpec, limit_bytes: float
+) -> Plan:
+    """Plans a kernel: the passes from its layers to its source, in order."""
     prove_covered(layering)
     study = Study(layering.graph, _active_layers(path, layering.layers), spec)
     subject = f"output {path} of {task.subject}" if path else task.subject
@@ -289,18 +413,39 @@ def _plan_output(
             profile=task.profile,
             precision=task.precision,
         )
+
+        def made(
+            priced: Sequence[tuple[Priced, ...]],
+            decision: Decision,
+            tuning: Tuning | None = None,
+        ) -> Plan:
+            return assemble(
+                problem,
+                layering,
+                layer_plans(study.layers, priced, decision, task.request, limit_bytes),
+                decision,
+                subject=subject,
+                signature=task.signature,
+                n2=n2,
+                plan_at=plan_at,
+                tuning=tuning,
+            )
+
         priced = price(problem, task.request)
-        decision, priced = choose_within(problem, priced, task.request, limit_bytes)
-        return assemble(
+        if task.tuning is None:
+            chosen, priced = choose_within(problem, priced, task.request, limit_bytes)
+            return made(priced, chosen)
+        tuned = tune_choice(
             problem,
-            layering,
-            layer_plans(study.layers, priced, decision, task.request, limit_bytes),
-            decision,
-            subject=subject,
-            signature=task.signature,
-            n2=n2,
-            plan_at=plan_at,
+            priced,
+            task.request,
+            limit_bytes,
+            budget_s=task.tuning.budget_s,
+            module_of=lambda priced, decision: made(priced, decision).module,
+            arguments=functools.partial(task.tuning.arguments, n1, n2),
+            shapes=[task.signature.fields, n1, n2],
         )
+        return made(tuned.priced, tuned.decision, tuned.record)
 
     return plan_at(task.n1, task.n2)
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from ntkplan.emit.lower import Choice, lower
 from ntkplan.emit.source import Module, print_module
 from ntkplan.ir.kernel import KernelSpec
-from ntkplan.ir.plan import LayerPlan
+from ntkplan.ir.plan import LayerPlan, Tuning
 from ntkplan.ir.use import Layer
 from ntkplan.planner.choose import Decision
 from ntkplan.planner.explain import (
@@ -16,6 +16,7 @@ from ntkplan.planner.explain import (
     device_line,
     idle_plan,
     totals,
+    tuning_notes,
 )
 from ntkplan.planner.notes import notes
 from ntkplan.planner.problem import Problem
@@ -35,6 +36,7 @@ def assemble(
     signature: Signature,
     n2: int | None,
     plan_at: Callable[[int, int | None], Plan],
+    tuning: Tuning | None = None,
 ) -> Plan:
     """Emits the chosen kernel and puts it together with its records.
 
@@ -47,6 +49,7 @@ def assemble(
         signature: What it takes.
         n2: Examples in `x2`, or None where it is absent.
         plan_at: Plans the same for other numbers of examples.
+        tuning: What was measured, or None.
     """
     layers = layering.layers
     active = [layer for layer in layers if not layer.idle]
@@ -102,10 +105,11 @@ def assemble(
         n2=n2,
         signature=signature,
         headline=title,
-        notes=remarks,
+        notes=(*remarks, *(() if tuning is None else tuning_notes(tuning))),
         emit=emit,
         symbolic_work=functools.partial(_symbolic, problem, chosen, decision),
         plan_at=plan_at,
+        tuning=tuning,
     )
 
 

@@ -98,6 +98,14 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="LEAF",
         help="list every candidate of one leaf, by its path in the table",
     )
+    plan.add_argument(
+        "--tune",
+        nargs="?",
+        type=float,
+        const=True,
+        metavar="SECONDS",
+        help="time the close candidates on this device, in at most 20 s or so many",
+    )
     plan.set_defaults(run=run_plan)
 
     emit = commands.add_parser("emit", help="write the kernel as Python source")
@@ -170,6 +178,12 @@ def add_problem_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--precision", help="of every contraction: default, high or highest"
+    )
+    parser.add_argument(
+        "--tolerance",
+        type=float,
+        metavar="ERROR",
+        help="relative error up to which sum of logits may stand in for leaves",
     )
     parser.add_argument(
         "--batch-axis",
@@ -315,6 +329,8 @@ def plan_problem(options: argparse.Namespace) -> Any:
         "precision",
         "methods",
         "batch_axis",
+        "tune",
+        "tolerance",
     )
     given = {name: getattr(options, name) for name in names if hasattr(options, name)}
     chosen = {

@@ -21,6 +21,9 @@ KERNELS = ("full", "trace", "diagonal", "sum_of_logits")
 PAIRS = ("all", "matched")
 PRECISIONS = ("default", "high", "highest")
 
+TUNING_BUDGET_S = 20.0
+"""Seconds that measuring may take with `tune=True`."""
+
 _UNITS = {
     "": 1,
     "B": 1,
@@ -163,6 +166,55 @@ def parse_bytes(limit: int | float | str) -> float:
     raise UnknownOptionError(
         option="memory_limit", value=limit, known=("bytes", '"500MB"', '"8GiB"')
     )
+
+
+def parse_tune(tune: bool | int | float) -> float | None:
+    """Returns the seconds that measuring may take, or None for no measuring.
+
+    Raises:
+        UnknownOptionError: It is neither a truth value nor a positive number.
+
+    Example:
+        >>> parse_tune(True), parse_tune(False), parse_tune(2)
+        (20.0, None, 2.0)
+    """
+    if isinstance(tune, bool):
+        return TUNING_BUDGET_S if tune else None
+    if isinstance(tune, int | float) and 0 < tune < float("inf"):
+        return float(tune)
+    raise UnknownOptionError(
+        option="tune", value=tune, known=("False", "True", "a number of seconds")
+    )
+
+
+def parse_tolerance(
+    tolerance: float | None, spec: KernelSpec | None = None
+) -> float | None:
+    """Returns the relative error that is allowed, or None where all is to be exact.
+
+    Args:
+        tolerance: What was given.
+        spec: A kernel that it is to hold for.
+
+    Raises:
+        UnknownOptionError: It is no number between 0 and 1.
+        ConflictingOptionsError: The kernel has no approximation.
+    """
+    if tolerance is None:
+        return None
+    number = isinstance(tolerance, int | float) and not isinstance(tolerance, bool)
+    if not number or not 0 < tolerance < 1:
+        raise UnknownOptionError(
+            option="tolerance", value=tolerance, known=("None", "0 < tolerance < 1")
+        )
+    why = ""
+    if spec is not None and spec.sums_logits:
+        why = 'tolerance= with kernel="sum_of_logits", which needs no stand-in'
+    if spec is not None and spec.whole_batch:
+        why = "tolerance= with batch_axis=None, where examples interact"
+    if why:
+        raise ConflictingOptionsError(what=why, hint="Leave tolerance= out")
+    return float(tolerance)
 
 
 def parse_precision(precision: Any) -> str | None:

@@ -23,8 +23,11 @@ from ntkplan.errors import (
     UnprintableError,
 )
 from ntkplan.ir.kernel import KernelSpec
-from ntkplan.ir.plan import LayerPlan, PlanCost
-from ntkplan.planner.explain import alternatives_table, table
+from ntkplan.ir.plan import Approximation, LayerPlan, PlanCost, Tuning
+from ntkplan.planner.explain import (
+    alternatives_table,
+    table,
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -40,6 +43,12 @@ class Signature:
     params: Any
     x: Any
     batch_axis: int | None
+
+    @property
+    def fields(self) -> list[object]:
+        """Shapes and dtypes in the order of `jax.tree`, as JSON can hold them."""
+        specs = jax.tree.leaves((self.params, self.x))
+        return [self.batch_axis, *([list(s.shape), str(s.dtype)] for s in specs)]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -80,10 +89,13 @@ class Plan:
         n2: Examples in `x2`, or None where `x2` is absent.
         signature: Shapes that the kernel takes.
         headline: What the plan is of, in words.
-        notes: What else there is to say of it: tiles, and why.
+        notes: What else there is to say of it: tiles and why, what was measured.
         emit: Makes the emitted module.
         symbolic_work: Makes the formulas of `symbolic`.
         plan_at: Plans the same for other numbers of examples.
+        tuning: What was measured, with `tune=`; None where nothing was asked for.
+        approximation: What sum of logits stands in for, with `tolerance=`; None where
+            all has to be exact.
     """
 
     layers: tuple[LayerPlan, ...]
@@ -98,6 +110,8 @@ class Plan:
     emit: Callable[[], Module]
     symbolic_work: Callable[[], Symbolic]
     plan_at: Callable[[int, int | None], Plan]
+    tuning: Tuning | None = None
+    approximation: Approximation | None = None
 
     def __str__(self) -> str:
         """Returns the table."""
@@ -111,7 +125,8 @@ class Plan:
     def at(self, *, n1: int | None = None, n2: int | None = None) -> Plan:
         """Plans the same kernel for other numbers of examples, without tracing again.
 
-        Everything is priced anew, and other methods may be chosen.
+        Everything is priced anew, and other methods may be chosen. A plan that was
+        made with `tune=` measures at these sizes too, within the same budget.
 
         Args:
             n1: Examples in `x1`; None for as many as before.

@@ -150,7 +150,7 @@ def _source(program: Program) -> str:
             "import itertools",
             "import jax",
             "import jax.numpy as jnp",
-            *helper_sections(program),
+            *helper_sections(program.blocks),
             f"def contraction({', '.join(_GIVEN)}):",
             *(f"    {line}" for line in lines),
             "    return theta",

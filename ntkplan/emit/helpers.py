@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from ntkplan.ir.program import Contract, Cut, Match, Program, Scatter, Statement, Take
+from collections.abc import Sequence
+
+from ntkplan.ir.program import Block, Contract, Cut, Match, Scatter, Statement, Take
 
 _WINDOWS = '''
 def windows(x, window, strides, padding, input_dilation=None, window_dilation=None):
@@ -132,27 +134,35 @@ _HELPERS: tuple[tuple[type[Statement], str], ...] = (
 )
 
 
-def helper_sections(program: Program) -> list[str]:
-    """Returns the source of the functions that a program's statements call."""
-    statements = [item for block in program.blocks for item in block.statements]
+def helper_sections(
+    blocks: Sequence[Block], *, tiled: bool = False, halved: bool = False
+) -> list[str]:
+    """Returns the source of the functions that the statements of blocks call.
+
+    Args:
+        blocks: What is printed.
+        tiled: Whether the kernel is computed tile by tile.
+        halved: Whether it is computed in blocks that end at the diagonal.
+    """
+    statements = [item for block in blocks for item in block.statements]
     helpers = [
         text
         for kind, text in _HELPERS
         if any(isinstance(item, kind) for item in statements)
     ]
-    if multiplies_rows(program):
+    if multiplies_rows(blocks):
         helpers.append(_INNER_PRODUCTS)
-    if program.tiling is not None:
+    if tiled:
         helpers.append(_OVER_TILES)
-    if program.lower_blocks > 1:
+    if halved:
         helpers.append(_LOWER_BLOCKS)
     return [f"\n{text.rstrip()}" for text in helpers]
 
 
-def multiplies_rows(program: Program) -> bool:
+def multiplies_rows(blocks: Sequence[Block]) -> bool:
     """Says whether a statement calls `inner_products`."""
     return any(
         isinstance(item, Contract) and item.is_of_rows
-        for block in program.blocks
+        for block in blocks
         for item in block.statements
     )

@@ -39,9 +39,7 @@ def join_modules(
         notes: Its further lines.
     """
     joiner = _Joiner(modules)
-    sections: list[str] = []
-    for path, module in modules.items():
-        sections.append("\n\n" + joiner.add(path, module))
+    sections = _sections(joiner, modules)
     values = [joiner.values[path] for path in modules]
     returned = _tree_text(structure.unflatten(values), "return ", len(_INDENT))
     if returned is None:
@@ -51,15 +49,8 @@ def join_modules(
             "dict, list, tuple and None alone"
         )
         returned = f"return {_RESTORE}([{', '.join(values)}])"
-    header = ['"""' + title, ""]
-    for note in notes:
-        header += textwrap.wrap(note, 88)
-    text = "\n".join([*header, '"""', "", *joiner.import_lines()])
-    constants = joiner.constant_lines()
-    if constants:
-        text += "\n\n" + "\n".join(constants)
     lines = [
-        "\n\ndef kernel(params, x1, x2=None):",
+        "def kernel(params, x1, x2=None):",
         f'{_INDENT}"""Returns the kernels of all outputs, in their tree."""',
         *(
             f"{_INDENT}{joiner.values[path]} = {joiner.kernels[path]}(params, x1, x2)"
@@ -67,8 +58,52 @@ def join_modules(
         ),
         f"{_INDENT}{returned}",
     ]
+    return _whole(joiner, sections, lines, title, notes)
+
+
+def combine_modules(
+    modules: Mapping[str, Module],
+    kernel: Callable[[Sequence[str]], Sequence[str]],
+    *,
+    title: str,
+    notes: Sequence[str],
+) -> Module:
+    """Joins modules into one, whose kernel function is given as text.
+
+    Args:
+        modules: By a name for each, which stands behind the names of its functions.
+        kernel: Makes the lines of the function `kernel` from the names that the
+            modules' own kernel functions have now, in their order.
+        title: First line of the module's docstring.
+        notes: Its further lines.
+    """
+    joiner = _Joiner(modules)
+    sections = _sections(joiner, modules)
+    lines = kernel([joiner.kernels[name] for name in modules])
+    return _whole(joiner, sections, lines, title, notes)
+
+
+def _sections(joiner: _Joiner, modules: Mapping[str, Module]) -> list[str]:
+    return ["\n\n" + joiner.add(path, module) for path, module in modules.items()]
+
+
+def _whole(
+    joiner: _Joiner,
+    sections: Sequence[str],
+    kernel: Sequence[str],
+    title: str,
+    notes: Sequence[str],
+) -> Module:
+    """Puts the parts of a joined module together."""
+    header = ['"""' + title, ""]
+    for note in notes:
+        header += textwrap.wrap(note, 88)
+    text = "\n".join([*header, '"""', "", *joiner.import_lines()])
+    constants = joiner.constant_lines()
+    if constants:
+        text += "\n\n" + "\n".join(constants)
     return Module(
-        text="\n".join([text, *sections, *lines]) + "\n",
+        text="\n".join([text, *sections, "\n", *kernel]) + "\n",
         constants=joiner.constants,
         references=joiner.references,
         reasons=joiner.reasons,

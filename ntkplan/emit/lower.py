@@ -95,7 +95,7 @@ def lower(
         kernel_labels=frame.kernel_labels,
         input_names=tracker.input_names,
         precision=precision,
-        sums_dtype=_sums_dtype(graph),
+        sums_dtype=sums_dtype(graph),
         tiling=tiling,
         lower_blocks=lower_blocks,
     )
@@ -104,7 +104,7 @@ def lower(
 _SIXTEEN_BITS = ("bfloat16", "float16")
 
 
-def _sums_dtype(graph: KernelGraph) -> str | None:
+def sums_dtype(graph: KernelGraph) -> str | None:
     """Returns the dtype of the kernel of a model that has 16-bit numbers."""
     dtypes = [leaf.dtype for leaf in graph.leaves if leaf.differentiated]
     if not set(_SIXTEEN_BITS) & {*dtypes, graph.output.dtype}:

@@ -45,11 +45,15 @@ def print_module(program: Program) -> Module:
         _imports(
             program,
             printed,
-            standard=["itertools"] * cuts + ["math"] * multiplies_rows(program),
+            standard=["itertools"] * cuts + ["math"] * multiplies_rows(program.blocks),
         ),
         *_constant_sections(printed),
         *(f"\n\n{helper.strip()}" for helper in printed.helpers),
-        *helper_sections(program),
+        *helper_sections(
+            program.blocks,
+            tiled=program.tiling is not None,
+            halved=program.lower_blocks > 1,
+        ),
         "\n\n" + "\n".join(forward_lines(program, printed)),
     ]
     if program.blocks:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from typing import Any
 
 import networkx
@@ -135,6 +135,17 @@ class KernelGraph(Flow):
         """Inputs and constants that are the same for every example."""
         constants = tuple(variable for variable, _ in self.body.constants)
         return (*(leaf.variable for leaf in self.leaves), *constants)
+
+
+def restricted(graph: KernelGraph, paths: Container[str]) -> KernelGraph:
+    """Returns the model with only some of its leaves differentiated, by their paths."""
+    leaves = (
+        dataclasses.replace(
+            leaf, differentiated=leaf.differentiated and leaf.path in paths
+        )
+        for leaf in graph.leaves
+    )
+    return dataclasses.replace(graph, leaves=tuple(leaves))
 
 
 def build_graph(equations: Iterable[Equation]) -> networkx.DiGraph:

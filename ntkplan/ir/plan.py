@@ -17,6 +17,9 @@ class Alternative:
         bytes_moved: Bytes read and written.
         peak_bytes: Most bytes alive at once, for the leaf's own part.
         feasible: Whether it fits the memory limit.
+        predicted_seconds: What the cost model alone says; None where `seconds` is that.
+        measured_seconds: The time of the leaf's part if it shares nothing, where it was
+            measured.
     """
 
     method: str
@@ -26,6 +29,8 @@ class Alternative:
     bytes_moved: float
     peak_bytes: float
     feasible: bool
+    predicted_seconds: float | None = None
+    measured_seconds: float | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -88,3 +93,77 @@ class PlanCost:
     bytes_moved: float
     peak_bytes: float
     memory_limit_bytes: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TimedPlan:
+    """A whole kernel that was considered for timing.
+
+    Attributes:
+        what: How it was chosen, in words.
+        predicted_seconds: Its estimated time.
+        measured_seconds: Its time, or None where it was not measured.
+        why_not: Why it was not measured; empty where it was.
+    """
+
+    what: str
+    predicted_seconds: float
+    measured_seconds: float | None
+    why_not: str = ""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Tuning:
+    """What was measured for a plan.
+
+    Attributes:
+        budget_s: Seconds that measuring was allowed to take.
+        spent_s: Seconds that it took, compilation included.
+        n_timed: Programs that were timed.
+        n_cached: Timings that were read from the cache instead.
+        plans: The whole kernels, the taken one first.
+    """
+
+    budget_s: float
+    spent_s: float
+    n_timed: int
+    n_cached: int
+    plans: tuple[TimedPlan, ...]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Trial:
+    """A set of leaves that sum of logits might stand in for, on top of those before.
+
+    Attributes:
+        what: The leaves, in words.
+        error: Relative error of the kernel on the probes, in the Frobenius norm.
+        seconds: Estimated time of the kernel.
+    """
+
+    what: str
+    error: float
+    seconds: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Approximation:
+    """What sum of logits stands in for, with `tolerance=`.
+
+    Attributes:
+        tolerance: Largest relative error that is allowed.
+        paths: The leaves that are approximated; none where nothing could be.
+        error: Relative error of the kernel on the probes, in the Frobenius norm.
+        n_probes: Examples on which it was compared with the exact kernel.
+        exact_seconds: Estimated time of the exact kernel.
+        seconds: Estimated time of this one.
+        trials: What was compared.
+    """
+
+    tolerance: float
+    paths: tuple[str, ...]
+    error: float
+    n_probes: int
+    exact_seconds: float
+    seconds: float
+    trials: tuple[Trial, ...]

@@ -45,12 +45,16 @@ class Priced:
         work: Its work at the problem's sizes.
         parts: Its statements, and last the addition of the results to the kernel.
         allowed: Whether the user allows it.
+        correction: By what its estimated time was multiplied, see `corrected`.
+        measured_s: Its time if it shares nothing, where it was measured.
     """
 
     candidate: Candidate
     work: Work
     parts: tuple[Part, ...]
     allowed: bool
+    correction: float = 1.0
+    measured_s: float | None = None
 
     @functools.cached_property
     def seconds(self) -> float:
@@ -69,6 +73,24 @@ class Priced:
     def marginal_seconds(self, computed: Container[Key | None]) -> float:
         """Returns its time where some statements are computed anyway."""
         return sum(part.seconds for part in self.own(computed))
+
+    def corrected(self, factor: float, *, measured_s: float | None = None) -> Priced:
+        """Returns the same candidate with the time of every statement multiplied.
+
+        Args:
+            factor: By what.
+            measured_s: Its measured time, if that is where the factor comes from.
+        """
+        parts = (
+            dataclasses.replace(part, seconds=part.seconds * factor)
+            for part in self.parts
+        )
+        return dataclasses.replace(
+            self,
+            parts=tuple(parts),
+            correction=self.correction * factor,
+            measured_s=measured_s,
+        )
 
     @property
     def pushed(self) -> bool:

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from ntkplan.cost.profile import DeviceProfile
 from ntkplan.errors import readable_bytes
-from ntkplan.ir.plan import Alternative, LayerPlan, PlanCost
+from ntkplan.ir.plan import Alternative, Approximation, LayerPlan, PlanCost, Tuning
 from ntkplan.ir.use import Layer
 from ntkplan.methods.candidate import Method
 from ntkplan.methods.sharing import Key
@@ -71,6 +71,10 @@ class _Recorder:
             bytes_moved=self.n_tiles * sum(part.bytes_moved for part in parts),
             peak_bytes=item.peak_bytes,
             feasible=self.resident_bytes + item.peak_bytes <= self.limit_bytes,
+            predicted_seconds=None
+            if item.correction == 1.0
+            else item.seconds / item.correction,
+            measured_seconds=item.measured_s,
         )
 
 
@@ -188,7 +192,7 @@ def table(
             quantity(layer.chosen.flops),
             readable_bytes(layer.chosen.bytes_moved),
             readable_bytes(layer.chosen.peak_bytes),
-            duration(layer.chosen.seconds),
+            _seconds(layer.chosen),
             layer.why,
         )
     lines = [headline, "", _rendered(rows)]
@@ -200,6 +204,63 @@ def _runner_up(alternative: Alternative | None) -> str:
     if alternative is None:
         return "none"
     return f"{alternative.method} {alternative.order}, {duration(alternative.seconds)}"
+
+
+def _seconds(item: Alternative) -> str:
+    """Writes a time, and whether it comes from a measurement."""
+    measured = " measured" * (item.measured_seconds is not None)
+    return duration(item.seconds) + measured
+
+
+def tuning_notes(tuning: Tuning) -> list[str]:
+    """Says what was measured for a plan, and what it showed."""
+    if tuning.n_timed:
+        first = (
+            f"tuned: {tuning.n_timed} programs timed, {tuning.n_cached} timings from "
+            f"the cache; {duration(tuning.spent_s)} of at most "
+            f"{duration(tuning.budget_s)} spent, compilation included"
+        )
+    elif not tuning.n_cached:
+        first = "tuned: nothing was timed"
+    else:
+        first = f"tuned: {tuning.n_cached} timings, all from the cache, none made"
+    notes = [first]
+    for number, plan in enumerate(tuning.plans):
+        if plan.measured_seconds is None:
+            told = f"not measured, {plan.why_not}"
+        else:
+            told = f"measured {duration(plan.measured_seconds)}"
+        taken = ", taken" * (number == 0)
+        predicted = duration(plan.predicted_seconds)
+        notes.append(
+            f"  whole kernel, {plan.what}: {told}; predicted {predicted}{taken}"
+        )
+    return notes
+
+
+def approximation_notes(found: Approximation) -> list[str]:
+    """Says what sum of logits stands in for, and what else was tried."""
+    first = f"tolerance {found.tolerance:g}: "
+    if found.paths:
+        saved = 1 - found.seconds / found.exact_seconds
+        first += (
+            f"sum of logits stands in for {', '.join(found.paths)}; relative error "
+            f"{found.error:.3g} on {found.n_probes} probes; predicted "
+            f"{duration(found.seconds)} in place of {duration(found.exact_seconds)}, "
+            f"{saved:.0%} saved"
+        )
+    elif found.trials:
+        first += f"all exact, no stand-in is close enough on {found.n_probes} probes"
+    else:
+        first += "all exact, no stand-in would save time"
+    return [
+        first,
+        *(
+            f"  tried {trial.what}: relative error {trial.error:.3g}, predicted "
+            f"{duration(trial.seconds)}"
+            for trial in found.trials
+        ),
+    ]
 
 
 def totals(cost: PlanCost) -> list[str]:
@@ -269,6 +330,9 @@ def alternatives_table(layer: LayerPlan) -> str:
         rows.add_column(name)
     for name in ("flops", "bytes", "peak", "seconds"):
         rows.add_column(name, justify="right", no_wrap=True)
+    tuned = any(item.measured_seconds is not None for item in layer.alternatives)
+    for name in ("predicted alone", "measured alone") if tuned else ():
+        rows.add_column(name, justify="right", no_wrap=True)
     rows.add_column("fits")
     for item in layer.alternatives:
         rows.add_row(
@@ -279,9 +343,17 @@ def alternatives_table(layer: LayerPlan) -> str:
             readable_bytes(item.bytes_moved),
             readable_bytes(item.peak_bytes),
             duration(item.seconds),
+            *(_alone(item) if tuned else ()),
             "yes" if item.feasible else "no",
         )
     return f"{layer.path}: {layer.why}\n\n{_rendered(rows)}"
+
+
+def _alone(item: Alternative) -> tuple[str, str]:
+    """Writes the predicted and the measured time of a leaf's part by itself."""
+    times = (item.predicted_seconds, item.measured_seconds)
+    predicted, measured = ("" if s is None else duration(s) for s in times)
+    return predicted, measured
 
 
 def _rendered(rows: Table) -> str:

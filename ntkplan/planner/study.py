@@ -141,7 +141,7 @@ def _all_candidates(
             found.append(candidates)
             continue
         first, candidates = made[form]
-        names = dict(zip(_given(first), _given(layer), strict=True))
+        names = dict(zip(given_names(first), given_names(layer), strict=True))
         found.append(tuple(candidate.renamed(names) for candidate in candidates))
     return tuple(found)
 
@@ -167,7 +167,7 @@ def _candidates(layer: Layer, frame: Frame, itemsize: int) -> tuple[Candidate, .
     )
 
 
-def _stacks(layer: Layer) -> tuple[Stack, ...]:
+def stacks_of(layer: Layer) -> tuple[Stack, ...]:
     """Returns the stacks of a layer and of what it is when it is tapped later."""
     return (*layer.stacks, *(layer.later.stacks if layer.later else ()))
 
@@ -196,7 +196,7 @@ def _form(layer: Layer) -> object:
                     for number in range(len(stack.factor_ids))
                 ),
             )
-            for stack in _stacks(layer)
+            for stack in stacks_of(layer)
         ),
     )
 
@@ -215,11 +215,11 @@ def _arrays(stack: Stack) -> list[tuple[str, int]]:
     ]
 
 
-def _given(layer: Layer) -> list[str]:
+def given_names(layer: Layer) -> list[str]:
     """Returns the names of all arrays that statements of a layer may be given."""
     return [
         input_name(kind, number, side)
-        for stack in _stacks(layer)
+        for stack in stacks_of(layer)
         for kind, number in _arrays(stack)
         for side in (0, 1)
     ]

@@ -1,0 +1,1 @@
+"""Sum of logits in the place of leaves, where its error was found to be small."""

@@ -1,0 +1,110 @@
+"""One plan out of two: some leaves exact, sum of logits for the others."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from ntkplan.cost.work import Work
+from ntkplan.emit.source import Module
+from ntkplan.emit.sum_of_parts import sum_of_parts
+from ntkplan.ir.kernel import KernelSpec
+from ntkplan.ir.plan import Approximation, LayerPlan, PlanCost
+from ntkplan.planner.explain import approximation_notes, device_line, totals
+from ntkplan.plans import Plan, Symbolic
+
+
+def sum_of_logits_spec(spec: KernelSpec) -> KernelSpec:
+    """Returns the kernel of the sum of logits of the same model and examples."""
+    return dataclasses.replace(
+        spec,
+        name="sum_of_logits",
+        full_axes=tuple(range(len(spec.output_shape))),
+        trace_axes=(),
+        diagonal_axes=(),
+    )
+
+
+def combined(
+    exact: Plan, summed: Plan, whole: Plan, record: Approximation | None = None
+) -> Plan:
+    """Returns the plan of a kernel of two parts.
+
+    Args:
+        exact: Of the leaves that stay exact.
+        summed: Of the sum of logits of the others.
+        whole: The exact plan of the whole kernel, for what stays as it is.
+        record: What is known of the approximation, once it is.
+    """
+    cost = _cost(exact.cost, summed.cost)
+    notes = () if record is None else tuple(approximation_notes(record))
+    for name, part in (("exact part", exact), ("sum of logits", summed)):
+        notes += tuple(f"{name}: {note}" for note in part.notes)
+
+    def emit() -> Module:
+        return sum_of_parts(
+            exact.module,
+            summed.module,
+            whole.spec,
+            title=f"{whole.headline}.",
+            notes=[
+                f"{note}."
+                for note in (*totals(cost), *notes, device_line(whole.device))
+            ],
+        )
+
+    def plan_at(n1: int, n2: int | None) -> Plan:
+        parts = (exact.plan_at(n1, n2), summed.plan_at(n1, n2))
+        other = whole.plan_at(n1, n2)
+        if record is None:
+            return combined(*parts, other)
+        moved = dataclasses.replace(
+            record,
+            exact_seconds=other.cost.seconds,
+            seconds=_cost(*(part.cost for part in parts)).seconds,
+        )
+        return combined(*parts, other, moved)
+
+    return dataclasses.replace(
+        whole,
+        layers=_layers(exact, summed, whole),
+        cost=cost,
+        notes=notes,
+        emit=emit,
+        symbolic_work=lambda: _symbolic(exact.symbolic, summed.symbolic),
+        plan_at=plan_at,
+        approximation=record,
+    )
+
+
+def _layers(exact: Plan, summed: Plan, whole: Plan) -> tuple[LayerPlan, ...]:
+    """Returns the leaves' records in their order, and says which are approximate."""
+    by_path = {layer.path: layer for layer in exact.layers}
+    for layer in summed.layers:
+        why = f"stands in for the exact part, within tolerance=; {layer.why}"
+        by_path[layer.path] = dataclasses.replace(layer, why=why)
+    return tuple(by_path[layer.path] for layer in whole.layers)
+
+
+def _cost(exact: PlanCost, summed: PlanCost) -> PlanCost:
+    """Adds the parts up; a compiler may have both in memory at once."""
+    added = {
+        field.name: getattr(exact, field.name) + getattr(summed, field.name)
+        for field in dataclasses.fields(PlanCost)
+    }
+    added["memory_limit_bytes"] = exact.memory_limit_bytes
+    return PlanCost(**added)
+
+
+def _symbolic(exact: Symbolic, summed: Symbolic) -> Symbolic:
+    return Symbolic(
+        layers={**exact.layers, **summed.layers},
+        forward=_both(exact.forward, summed.forward),
+        sweep=_both(exact.sweep, summed.sweep),
+        push=_both(exact.push, summed.push),
+    )
+
+
+def _both(one: Work, other: Work) -> Work:
+    return Work(
+        operations=(*one.operations, *other.operations), peak_bytes=one.peak_bytes
+    )

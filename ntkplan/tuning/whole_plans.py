@@ -1,0 +1,250 @@
+"""Whole kernels timed against each other: the best choices, and unlike ones."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import jax
+
+from ntkplan.emit.load import load
+from ntkplan.emit.source import Module
+from ntkplan.errors import MemoryLimitError
+from ntkplan.ir.plan import TimedPlan
+from ntkplan.methods.candidate import Method
+from ntkplan.planner.candidates import Priced
+from ntkplan.planner.choose import Decision, choose
+from ntkplan.planner.halves import halved
+from ntkplan.planner.problem import Problem
+from ntkplan.tuning.session import Session
+from ntkplan.tuning.timer import Budget
+
+_MOST_RIVALS = 3
+
+# What is expected to take so many times as long as the best is not tried.
+_HOPELESS = 4.0
+
+# One call may take this part of what is left of the budget; a race makes several.
+_LONGEST_CALL = 0.15
+
+_TOO_SLOW = "the budget does not last"
+_TOO_SLOW_BEFORE = "an earlier run could not in such a budget"
+_TOO_LARGE = "it does not fit the memory that is free"
+
+ModuleOf = Callable[[Decision], Module]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Rival:
+    """A choice for the whole kernel.
+
+    Attributes:
+        what: How it came about, in words.
+        decision: The choice.
+    """
+
+    what: str
+    decision: Decision
+
+
+def rivals(
+    problem: Problem,
+    priced: Sequence[tuple[Priced, ...]],
+    limit_bytes: float,
+    *,
+    untuned: Decision,
+) -> list[Rival]:
+    """Returns up to three choices that differ, the best at corrected prices first.
+
+    Args:
+        problem: What was asked for.
+        priced: The candidates at corrected prices.
+        limit_bytes: What every choice has to fit into.
+        untuned: The choice at the model's prices.
+    """
+    best = Rival(
+        what="the choice by timed leaves",
+        decision=halved(problem, choose(problem, priced, limit_bytes)),
+    )
+    wanted = [item.candidate for item in untuned.chosen]
+    as_untuned = [
+        tuple(item for item in items if item.candidate is candidate)
+        for items, candidate in zip(priced, wanted, strict=True)
+    ]
+    model = Rival(
+        what="the model's choice",
+        decision=halved(problem, choose(problem, as_untuned, limit_bytes)),
+    )
+    at_once = Rival(
+        what=f"{best.what}, not in blocks",
+        decision=choose(problem, priced, limit_bytes),
+    )
+    unlike = sorted(
+        _unlike(problem, priced, limit_bytes), key=lambda r: r.decision.cost.seconds
+    )
+    found: dict[tuple[int, ...], Rival] = {}
+    for rival in (best, model, at_once, *unlike):
+        hopeless = rival.decision.cost.seconds > _HOPELESS * best.decision.cost.seconds
+        if rival in (best, model) or not hopeless:
+            decision = rival.decision
+            chosen = (decision.lower_blocks, *map(id, decision.chosen))
+            found.setdefault(chosen, rival)
+    return list(found.values())[:_MOST_RIVALS]
+
+
+def _unlike(
+    problem: Problem, priced: Sequence[tuple[Priced, ...]], limit_bytes: float
+) -> Iterator[Rival]:
+    """Yields choices of one method where that is to be had, and one without pushes."""
+    for method in (None, *Method):
+        kept = [
+            tuple(item for item in items if item.allowed and _is_of(item, method))
+            or items
+            for items in priced
+        ]
+        what = (
+            "no leaf pushed" if method is None else f"{method} wherever it can be had"
+        )
+        with contextlib.suppress(MemoryLimitError):
+            yield Rival(what=what, decision=choose(problem, kept, limit_bytes))
+
+
+def _is_of(item: Priced, method: Method | None) -> bool:
+    return not item.pushed if method is None else item.candidate.method is method
+
+
+def fastest(
+    session: Session,
+    found: Sequence[Rival],
+    module_of: ModuleOf,
+    arguments: Callable[[], tuple[Any, ...]],
+    shapes: Sequence[object],
+    budget: Budget,
+) -> tuple[Rival, tuple[TimedPlan, ...]]:
+    """Times whole kernels and returns the fastest.
+
+    Args:
+        session: Where timings are kept.
+        found: The choices, the one that is taken without any timing first.
+        module_of: Emits the kernel of a choice.
+        arguments: Makes what kernels are called with.
+        shapes: Shapes and dtypes of that, as JSON can hold them.
+        budget: Seconds to spend.
+
+    Returns:
+        The fastest, and what was measured, the fastest first.
+    """
+    if len(found) == 1:
+        return found[0], (_told(found[0], None, "it has no rival"),)
+    modules = [module_of(rival.decision) for rival in found]
+    keys = [session.key("kernel", _identity(module), shapes) for module in modules]
+    seconds = None
+    # What is called by reference is not in the text: no key tells two such apart.
+    named = not any(module.references for module in modules)
+    if named:
+        seconds = session.known(keys)
+    why = [_TOO_SLOW_BEFORE] * len(found)
+    if seconds is None:
+        seconds, why = _timed(session, found, modules, arguments, budget)
+        if named:
+            session.keep(keys, seconds, [rival.what for rival in found])
+    order = sorted(
+        range(len(found)),
+        key=lambda number: (seconds[number] is None, seconds[number] or 0.0),
+    )
+    told = tuple(_told(found[n], seconds[n], why[n]) for n in order)
+    return found[order[0]], told
+
+
+def _told(rival: Rival, seconds: float | None, why_not: str) -> TimedPlan:
+    return TimedPlan(
+        what=rival.what,
+        predicted_seconds=rival.decision.cost.seconds,
+        measured_seconds=seconds,
+        why_not="" if seconds is not None else why_not,
+    )
+
+
+def _timed(
+    session: Session,
+    found: Sequence[Rival],
+    modules: Sequence[Module],
+    arguments: Callable[[], tuple[Any, ...]],
+    budget: Budget,
+) -> tuple[list[float | None], list[str]]:
+    """Times what the budget and the memory allow.
+
+    Returns:
+        The seconds of every choice, and why it has none. Where only one could be made
+        ready there is nothing to compare, and none has.
+    """
+    why = [
+        _TOO_LARGE if rival.decision.cost.peak_bytes > session.free_bytes else _TOO_SLOW
+        for rival in found
+    ]
+    ready = _in_time(session, found, modules, why, budget)
+    seconds: list[float | None] = [None] * len(found)
+    if len(ready) < 2:
+        return seconds, why
+    given = arguments()
+    compiled = session.compiled(
+        [_kernel(modules[number]) for number in ready],
+        [given] * len(ready),
+    )
+    calls: dict[int, Callable[[], Any]] = {}
+    for number, call in zip(ready, compiled, strict=True):
+        if call is None:
+            why[number] = _TOO_LARGE
+        else:
+            calls[number] = call
+    if len(calls) > 1 and budget.left_s > 0:
+        measured = session.race(list(calls.values()), budget.left_s)
+        for number, taken_s in zip(calls, measured, strict=True):
+            seconds[number] = taken_s
+    return seconds, why
+
+
+def _in_time(
+    session: Session,
+    found: Sequence[Rival],
+    modules: Sequence[Module],
+    why: Sequence[str],
+    budget: Budget,
+) -> list[int]:
+    """Returns the choices that fit, as many as can be compiled and run in time."""
+    ready: list[int] = []
+    needed_s = 0.0
+    for number, (rival, module) in enumerate(zip(found, modules, strict=True)):
+        runs_s = rival.decision.cost.seconds / _LONGEST_CALL
+        compile_s = session.compile_estimate_s(lines=module.text.count("\n"))
+        fits = why[number] is not _TOO_LARGE
+        if fits and max(needed_s + compile_s, runs_s) <= budget.left_s:
+            ready.append(number)
+            needed_s += compile_s
+    return ready
+
+
+def _kernel(module: Module) -> Callable[..., Any]:
+    namespace = load(
+        module.text, constants=module.constants, references=module.references
+    )
+    return namespace["kernel"]
+
+
+def _identity(module: Module) -> list[object]:
+    """Returns what a module computes, without comments and estimates."""
+    tree = ast.parse(module.text)
+    kept = [
+        node
+        for node in tree.body
+        if not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
+    ]
+    text = "\n".join(ast.unparse(node) for node in kept)
+    constants = [
+        [name, list(jax.numpy.shape(array)), str(jax.numpy.result_type(array))]
+        for name, array in sorted(module.constants.items())
+    ]
+    return [text, constants]

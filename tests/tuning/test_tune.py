@@ -1,0 +1,307 @@
+"""`tune=`: what is timed, what is kept, and what the plan says of it."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+import ntkplan
+from ntkplan.errors import (
+    ConflictingOptionsError,
+    MemoryLimitError,
+    NtkPlanWarning,
+    UnknownOptionError,
+)
+from ntkplan.tuning import timer
+from tests.oracles import dense_kernel, relative_error
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "ntkplan.tuning.cache.timings_folder", lambda: tmp_path / "timings"
+    )
+    # Two whole kernels are compiled more quickly than three.
+    monkeypatch.setattr("ntkplan.tuning.whole_plans._MOST_RIVALS", 2)
+    return tmp_path / "timings"
+
+
+def timed_as(leaves=lambda number: 1e-6, kernels=lambda number: 1e-3):
+    """Returns a timer that gives the n-th program of a race a price.
+
+    What the programs compute is in `leaves` and `kernels`. The empty program, whose
+    time is taken off those of leaves, costs nothing here.
+    """
+
+    def race(calls, budget_s):
+        values = [call() for call in calls]
+        if not values[0].ndim:
+            return [0.0]
+        # Kernels are called with params, a dictionary; leaves with arrays alone.
+        whole = isinstance(calls[0].args[0], dict)
+        (race.kernels if whole else race.leaves).append(values)
+        return [(kernels if whole else leaves)(number) for number in range(len(calls))]
+
+    race.leaves, race.kernels = [], []
+    return race
+
+
+def never(calls, budget_s):
+    raise AssertionError("something was timed")
+
+
+@pytest.fixture
+def network():
+    """A model of two layers, quick to compile."""
+    keys = jax.random.split(jax.random.key(0), 3)
+    params = {
+        "w1": jax.random.normal(keys[0], (6, 8)),
+        "w2": jax.random.normal(keys[1], (8, 3)),
+    }
+    x = jax.random.normal(keys[2], (5, 6))
+    return lambda params, x: jnp.tanh(x @ params["w1"]) @ params["w2"], params, x
+
+
+@pytest.fixture
+def equal_layers():
+    """A model with two layers of one form."""
+    keys = jax.random.split(jax.random.key(0), 3)
+    params = {
+        "w1": jax.random.normal(keys[0], (4, 4)),
+        "w2": jax.random.normal(keys[1], (4, 4)),
+    }
+    x = jax.random.normal(keys[2], (5, 4))
+    return lambda p, x: jnp.tanh(jnp.tanh(x @ p["w1"]) @ p["w2"]), params, x
+
+
+def of(plan):
+    return [(layer.path, layer.method, layer.order) for layer in plan.layers]
+
+
+def test_the_timer_decides(network, monkeypatch):
+    f, params, x = network
+    untuned = ntkplan.plan(f, params, x)
+    layer = next(layer for layer in untuned.layers if layer.path == "w1")
+    # Every first program of a race is slow: the model's favourite never wins.
+    monkeypatch.setattr(timer, "race", timed_as(lambda n: 1e-6 if n else 1.0))
+    plan = ntkplan.plan(f, params, x, tune=60)
+    tuned = next(layer for layer in plan.layers if layer.path == "w1")
+    assert (tuned.method, tuned.order) != (layer.method, layer.order)
+    assert tuned.chosen.measured_seconds is not None
+    assert relative_error(plan.compile()(params, x), dense_kernel(f, params, x)) < 2e-5
+
+
+def test_layers_of_one_form_are_timed_once(equal_layers, monkeypatch):
+    f, params, x = equal_layers
+    race = timed_as()
+    monkeypatch.setattr(timer, "race", race)
+    plan = ntkplan.plan(f, params, x, tune=60)
+    by_path = {layer.path: layer for layer in plan.layers}
+    assert by_path["w1"].chosen.measured_seconds == pytest.approx(
+        by_path["w2"].chosen.measured_seconds
+    )
+    assert len(race.leaves) == 1
+
+
+def test_timed_candidates_give_the_leaf_s_part(network, monkeypatch):
+    """What is timed is the whole of a leaf's part: all rivals of a race agree."""
+    f, params, x = network
+    race = timed_as()
+    monkeypatch.setattr(timer, "race", race)
+    ntkplan.plan(f, params, x, x[:3], tune=60)
+    assert_rivals_agree([*race.leaves, *race.kernels])
+
+
+def assert_rivals_agree(groups):
+    """Holds where no sum over positions lets taps stand later, on other arrays."""
+    assert groups
+    for group in groups:
+        first, *others = group
+        assert others
+        for other in others:
+            assert relative_error(other, first) < 1e-4
+
+
+def test_a_second_run_measures_nothing(network, monkeypatch):
+    f, params, x = network
+    first = ntkplan.plan(f, params, x, tune=60)
+    assert first.tuning.n_timed > 0
+    monkeypatch.setattr(timer, "race", never)
+    second = ntkplan.plan(f, params, x, tune=60)
+    assert of(second) == of(first)
+    assert second.tuning.n_timed == 0
+    assert second.tuning.n_cached >= first.tuning.n_timed
+    assert "all from the cache" in str(second)
+
+
+@pytest.mark.parametrize(
+    ("count", "options"),
+    [(7, {}), (5, {"kernel": "trace"}), (5, {"precision": "highest"})],
+)
+def test_another_problem_is_measured_anew(
+    network, own_cache, monkeypatch, count, options
+):
+    f, params, x = network
+    monkeypatch.setattr(timer, "race", timed_as())
+    ntkplan.plan(f, params, x, tune=60)
+    monkeypatch.setattr(timer, "race", never)
+    with pytest.raises(AssertionError, match="was timed"):
+        ntkplan.plan(f, params, jnp.ones((count, 6)), tune=60, **options)
+
+
+def test_a_corrupt_cache_is_made_anew(network, own_cache, monkeypatch):
+    f, params, x = network
+    monkeypatch.setattr(timer, "race", timed_as())
+    ntkplan.plan(f, params, x, tune=60)
+    (path,) = own_cache.iterdir()
+    path.write_text("{")
+    with pytest.warns(NtkPlanWarning, match="is ignored and made anew"):
+        plan = ntkplan.plan(f, params, x, tune=60)
+    assert plan.tuning.n_timed > 0
+    assert ntkplan.plan(f, params, x, tune=60).tuning.n_timed == 0
+
+
+def test_no_time_means_no_timing(network, monkeypatch):
+    f, params, x = network
+    monkeypatch.setattr(timer, "race", never)
+    plan = ntkplan.plan(f, params, x, tune=1e-9)
+    assert of(plan) == of(ntkplan.plan(f, params, x))
+    assert plan.tuning.n_timed == 0
+
+
+def test_what_does_not_fit_is_not_timed(network, monkeypatch):
+    f, params, x = network
+    monkeypatch.setattr(timer, "race", never)
+    monkeypatch.setattr("ntkplan.tuning.session.free_bytes", lambda profile: 64.0)
+    assert ntkplan.plan(f, params, x, tune=60).tuning.n_timed == 0
+
+
+def test_a_kernel_in_tiles_is_not_timed_and_says_so(network, monkeypatch):
+    f, params, x = network
+    monkeypatch.setattr(timer, "race", never)
+    x = jnp.tile(x, (8, 1))
+    methods = "jacobian_contraction"
+    with pytest.raises(MemoryLimitError) as caught:
+        ntkplan.plan(f, params, x, memory_limit=1, methods=methods)
+    least = caught.value.least_bytes
+    plan = ntkplan.plan(f, params, x, tune=60, memory_limit=least, methods=methods)
+    assert "kernels in tiles are not timed" in str(plan)
+    assert relative_error(plan.compile()(params, x), dense_kernel(f, params, x)) < 2e-5
+
+
+def test_the_plan_says_what_was_measured(network, monkeypatch):
+    f, params, x = network
+    monkeypatch.setattr(
+        timer, "race", timed_as(kernels=lambda number: 1e-3 * (number + 1))
+    )
+    plan = ntkplan.plan(f, params, x, tune=60)
+    text = str(plan)
+    assert f"{plan.tuning.n_timed} programs timed" in text
+    assert "measured" in text
+    measured = [layer for layer in plan.layers if layer.chosen.measured_seconds]
+    explained = plan.explain(measured[0].path)
+    assert "predicted alone" in explained
+    assert "measured alone" in explained
+    assert "tuned" not in str(ntkplan.plan(f, params, x))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param({"kernel": "trace"}, marks=pytest.mark.slow),
+        {"kernel": "diagonal", "pairs": "matched"},
+        pytest.param({"batch_axis": None}, marks=pytest.mark.slow),
+        pytest.param({"methods": "jacobian_contraction"}, marks=pytest.mark.slow),
+    ],
+    ids=str,
+)
+def test_every_kernel_can_be_tuned(network, options):
+    f, params, x = network
+    plan = ntkplan.plan(f, params, x, tune=60, **options)
+    untuned = ntkplan.plan(f, params, x, **options)
+    got, wanted = plan.compile()(params, x), untuned.compile()(params, x)
+    assert relative_error(got, wanted) < 2e-5
+
+
+def test_shapes_and_integers_are_enough(monkeypatch):
+    race = timed_as()
+    monkeypatch.setattr(timer, "race", race)
+    params = {
+        "table": jax.ShapeDtypeStruct((11, 4), jnp.float32),
+        "w": jax.ShapeDtypeStruct((4, 3), jnp.bfloat16),
+    }
+    tokens = jax.ShapeDtypeStruct((3, 5), jnp.int32)
+
+    def f(params, x):
+        return jnp.tanh(params["table"][x])[:, 0] @ params["w"].astype(jnp.float32)
+
+    ntkplan.plan(f, params, tokens, tune=60)
+    assert len(race.leaves) == 2
+    # The table alone: the other leaf is of 16 bits.
+    assert_rivals_agree(race.leaves[:1])
+
+
+@pytest.mark.slow
+def test_convolutions_and_loops_can_be_tuned(monkeypatch):
+    race = timed_as()
+    monkeypatch.setattr(timer, "race", race)
+    keys = jax.random.split(jax.random.key(1), 3)
+    params = {
+        "conv": jax.random.normal(keys[0], (3, 3, 2, 4)),
+        "steps": jax.random.normal(keys[1], (3, 4, 4)),
+    }
+    x = jax.random.normal(keys[2], (2, 6, 6, 2))
+
+    def f(params, x):
+        x = jax.lax.conv_general_dilated(
+            x,
+            params["conv"],
+            (1, 1),
+            "SAME",
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        )
+        x = jnp.tanh(x)[:, 2, 3]
+        return jax.lax.scan(lambda h, w: (jnp.tanh(h @ w), None), x, params["steps"])[0]
+
+    plan = ntkplan.plan(f, params, x, tune=60)
+    assert_rivals_agree([*race.leaves, *race.kernels])
+    assert relative_error(plan.compile()(params, x), dense_kernel(f, params, x)) < 2e-5
+
+
+def test_a_plan_at_other_sizes_is_tuned_at_these(network, monkeypatch):
+    f, params, x = network
+    race = timed_as()
+    monkeypatch.setattr(timer, "race", race)
+    plan = ntkplan.plan(f, params, x, tune=60)
+    assert not any(value.shape[:1] == (9,) for group in race.leaves for value in group)
+    larger = plan.at(n1=9)
+    assert any(value.shape[:1] == (9,) for group in race.leaves for value in group)
+    assert larger.tuning is not None
+
+
+@pytest.mark.slow
+def test_a_tree_of_outputs_is_tuned_output_by_output(network):
+    f, params, x = network
+    plan = ntkplan.plan(
+        lambda p, x: {"a": f(p, x), "b": f(p, x)[:, :2]}, params, x, tune=60
+    )
+    assert [plan.outputs[name].tuning.budget_s for name in ("a", "b")] == [30, 30]
+
+
+def test_a_device_that_is_not_there_cannot_be_tuned_for(network):
+    f, params, x = network
+    with pytest.raises(ConflictingOptionsError, match="device that is present"):
+        ntkplan.plan(f, params, x, tune=True, device="tpu_v5e")
+
+
+@pytest.mark.parametrize("tune", [-1, 0, "fast", float("nan"), None])
+def test_a_budget_is_a_positive_number(network, tune):
+    f, params, x = network
+    with pytest.raises(UnknownOptionError, match="tune"):
+        ntkplan.plan(f, params, x, tune=tune)
+
+
+def test_a_race_times_all_programs_and_ends():
+    calls = [lambda: jnp.ones(2), lambda: jnp.ones(3)]
+    assert all(0 < seconds < 60 for seconds in timer.race(calls, 0.0))
