@@ -12,6 +12,7 @@ import jax
 from ntkplan.assembly import assemble
 from ntkplan.cost.device import available_profiles, load_profile, profile_for
 from ntkplan.cost.profile import DeviceProfile, Platform
+from ntkplan.cut_plans import assemble_cut
 from ntkplan.errors import OutputError
 from ntkplan.ir.graph import KernelGraph
 from ntkplan.ir.kernel import KernelSpec
@@ -23,9 +24,7 @@ from ntkplan.options import (
     parse_bytes,
     parse_precision,
 )
-from ntkplan.planner.candidates import price
-from ntkplan.planner.choose import choose
-from ntkplan.planner.explain import layer_plans
+from ntkplan.planner.cuts import CutChosen, choose_best, find_cuts
 from ntkplan.planner.problem import Problem
 from ntkplan.planner.request import MethodRequest, parse_methods
 from ntkplan.planner.study import Study
@@ -278,6 +277,7 @@ def _plan_output(
     layering = find_layers(graph)
     prove_covered(layering)
     study = Study(layering.graph, _active_layers(path, layering.layers), spec)
+    cuts = find_cuts(graph, layering, spec, task.request)
     subject = f"output {path} of {task.subject}" if path else task.subject
 
     def plan_at(n1: int, n2: int | None) -> Plan:
@@ -289,18 +289,16 @@ def _plan_output(
             profile=task.profile,
             precision=task.precision,
         )
-        priced = price(problem, task.request)
-        decision = choose(problem, priced, limit_bytes)
-        return assemble(
-            problem,
-            layering,
-            layer_plans(study.layers, priced, decision, task.request, limit_bytes),
-            decision,
-            subject=subject,
-            signature=task.signature,
-            n2=n2,
-            plan_at=plan_at,
-        )
+        chosen = choose_best(problem, cuts, task.request, limit_bytes)
+        parts: dict[str, Any] = {
+            "subject": subject,
+            "signature": task.signature,
+            "n2": n2,
+            "plan_at": plan_at,
+        }
+        if isinstance(chosen, CutChosen):
+            return assemble_cut(chosen, layering, task.request, **parts)
+        return assemble(chosen, layering, task.request, **parts)
 
     return plan_at(task.n1, task.n2)
 

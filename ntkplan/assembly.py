@@ -9,10 +9,16 @@ from ntkplan.emit.lower import Choice, lower
 from ntkplan.emit.source import Module, print_module
 from ntkplan.ir.kernel import KernelSpec
 from ntkplan.ir.plan import LayerPlan
-from ntkplan.ir.use import Layer
-from ntkplan.planner.choose import Decision
-from ntkplan.planner.explain import comments, device_line, idle_plan, totals
-from ntkplan.planner.problem import Problem
+from ntkplan.ir.program import Program
+from ntkplan.planner.cuts import Chosen
+from ntkplan.planner.explain import (
+    comments,
+    device_line,
+    idle_plan,
+    layer_plans,
+    totals,
+)
+from ntkplan.planner.request import MethodRequest
 from ntkplan.planner.shared import shared_work
 from ntkplan.plans import Plan, Signature, Symbolic
 from ntkplan.trace.layers import Layering
@@ -20,10 +26,9 @@ from ntkplan.trace.leaves import tree_inputs
 
 
 def assemble(
-    problem: Problem,
+    chosen: Chosen,
     layering: Layering,
-    records: Sequence[LayerPlan],
-    decision: Decision,
+    request: MethodRequest,
     *,
     subject: str,
     signature: Signature,
@@ -33,48 +38,34 @@ def assemble(
     """Emits the chosen kernel and puts it together with its records.
 
     Args:
-        problem: What was asked for.
+        chosen: What was asked for and what was chosen.
         layering: The model with its layers.
-        records: What was chosen for those that are not idle.
-        decision: The same as candidates.
+        request: The methods asked for.
         subject: What the kernel is of, in words.
         signature: What it takes.
         n2: Examples in `x2`, or None where it is absent.
         plan_at: Plans the same for other numbers of examples.
     """
-    layers = layering.layers
-    active = [layer for layer in layers if not layer.idle]
-    tapped = [
-        layer
-        for layer, item in zip(active, decision.chosen, strict=True)
-        if not item.pushed
-    ]
+    problem, decision = chosen.problem, chosen.decision
+    records = records_of(chosen, request)
     by_path = {record.path: record for record in records}
     all_records = tuple(
-        by_path.get(layer.leaf.path) or idle_plan(layer) for layer in layers
+        by_path.get(layer.leaf.path) or idle_plan(layer) for layer in layering.layers
     )
     title = headline(problem.spec, subject, problem.n1, n2)
+    notes = (*totals(decision.cost), device_line(problem.profile))
 
     def emit() -> Module:
-        program = lower(
-            layering.reduced(tapped),
-            [
-                Choice(layer=layer, candidate=item.candidate, comments=comments(record))
-                for layer, item, record in zip(
-                    active, decision.chosen, records, strict=True
-                )
-            ],
-            problem.study.frame,
-            batch_axis=signature.batch_axis,
-            data_access=tuple(item.access for item in tree_inputs(signature.x)),
-            precision=problem.precision,
-            title=f"{title}.",
-            notes=tuple(
-                f"{note}."
-                for note in (*totals(decision.cost), device_line(problem.profile))
-            ),
+        return print_module(
+            program_of(
+                chosen,
+                layering,
+                records,
+                signature,
+                title=f"{title}.",
+                notes=[f"{note}." for note in notes],
+            )
         )
-        return print_module(program)
 
     return Plan(
         layers=all_records,
@@ -86,8 +77,57 @@ def assemble(
         signature=signature,
         headline=title,
         emit=emit,
-        symbolic_work=functools.partial(_symbolic, problem, active, decision),
+        symbolic_work=functools.partial(symbolic_work, chosen),
         plan_at=plan_at,
+    )
+
+
+def records_of(chosen: Chosen, request: MethodRequest) -> tuple[LayerPlan, ...]:
+    """Records what was chosen for every layer, and why."""
+    return layer_plans(
+        chosen.layers, chosen.priced, chosen.decision, request, chosen.limit_bytes
+    )
+
+
+def program_of(
+    chosen: Chosen,
+    layering: Layering,
+    records: Sequence[LayerPlan],
+    signature: Signature,
+    *,
+    title: str,
+    notes: Sequence[str],
+    cut_comments: tuple[str, ...] = (),
+) -> Program:
+    """Lowers what was chosen for the layers of a problem.
+
+    Args:
+        chosen: What was asked for and what was chosen.
+        layering: The model with its layers.
+        records: The same in words.
+        signature: What the kernel takes.
+        title: First line of the module's docstring.
+        notes: Its further lines.
+        cut_comments: What stands above the products at a cut, if there is one.
+    """
+    study = chosen.problem.study
+    items = list(zip(study.layers, chosen.decision.chosen, records, strict=True))
+    return lower(
+        layering.reduced([layer for layer, item, _ in items if not item.pushed]),
+        [
+            Choice(
+                layer=layer,
+                candidate=item.candidate,
+                comments=cut_comments if layer is study.cut else comments(record),
+            )
+            for layer, item, record in items
+        ],
+        study.frame,
+        batch_axis=signature.batch_axis,
+        data_access=tuple(item.access for item in tree_inputs(signature.x)),
+        precision=chosen.problem.precision,
+        title=title,
+        notes=tuple(notes),
     )
 
 
@@ -99,13 +139,12 @@ def headline(spec: KernelSpec, subject: str, n1: int, n2: int | None) -> str:
     return f"The {kind} neural tangent kernel of {subject}, {spec.describe()}{counts}"
 
 
-def _symbolic(
-    problem: Problem, layers: Sequence[Layer], decision: Decision
-) -> Symbolic:
+def symbolic_work(chosen: Chosen) -> Symbolic:
     """Writes the chosen candidates' work in symbols."""
-    chosen = list(zip(layers, decision.chosen, strict=True))
-    tapped = [layer for layer, item in chosen if not item.pushed]
-    pushed = [layer for layer, item in chosen if item.pushed]
+    problem = chosen.problem
+    items = list(zip(chosen.layers, chosen.decision.chosen, strict=True))
+    tapped = [layer for layer, item in items if not item.pushed]
+    pushed = [layer for layer, item in items if item.pushed]
     shared = shared_work(problem, tapped, pushed, symbolic=True)
     return Symbolic(
         layers={
@@ -114,7 +153,7 @@ def _symbolic(
                 if problem.symmetric
                 else item.candidate.work
             )
-            for layer, item in chosen
+            for layer, item in items
         },
         forward=shared.forward,
         sweep=shared.sweep,

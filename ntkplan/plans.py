@@ -50,17 +50,25 @@ class Symbolic:
         forward: Work of the forward passes.
         sweep: Work of the backward sweep.
         push: Work of the push forward.
+        cut: Work of the products at a cut.
     """
 
     layers: Mapping[str, Work]
     forward: Work
     sweep: Work
     push: Work
+    cut: Work = dataclasses.field(default_factory=Work)
 
     @property
     def total(self) -> Work:
         """All of it; the peak is that of the parts, not of the whole."""
-        parts = (self.forward, self.sweep, self.push, *self.layers.values())
+        parts = (
+            self.forward,
+            self.sweep,
+            self.push,
+            self.cut,
+            *self.layers.values(),
+        )
         return Work(operations=tuple(op for part in parts for op in part.operations))
 
 
@@ -82,6 +90,7 @@ class Plan:
         emit: Makes the emitted module.
         symbolic_work: Makes the formulas of `symbolic`.
         plan_at: Plans the same for other numbers of examples.
+        notes: What else there is to say of the whole, as where it is cut.
     """
 
     layers: tuple[LayerPlan, ...]
@@ -95,10 +104,11 @@ class Plan:
     emit: Callable[[], Module]
     symbolic_work: Callable[[], Symbolic]
     plan_at: Callable[[int, int | None], Plan]
+    notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         """Returns the table."""
-        return table(self.layers, self.cost, self.device, self.headline, [])
+        return table(self.layers, self.cost, self.device, self.headline, self.notes)
 
     @functools.cached_property
     def module(self) -> Module:

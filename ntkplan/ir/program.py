@@ -380,6 +380,8 @@ class Program:
         sums_dtype: In which dtype contractions add up, where that is another one than
             that of their operands; None where it is the same.
         tiling: How the kernel is computed tile by tile, or None for all at once.
+        prelude: Lines with which the kernel function begins, before it looks at its
+            arguments: what they compute is among the arrays that the blocks are given.
     """
 
     title: str
@@ -401,6 +403,7 @@ class Program:
     precision: str | None
     sums_dtype: str | None = None
     tiling: Tiling | None = None
+    prelude: tuple[str, ...] = ()
 
     @property
     def tiles_outputs(self) -> bool:

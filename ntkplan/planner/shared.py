@@ -95,7 +95,9 @@ class _Counts:
         else:
             n1 = symbols.n1
             n2 = symbols.n1 if problem.symmetric else symbols.n2
-            basis = 1 if problem.spec.n_basis == 1 else symbols.n_outputs
+            basis = problem.spec.n_basis
+            if basis > 1 and not problem.study.fixed_outputs:
+                basis = symbols.n_outputs
         points = n1 if problem.symmetric else n1 + n2
         return cls(n1=n1, n2=n2, points=points, basis=basis)
 

@@ -15,6 +15,7 @@ from ntkplan.ir.kernel import KernelSpec
 from ntkplan.ir.use import Layer, Stack
 from ntkplan.methods import network
 from ntkplan.methods.candidate import Candidate
+from ntkplan.methods.cut import candidates as cut_candidates
 from ntkplan.methods.network import Frame, input_name
 from ntkplan.methods.table import METHODS
 from ntkplan.rules.equation_work import (
@@ -36,19 +37,33 @@ class Study:
         layers: Its layers that are not idle.
         spec: The kernel.
         frame: Labels that all leaves of the kernel share.
+        fixed_outputs: Whether the outputs are the values at a cut, so that their number
+            is not the symbol `n_outputs`.
+        cut: What stands for the leaves behind a cut, the last of the layers; or None.
         dtype: The data type that most of the work is done in.
         candidates: Every candidate of every layer.
     """
 
     def __init__(
-        self, graph: KernelGraph, layers: Sequence[Layer], spec: KernelSpec
+        self,
+        graph: KernelGraph,
+        layers: Sequence[Layer],
+        spec: KernelSpec,
+        *,
+        cut: Layer | None = None,
+        fixed_outputs: bool = False,
     ) -> None:
         self.graph = graph
-        self.layers = tuple(layers)
+        self.layers = (*layers, cut) if cut else tuple(layers)
         self.spec = spec
-        self.frame = network.frame(spec)
+        self.frame = network.frame(spec, fixed_outputs=fixed_outputs)
+        self.fixed_outputs = fixed_outputs
+        self.cut = cut
         self.dtype = self.layers[0].leaf.dtype
-        self.candidates = _all_candidates(self.layers, self.frame, self.itemsize)
+        self.candidates = _all_candidates(layers, self.frame, self.itemsize)
+        if cut is not None:
+            made = cut_candidates(cut, self.frame, self.itemsize)
+            self.candidates = (*self.candidates, made)
         self._sweeps: dict[frozenset[Var], Counted] = {}
         self._pushes: dict[frozenset[Var], Counted] = {}
 
