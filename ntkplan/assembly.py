@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 
@@ -10,7 +11,7 @@ from ntkplan.emit.source import Module, print_module
 from ntkplan.ir.kernel import KernelSpec
 from ntkplan.ir.plan import LayerPlan
 from ntkplan.ir.program import Program
-from ntkplan.planner.cuts import Chosen
+from ntkplan.methods.candidate import Method
 from ntkplan.planner.explain import (
     comments,
     device_line,
@@ -20,6 +21,7 @@ from ntkplan.planner.explain import (
 )
 from ntkplan.planner.request import MethodRequest
 from ntkplan.planner.shared import shared_work
+from ntkplan.planner.uncut import Chosen
 from ntkplan.plans import Plan, Signature, Symbolic
 from ntkplan.trace.layers import Layering
 from ntkplan.trace.leaves import tree_inputs
@@ -84,8 +86,32 @@ def assemble(
 
 def records_of(chosen: Chosen, request: MethodRequest) -> tuple[LayerPlan, ...]:
     """Records what was chosen for every layer, and why."""
-    return layer_plans(
+    records = layer_plans(
         chosen.layers, chosen.priced, chosen.decision, request, chosen.limit_bytes
+    )
+    if chosen.instead_of is None:
+        return records
+    others = records_of(chosen.instead_of, request)
+    return tuple(
+        _with_tangents(record, other) if layer.by_tangents else record
+        for layer, record, other in zip(chosen.layers, records, others, strict=True)
+    )
+
+
+def _with_tangents(record: LayerPlan, other: LayerPlan) -> LayerPlan:
+    """Adds what a leaf's candidates are with cotangents to its record with tangents."""
+    alternatives = sorted(
+        {*record.alternatives, *other.alternatives}, key=lambda item: item.seconds
+    )
+    why = record.why
+    if record.method == Method.JACOBIAN_CONTRACTION.value:
+        why = "its tangents, pushed forward, spare cotangents a part of the sweep"
+    return dataclasses.replace(
+        other,
+        chosen=record.chosen,
+        runner_up=other.chosen,
+        why=why,
+        alternatives=tuple(alternatives),
     )
 
 

@@ -95,6 +95,11 @@ def lower(
         precision=precision,
         sums_dtype=_sums_dtype(graph),
         tiling=tiling,
+        tangents=tuple(
+            tracker.taps[choice.layer.leaf.variable].key
+            for choice in tapped
+            if choice.layer.by_tangents
+        ),
     )
 
 

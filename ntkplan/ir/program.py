@@ -382,6 +382,8 @@ class Program:
         tiling: How the kernel is computed tile by tile, or None for all at once.
         prelude: Lines with which the kernel function begins, before it looks at its
             arguments: what they compute is among the arrays that the blocks are given.
+        tangents: Keys of the taps, all of them on leaves, whose cotangents are made by
+            pushing tangents forward instead.
     """
 
     title: str
@@ -404,6 +406,7 @@ class Program:
     sums_dtype: str | None = None
     tiling: Tiling | None = None
     prelude: tuple[str, ...] = ()
+    tangents: tuple[str, ...] = ()
 
     @property
     def tiles_outputs(self) -> bool:

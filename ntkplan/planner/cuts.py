@@ -12,12 +12,11 @@ from ntkplan.errors import MemoryLimitError
 from ntkplan.ir.graph import KernelGraph
 from ntkplan.ir.kernel import KernelSpec
 from ntkplan.ir.plan import PlanCost
-from ntkplan.ir.use import Layer
-from ntkplan.planner.candidates import Priced, price
-from ntkplan.planner.choose import Decision, choose
+from ntkplan.planner.candidates import Priced
 from ntkplan.planner.problem import Problem
 from ntkplan.planner.request import MethodRequest
 from ntkplan.planner.study import Study
+from ntkplan.planner.uncut import Chosen, choose_uncut
 from ntkplan.rules.work.loops import LOOPS
 from ntkplan.trace.bottlenecks import (
     Bottleneck,
@@ -31,38 +30,6 @@ from ntkplan.trace.layers import Layering, find_layers
 # A cut rests on more estimates than a plan without one, so it has to gain more than
 # these are off by.
 NEEDED_GAIN = 1.1
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class Chosen:
-    """A problem with its candidates, and what was chosen of them."""
-
-    problem: Problem
-    priced: tuple[tuple[Priced, ...], ...]
-    decision: Decision
-    limit_bytes: float
-
-    @property
-    def layers(self) -> tuple[Layer, ...]:
-        """The layers, what stands for a cut among them."""
-        return self.problem.study.layers
-
-
-def choose_whole(
-    problem: Problem, request: MethodRequest, limit_bytes: float
-) -> Chosen:
-    """Chooses a candidate for every layer of a problem.
-
-    Raises:
-        MemoryLimitError: Nothing fits.
-    """
-    priced = tuple(price(problem, request))
-    return Chosen(
-        problem=problem,
-        priced=priced,
-        decision=choose(problem, priced, limit_bytes),
-        limit_bytes=limit_bytes,
-    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -197,7 +164,7 @@ def choose_best(
     refused: list[MemoryLimitError] = []
     whole: Chosen | None = None
     try:
-        whole = choose_whole(problem, request, limit_bytes)
+        whole = choose_uncut(problem, request, limit_bytes)
     except MemoryLimitError as error:
         refused.append(error)
     best: CutChosen | None = None
@@ -253,11 +220,11 @@ def _decide(
     """
     pairs = problem.n1 if problem.spec.matched else problem.n1 * problem.n2
     held_bytes = pairs * cut.bottleneck.size**2 * cut.hidden.itemsize
-    hidden = choose_whole(
+    hidden = choose_uncut(
         dataclasses.replace(problem, study=cut.hidden), request, limit_bytes
     )
     try:
-        tail = choose_whole(
+        tail = choose_uncut(
             dataclasses.replace(problem, study=cut.tail),
             request,
             limit_bytes - held_bytes,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from ntkplan._jax import Var, array_shape
 from ntkplan.cost import symbols
@@ -20,7 +20,7 @@ class SharedWork:
 
     Attributes:
         forward: Forward passes.
-        sweep: The backward sweep of the tapped leaves.
+        sweep: The backward sweep of the tapped leaves, and the tangents of small ones.
         push: Pull-backs and push-forwards of the pushed leaves.
         loops: Iterations of loops that the push forward takes.
         resident_bytes: Bytes that stay alive while the leaves' own parts run.
@@ -53,30 +53,39 @@ def shared_work(
     """
     study = problem.study
     counts = _Counts.of(problem, symbolic=symbolic)
-    taps = list(dict.fromkeys(tap for layer in tapped for tap in layer.taps))
+    by_tangents = [layer.leaf for layer in tapped if layer.by_tangents]
+    taps = [tap for layer in tapped if not layer.by_tangents for tap in layer.taps]
     active = study.active(taps)
     sweep = Work()
     if taps:
         sweep = study.sweep(active).at(n=counts.points, columns=counts.basis)
+    sweep_bytes = _passing_bytes(problem, active, problem.spec.n_basis)
+    if by_tangents:
+        moved = study.active(leaf.variable for leaf in by_tangents)
+        columns = sum(leaf.size for leaf in by_tangents)
+        added = study.push(moved).at(n=counts.points, columns=columns)
+        sweep = Work(operations=(*sweep.operations, *added.operations))
+        sweep_bytes = max(sweep_bytes, _passing_bytes(problem, moved, columns))
     push, loops = Work(), 0
     if pushed:
         push, loops = _push(problem, [layer.leaf.variable for layer in pushed], counts)
-    resident = _resident_bytes(problem, taps, tapped)
-    largest = max((_entries(variable) for variable in active), default=0)
+    every_tap = list(dict.fromkeys(tap for layer in tapped for tap in layer.taps))
+    resident = _resident_bytes(problem, every_tap, tapped)
     return SharedWork(
         forward=study.forward.at(n=counts.points),
         sweep=sweep,
         push=push,
         loops=loops,
         resident_bytes=resident,
-        sweep_bytes=resident
-        + study.itemsize
-        * problem.n_points
-        * (
-            2 * largest * problem.spec.n_basis
-            + sum(_entries(variable) for variable in active)
-        ),
+        sweep_bytes=resident + sweep_bytes,
     )
+
+
+def _passing_bytes(problem: Problem, active: Collection[Var], columns: int) -> float:
+    """Counts what cotangents, or tangents, need on their way, with the values there."""
+    sizes = [_entries(variable) for variable in active]
+    per_point = 2 * max(sizes, default=0) * columns + sum(sizes)
+    return problem.study.itemsize * problem.n_points * per_point
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -64,6 +64,7 @@ class Study:
         if cut is not None:
             made = cut_candidates(cut, self.frame, self.itemsize)
             self.candidates = (*self.candidates, made)
+        self._variants: dict[frozenset[str], Study] = {}
         self._sweeps: dict[frozenset[Var], Counted] = {}
         self._pushes: dict[frozenset[Var], Counted] = {}
 
@@ -71,6 +72,31 @@ class Study:
     def itemsize(self) -> int:
         """Bytes of one number."""
         return 2 if self.dtype == "bfloat16" else numpy.dtype(self.dtype).itemsize
+
+    def variant(
+        self,
+        paths: frozenset[str],
+        change: Callable[[Sequence[Layer]], Sequence[Layer]],
+    ) -> Study:
+        """Returns the study of the same model with some layers changed, made once.
+
+        Args:
+            paths: Paths of the leaves whose layers are changed; they name the variant.
+            change: Makes the layers, all of them, from those of this study.
+        """
+        if paths not in self._variants:
+            layers = list(change(self.layers))
+            cut = layers.pop() if self.cut else None
+            made = Study(
+                self.graph,
+                layers,
+                self.spec,
+                cut=cut,
+                fixed_outputs=self.fixed_outputs,
+            )
+            made._sweeps, made._pushes = self._sweeps, self._pushes
+            self._variants[paths] = made
+        return self._variants[paths]
 
     def works(self, *, symmetric: bool) -> Callable[[int, int, int], dict[int, Work]]:
         """Returns a function of sizes that gives every candidate's work in numbers.
@@ -174,6 +200,7 @@ def _form(layer: Layer) -> object:
 
     return (
         layer.opaque is None,
+        layer.by_tangents,
         layer.no_forward is None,
         tuple(
             (

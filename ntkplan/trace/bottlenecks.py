@@ -22,7 +22,10 @@ from ntkplan.trace.derivatives import passes_no_derivative
 from ntkplan.trace.jaxpr import applied, only_output
 
 CUT = "cut"
-"""Stands for a cut among the leaves, and names its values among the labels."""
+"""Names the values at a cut among the labels."""
+
+CUT_PATH = "(cut)"
+"""Stands for a cut among the paths of leaves."""
 
 MOST_BOTTLENECKS = 3
 """How many are worth looking at: one narrower, or one with more leaves behind it."""
@@ -177,7 +180,7 @@ def cut_layer(layers: Sequence[Layer], bottleneck: Bottleneck) -> Layer:
     )
     taken = [stack.cotangents_id for layer in layers for stack in layer.stacks]
     leaf = Leaf(
-        path=CUT,
+        path=CUT_PATH,
         access=None,
         shape=(bottleneck.size,),
         dtype=str(array_dtype(variable)),
