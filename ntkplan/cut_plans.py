@@ -10,6 +10,7 @@ from ntkplan.assembly import headline, program_of, records_of, symbolic_work
 from ntkplan.cost.work import Work
 from ntkplan.emit.join import HIDDEN_KERNEL, with_hidden
 from ntkplan.emit.source import Module, print_module
+from ntkplan.errors import InternalError
 from ntkplan.ir.plan import LayerPlan
 from ntkplan.methods.cut import HIDDEN
 from ntkplan.planner.cuts import CutChosen
@@ -127,6 +128,8 @@ def _emit(
         notes=[f"{note}." for note in (*ends, *notes)],
         cut_comments=products,
     )
+    if program.tiling is not None:
+        raise InternalError("a cut whose kernel is not held as a whole", program)
     # The array has the name of both sides, as statements of either may read it.
     program = dataclasses.replace(
         program,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 
 import jax
@@ -10,6 +11,9 @@ import numpy as np
 import pytest
 
 import ntkplan
+from ntkplan import assembly
+from ntkplan.emit import lower
+from ntkplan.ir.program import Tiling
 from ntkplan.planner import tangents, uncut
 from tests.end_to_end.test_cuts import MODELS, WAYS, examples, values
 from tests.oracles import dense_kernel, relative_error, x64
@@ -128,6 +132,19 @@ def test_outputs_are_grouped_as_cotangents_are(axes):
     params = {"a": values(3), "b": values(2)}
     x1, x2 = examples(4)
     planned(model, params, x1, x2, first=params, methods=JACOBIANS, **axes)
+
+
+@pytest.mark.usefixtures("forced")
+@pytest.mark.parametrize("kernel", ["full", "trace", "diagonal"])
+def test_a_part_of_the_outputs_at_a_time(monkeypatch, kernel):
+    tiling = Tiling(rows=2, columns=2, outputs=3, keeps=False)
+    tiled = functools.partial(lower.lower, tiling=tiling)
+    monkeypatch.setattr(assembly, "lower", tiled)
+    model, params, (x1, x2) = MODELS["rows_of_outputs"]
+    plan = planned(
+        model, params, x1, x2, first=params, methods=JACOBIANS, kernel=kernel
+    )
+    assert "over_tiles" in plan.source()
 
 
 @pytest.mark.usefixtures("forced")
