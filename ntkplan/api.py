@@ -277,7 +277,7 @@ def _plan_output(
     layering = find_layers(graph)
     prove_covered(layering)
     study = Study(layering.graph, _active_layers(path, layering.layers), spec)
-    cuts = find_cuts(graph, layering, spec, task.request)
+    cuts = find_cuts(graph, layering, study, task.request)
     subject = f"output {path} of {task.subject}" if path else task.subject
 
     def plan_at(n1: int, n2: int | None) -> Plan:

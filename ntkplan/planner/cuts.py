@@ -71,12 +71,12 @@ class Cut:
         self,
         graph: KernelGraph,
         layering: Layering,
-        spec: KernelSpec,
+        study: Study,
         bottleneck: Bottleneck,
     ) -> None:
         self.bottleneck = bottleneck
         self.layer = cut_layer(layering.layers, bottleneck)
-        self._graph, self._layering, self._spec = graph, layering, spec
+        self._graph, self._study, self._spec = graph, study, study.spec
 
     @functools.cached_property
     def layering(self) -> Layering:
@@ -108,10 +108,10 @@ class Cut:
         """The kernel of the outputs, of the leaves that are not behind the cut."""
         layers = [
             layer
-            for layer in self._layering.layers
-            if not layer.idle and layer.leaf.path not in self.bottleneck.paths
+            for layer in self._study.layers
+            if layer.leaf.path not in self.bottleneck.paths
         ]
-        return Study(self._layering.graph, layers, self._spec, cut=self.layer)
+        return self._study.variant(layers, cut=self.layer)
 
     @functools.cached_property
     def has_loop(self) -> bool:
@@ -121,25 +121,21 @@ class Cut:
 
 
 def find_cuts(
-    graph: KernelGraph,
-    layering: Layering,
-    spec: KernelSpec,
-    request: MethodRequest,
+    graph: KernelGraph, layering: Layering, study: Study, request: MethodRequest
 ) -> tuple[Cut, ...]:
     """Finds the cuts of a model that may pay; none where one method is asked for.
 
     Args:
         graph: The model of one example, as it was traced.
         layering: Its layers.
-        spec: The kernel.
+        study: Those that are not idle, and the kernel.
         request: The methods asked for.
     """
-    layers = [layer for layer in layering.layers if not layer.idle]
-    if not request.leaves_choice(layer.leaf.path for layer in layers):
+    if not request.leaves_choice(layer.leaf.path for layer in study.layers):
         return ()
     return tuple(
-        Cut(graph, layering, spec, bottleneck)
-        for bottleneck in bottlenecks(graph, layers, spec.n_basis)
+        Cut(graph, layering, study, bottleneck)
+        for bottleneck in bottlenecks(graph, study.layers, study.spec.n_basis)
     )
 
 
@@ -186,24 +182,34 @@ def choose_best(
 
 
 def _may_gain(cut: Cut, whole: Chosen) -> bool:
-    """Says whether the products at a cut could take less than what it saves.
+    """Says whether a cut could be faster, before what lies behind it is studied.
 
-    The products are taken at the highest rate of the device, what they save as all that
-    the leaves behind the cut and all sweeps cost.
+    The products at the cut are taken at the highest rate of the device. Behind the cut
+    all is taken to fall with the number of values, and what a leaf costs in a kernel of
+    all pairs of outputs with their square. After it leaves that are tapped without a
+    cut are tapped with one.
     """
-    problem, decision = whole.problem, whole.decision
+    problem, cost = whole.problem, whole.decision.cost
     spec, size = problem.spec, cut.bottleneck.size
     pairs = problem.n1 if spec.matched else problem.n1 * problem.n2
     flops = 2 * pairs * spec.n_basis * size * (size + spec.n_full)
-    peak = max(rate.peak_flops_per_s for rate in problem.profile.rates)
-    behind = sum(
-        part.seconds
-        for layer, parts in zip(whole.layers, decision.parts, strict=True)
-        if layer.leaf.path in cut.bottleneck.paths
-        for part in parts
+    products_s = flops / max(rate.peak_flops_per_s for rate in problem.profile.rates)
+    behind_s, taps = 0.0, [cut.bottleneck.variable]
+    for layer, item, parts in zip(
+        whole.layers, whole.decision.chosen, whole.decision.parts, strict=True
+    ):
+        if layer.leaf.path in cut.bottleneck.paths:
+            behind_s += sum(part.seconds for part in parts)
+        elif not item.pushed:
+            taps += layer.taps
+    study, ratio = problem.study, size / spec.n_basis
+    after_s = problem.seconds(
+        study.sweep(study.active(taps)).at(n=problem.n_points, columns=spec.n_basis)
     )
-    saved = behind + decision.cost.sweep_seconds + decision.cost.push_seconds
-    return flops / peak * NEEDED_GAIN <= saved
+    fewer = ratio**2 if spec.n_full == spec.n_basis else ratio
+    at_least_s = products_s + after_s + behind_s * min(fewer, 1.0)
+    kept_s = cost.seconds - behind_s - cost.sweep_seconds - cost.push_seconds
+    return (kept_s + at_least_s) * NEEDED_GAIN <= cost.seconds
 
 
 def _decide(

@@ -52,6 +52,7 @@ class Study:
         *,
         cut: Layer | None = None,
         fixed_outputs: bool = False,
+        known: Study | None = None,
     ) -> None:
         self.graph = graph
         self.layers = (*layers, cut) if cut else tuple(layers)
@@ -60,13 +61,13 @@ class Study:
         self.fixed_outputs = fixed_outputs
         self.cut = cut
         self.dtype = self.layers[0].leaf.dtype
-        self.candidates = _all_candidates(layers, self.frame, self.itemsize)
+        self.candidates = _all_candidates(layers, self.frame, self.itemsize, known)
         if cut is not None:
             made = cut_candidates(cut, self.frame, self.itemsize)
             self.candidates = (*self.candidates, made)
-        self._variants: dict[frozenset[str], Study] = {}
-        self._sweeps: dict[frozenset[Var], Counted] = {}
-        self._pushes: dict[frozenset[Var], Counted] = {}
+        self._variants: dict[object, Study] = {}
+        self._sweeps: dict[frozenset[Var], Counted] = known._sweeps if known else {}
+        self._pushes: dict[frozenset[Var], Counted] = known._pushes if known else {}
 
     @property
     def itemsize(self) -> int:
@@ -74,29 +75,29 @@ class Study:
         return 2 if self.dtype == "bfloat16" else numpy.dtype(self.dtype).itemsize
 
     def variant(
-        self,
-        paths: frozenset[str],
-        change: Callable[[Sequence[Layer]], Sequence[Layer]],
+        self, layers: Iterable[Layer], *, cut: Layer | None = None, name: object = None
     ) -> Study:
-        """Returns the study of the same model with some layers changed, made once.
+        """Returns a study of the same model with other layers; what is known is kept.
 
         Args:
-            paths: Paths of the leaves whose layers are changed; they name the variant.
-            change: Makes the layers, all of them, from those of this study.
+            layers: The layers, those of this study or others for the same leaves.
+            cut: What stands for the leaves behind a cut, if there is one.
+            name: Variants of one name are the same, and made once. None makes a new
+                one.
         """
-        if paths not in self._variants:
-            layers = list(change(self.layers))
-            cut = layers.pop() if self.cut else None
+        if name is None or name not in self._variants:
             made = Study(
                 self.graph,
-                layers,
+                list(layers),
                 self.spec,
                 cut=cut,
                 fixed_outputs=self.fixed_outputs,
+                known=self,
             )
-            made._sweeps, made._pushes = self._sweeps, self._pushes
-            self._variants[paths] = made
-        return self._variants[paths]
+            if name is None:
+                return made
+            self._variants[name] = made
+        return self._variants[name]
 
     def works(self, *, symmetric: bool) -> Callable[[int, int, int], dict[int, Work]]:
         """Returns a function of sizes that gives every candidate's work in numbers.
@@ -169,12 +170,18 @@ class Study:
 
 
 def _all_candidates(
-    layers: Sequence[Layer], frame: Frame, itemsize: int
+    layers: Sequence[Layer], frame: Frame, itemsize: int, known: Study | None
 ) -> tuple[tuple[Candidate, ...], ...]:
     """Makes candidates once for all layers of one form; blocks of a model repeat."""
+    ready: dict[Layer, tuple[Candidate, ...]] = {}
+    if known is not None:
+        ready = dict(zip(known.layers, known.candidates, strict=True))
     made: dict[object, tuple[Layer, tuple[Candidate, ...]]] = {}
     found: list[tuple[Candidate, ...]] = []
     for layer in layers:
+        if layer in ready:
+            found.append(ready[layer])
+            continue
         form = _form(layer)
         if form not in made:
             candidates = tuple(

@@ -10,7 +10,6 @@ tangent for each of them is less, and cotangents need not go back beyond that po
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Sequence
 
 from ntkplan.ir.use import Layer, Stack, Use
@@ -37,7 +36,9 @@ def tangents_first(study: Study, request: MethodRequest) -> tuple[Study, ...]:
     for limit in (SMALL, SMALL / 8):
         small = _small_leaves(study, request, limit * study.spec.n_basis)
         if small and _spares_the_sweep(study, small):
-            made = study.variant(small, functools.partial(_changed, small=small))
+            changed = _changed(study.layers, small)
+            cut = changed.pop() if study.cut else None
+            made = study.variant(changed, cut=cut, name=small)
             found += [made] if made not in found else []
     return tuple(found)
 
@@ -74,7 +75,7 @@ def _spares_the_sweep(study: Study, small: frozenset[str]) -> bool:
     return study.active(rest) < study.active(every)
 
 
-def _changed(layers: Sequence[Layer], *, small: frozenset[str]) -> list[Layer]:
+def _changed(layers: Sequence[Layer], small: frozenset[str]) -> list[Layer]:
     """Returns the layers, those of small leaves with one tap on the leaf itself."""
     taken = [stack.cotangents_id for layer in layers for stack in layer.stacks]
     free = max(taken) + 1
