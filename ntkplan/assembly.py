@@ -17,6 +17,7 @@ from ntkplan.planner.explain import (
     device_line,
     idle_plan,
     layer_plans,
+    tiling_lines,
     totals,
 )
 from ntkplan.planner.request import MethodRequest
@@ -55,7 +56,8 @@ def assemble(
         by_path.get(layer.leaf.path) or idle_plan(layer) for layer in layering.layers
     )
     title = headline(problem.spec, subject, problem.n1, n2)
-    notes = (*totals(decision.cost), device_line(problem.profile))
+    tiles = tiles_of(chosen)
+    notes = (*totals(decision.cost), *tiles, device_line(problem.profile))
 
     def emit() -> Module:
         return print_module(
@@ -78,10 +80,16 @@ def assemble(
         n2=n2,
         signature=signature,
         headline=title,
+        notes=tiles,
         emit=emit,
         symbolic_work=functools.partial(symbolic_work, chosen),
         plan_at=plan_at,
     )
+
+
+def tiles_of(chosen: Chosen) -> tuple[str, ...]:
+    """Says how a kernel is computed tile by tile, where it is."""
+    return tiling_lines(chosen.decision.tiling, chosen.problem.spec, chosen.limit_bytes)
 
 
 def records_of(chosen: Chosen, request: MethodRequest) -> tuple[LayerPlan, ...]:
@@ -101,7 +109,8 @@ def records_of(chosen: Chosen, request: MethodRequest) -> tuple[LayerPlan, ...]:
 def _with_tangents(record: LayerPlan, other: LayerPlan) -> LayerPlan:
     """Adds what a leaf's candidates are with cotangents to its record with tangents."""
     alternatives = sorted(
-        {*record.alternatives, *other.alternatives}, key=lambda item: item.seconds
+        dict.fromkeys((*record.alternatives, *other.alternatives)),
+        key=lambda item: item.seconds,
     )
     why = record.why
     if record.method == Method.JACOBIAN_CONTRACTION.value:
@@ -152,6 +161,7 @@ def program_of(
         batch_axis=signature.batch_axis,
         data_access=tuple(item.access for item in tree_inputs(signature.x)),
         precision=chosen.problem.precision,
+        tiling=chosen.decision.tiling,
         title=title,
         notes=tuple(notes),
     )

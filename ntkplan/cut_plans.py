@@ -6,7 +6,7 @@ import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 
-from ntkplan.assembly import headline, program_of, records_of, symbolic_work
+from ntkplan.assembly import headline, program_of, records_of, symbolic_work, tiles_of
 from ntkplan.cost.work import Work
 from ntkplan.emit.join import HIDDEN_KERNEL, with_hidden
 from ntkplan.emit.source import Module, print_module
@@ -94,6 +94,7 @@ def cut_notes(chosen: CutChosen) -> tuple[str, ...]:
         f"the kernel of {leaves} {'leaf' if leaves == 1 else 'leaves'} at the cut "
         f"{duration(chosen.hidden.decision.cost.seconds)}, its products with G "
         f"{duration(products.seconds)} in the order {products.candidate.order}",
+        *(f"the kernel at the cut {line}" for line in tiles_of(chosen.hidden)),
     )
 
 

@@ -17,6 +17,7 @@ from ntkplan.emit.load import load, save_constants
 from ntkplan.emit.source import Module
 from ntkplan.errors import (
     InvalidSizeError,
+    MemoryExceededError,
     MismatchedInputsError,
     UnknownOptionError,
     UnprintableError,
@@ -90,7 +91,7 @@ class Plan:
         emit: Makes the emitted module.
         symbolic_work: Makes the formulas of `symbolic`.
         plan_at: Plans the same for other numbers of examples.
-        notes: What else there is to say of the whole, as where it is cut.
+        notes: What else there is to say of the whole: tiles, and why; where it is cut.
     """
 
     layers: tuple[LayerPlan, ...]
@@ -179,18 +180,85 @@ class Plan:
         """
         return save_module(self.module, path)
 
-    def compile(self) -> Kernel:
+    def compile(self, *, check_memory: bool = False) -> Kernel:
         """Returns the kernel function, `kernel(params, x1, x2=None)`.
 
         It is plain JAX: safe under `jit`, `grad` and `vmap`. Numbers of examples are
         free at run time.
+
+        Args:
+            check_memory: Whether to compile for the planned shapes at once, and to
+                compare the memory limit with what the compiler says that it needs,
+                which is then in the kernel's `memory`.
+
+        Raises:
+            MemoryExceededError: The compiled kernel needs more than the limit.
         """
         namespace = load(
             self.module.text,
             constants=self.module.constants,
             references=self.module.references,
         )
-        return Kernel(plan=self, function=namespace["kernel"])
+        kernel = Kernel(plan=self, function=namespace["kernel"])
+        if not check_memory:
+            return kernel
+        memory = compiled_memory(kernel.function, self)
+        limit_bytes = self.cost.memory_limit_bytes
+        if memory.compiled_bytes > limit_bytes:
+            raise MemoryExceededError(
+                compiled_bytes=memory.compiled_bytes,
+                estimated_bytes=self.cost.peak_bytes,
+                limit_bytes=limit_bytes,
+            )
+        return dataclasses.replace(kernel, memory=memory)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CompiledMemory:
+    """What a compiler says that a kernel needs, beside what was planned.
+
+    Attributes:
+        estimated_bytes: The plan's estimate.
+        compiled_bytes: Arguments, results and temporaries, less what they have in
+            common.
+        temporary_bytes: The temporaries among them.
+    """
+
+    estimated_bytes: float
+    compiled_bytes: int
+    temporary_bytes: int
+
+
+def compiled_memory(function: Any, plan: Plan) -> CompiledMemory:
+    """Compiles a plan's kernel for the planned shapes, and asks what memory it needs.
+
+    Args:
+        function: The emitted kernel function, jitted.
+        plan: The plan.
+    """
+    axis = plan.signature.batch_axis
+
+    def examples(count: int) -> Any:
+        def resized(spec: Any) -> Any:
+            shape = list(spec.shape)
+            if axis is not None:
+                shape[axis] = count
+            return jax.ShapeDtypeStruct(tuple(shape), spec.dtype)
+
+        return jax.tree.map(resized, plan.signature.x)
+
+    others = () if plan.n2 is None else (examples(plan.n2),)
+    lowered = function.lower(plan.signature.params, examples(plan.n1), *others)
+    found = lowered.compile().memory_analysis()
+    temporary = found.temp_size_in_bytes
+    return CompiledMemory(
+        estimated_bytes=plan.cost.peak_bytes,
+        compiled_bytes=temporary
+        + found.argument_size_in_bytes
+        + found.output_size_in_bytes
+        - found.alias_size_in_bytes,
+        temporary_bytes=temporary,
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -200,10 +268,12 @@ class Kernel:
     Attributes:
         plan: The plan that it follows.
         function: The emitted function.
+        memory: What the compiler says that it needs, where that was asked for.
     """
 
     plan: Plan
     function: Callable[..., jax.Array]
+    memory: CompiledMemory | None = None
 
     @property
     def output_pairs(self) -> tuple[tuple[int, int], ...]:

@@ -25,6 +25,8 @@ def _block_function(program: Program) -> list[str]:
     factors = ", factors" if program.factors else ""
     body = [
         '"""Returns the kernel of some examples with others."""',
+        "# What is made of one side alone would else be kept for all of a row's tiles.",
+        "side1, side2 = jax.lax.optimization_barrier((side1, side2))",
         "activations1, cotangents1 = side1",
         "activations2, cotangents2 = side2",
         *block_lines(program),

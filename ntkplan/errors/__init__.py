@@ -31,6 +31,7 @@ from ntkplan.errors.requests import ConflictingOptionsError as ConflictingOption
 from ntkplan.errors.requests import InvalidSizeError as InvalidSizeError
 from ntkplan.errors.requests import InvalidTilesError as InvalidTilesError
 from ntkplan.errors.requests import KeywordArgumentError as KeywordArgumentError
+from ntkplan.errors.requests import MemoryExceededError as MemoryExceededError
 from ntkplan.errors.requests import MemoryLimitError as MemoryLimitError
 from ntkplan.errors.requests import MethodNotApplicableError as MethodNotApplicableError
 from ntkplan.errors.requests import MismatchedInputsError as MismatchedInputsError

@@ -52,6 +52,23 @@ class MemoryLimitError(NtkPlanError):
         self.limit_bytes, self.least_bytes = limit_bytes, least_bytes
 
 
+class MemoryExceededError(NtkPlanError):
+    """A kernel, once compiled, needs more than the memory limit."""
+
+    def __init__(
+        self, *, compiled_bytes: int, estimated_bytes: float, limit_bytes: float
+    ) -> None:
+        """Builds the message from what was estimated, found and allowed."""
+        super().__init__(
+            f"the compiled kernel needs {readable_bytes(compiled_bytes)}, where "
+            f"{readable_bytes(estimated_bytes)} was estimated and memory_limit is "
+            f"{readable_bytes(limit_bytes)}.\nPlan with a memory_limit that is lower by "
+            "the difference, or raise it."
+        )
+        self.compiled_bytes, self.estimated_bytes = compiled_bytes, estimated_bytes
+        self.limit_bytes = limit_bytes
+
+
 class MethodNotApplicableError(NtkPlanError):
     """A method that was forced on a leaf cannot be used for it."""
 

@@ -89,7 +89,7 @@ def price(problem: Problem, request: MethodRequest) -> list[tuple[Priced, ...]]:
     """
     study = problem.study
     works = study.works(symmetric=problem.symmetric)(
-        problem.n1, problem.n2, problem.spec.n_basis
+        problem.n1, problem.n2, problem.n_basis
     )
     # All temporaries of a program are one allocation. Where it is large, its pages are
     # new at every call, also to a leaf that needs few of them.

@@ -10,6 +10,7 @@ from typing import cast
 
 from ntkplan.errors import MemoryLimitError
 from ntkplan.ir.plan import PlanCost
+from ntkplan.ir.program import Tiling
 from ntkplan.methods.sharing import Key
 from ntkplan.planner.candidates import Part, Priced
 from ntkplan.planner.problem import Problem
@@ -40,16 +41,24 @@ class Decision:
         parts: What each adds to the work, given those before it.
         shared: What they share.
         cost: Of the whole.
+        tiling: How the kernel is computed tile by tile, or None for all at once.
+        n_tiles: How often each leaf's part is computed; the parts are of one tile.
     """
 
     chosen: tuple[Priced, ...]
     parts: tuple[tuple[Part, ...], ...]
     shared: SharedWork
     cost: PlanCost
+    tiling: Tiling | None = None
+    n_tiles: int = 1
 
 
 def choose(
-    problem: Problem, priced: Sequence[tuple[Priced, ...]], limit_bytes: float
+    problem: Problem,
+    priced: Sequence[tuple[Priced, ...]],
+    limit_bytes: float,
+    *,
+    binding: bool = True,
 ) -> Decision:
     """Chooses the cheapest set that fits the memory limit.
 
@@ -60,10 +69,16 @@ def choose(
     many pushed, and each of the most expensive leaves pushed, alone and on top of the
     best so far.
 
+    Args:
+        problem: The kernel.
+        priced: The candidates of every layer, cheapest first.
+        limit_bytes: What the kernel may need at once.
+        binding: Whether what does not fit is no choice.
+
     Raises:
         MemoryLimitError: No set fits; the message says the least that would.
     """
-    search = _Search(problem, priced, limit_bytes)
+    search = _Search(problem, priced, limit_bytes if binding else float("inf"))
     for pushed in search.divisions():
         search.attempt(pushed)
     if not search.exhaustive:
@@ -75,7 +90,10 @@ def choose(
         raise MemoryLimitError(
             limit_bytes=int(limit_bytes), least_bytes=math.ceil(search.least_bytes)
         )
-    return search.best
+    return dataclasses.replace(
+        search.best,
+        cost=dataclasses.replace(search.best.cost, memory_limit_bytes=limit_bytes),
+    )
 
 
 class _Search:
@@ -167,7 +185,7 @@ class _Search:
             [layer for number, layer in enumerate(layers) if number not in pushed],
             [layer for number, layer in enumerate(layers) if number in pushed],
         )
-        decision, needed = _decide(
+        decision, needed = decide(
             self._problem, shared, self._priced, pushed, self._limit
         )
         self.least_bytes = min(self.least_bytes, needed)
@@ -205,7 +223,7 @@ def _push_bounds(problem: Problem) -> list[float]:
     """
     spec, profile = problem.spec, problem.profile
     peak = max(rate.peak_flops_per_s for rate in profile.rates)
-    columns = problem.n2 * spec.n_basis
+    columns = problem.n2 * problem.n_basis
     points = 1 if spec.matched else problem.n1
     bounds = []
     for layer in problem.study.layers:
@@ -227,7 +245,7 @@ def _pushed(decision: Decision) -> frozenset[int]:
     )
 
 
-def _decide(
+def decide(
     problem: Problem,
     shared: SharedWork,
     priced: Sequence[tuple[Priced, ...]],

@@ -199,7 +199,7 @@ def _may_gain(cut: Cut, whole: Chosen) -> bool:
         whole.layers, whole.decision.chosen, whole.decision.parts, strict=True
     ):
         if layer.leaf.path in cut.bottleneck.paths:
-            behind_s += sum(part.seconds for part in parts)
+            behind_s += whole.decision.n_tiles * sum(part.seconds for part in parts)
         elif not item.pushed:
             taps += layer.taps
     study, ratio = problem.study, size / spec.n_basis

@@ -12,7 +12,9 @@ from rich.table import Table
 
 from ntkplan.cost.profile import DeviceProfile
 from ntkplan.errors import readable_bytes
+from ntkplan.ir.kernel import KernelSpec
 from ntkplan.ir.plan import Alternative, LayerPlan, PlanCost
+from ntkplan.ir.program import Tiling
 from ntkplan.ir.use import Layer
 from ntkplan.methods.candidate import Method
 from ntkplan.methods.sharing import Key
@@ -40,6 +42,7 @@ def layer_plans(
         resident_bytes=decision.shared.resident_bytes,
         limit_bytes=limit_bytes,
         push_share_s=decision.cost.push_seconds / n_pushed if n_pushed else 0.0,
+        n_tiles=decision.n_tiles,
     )
     computed: set[Key | None] = set()
     plans: list[LayerPlan] = []
@@ -56,6 +59,7 @@ class _Recorder:
     resident_bytes: float
     limit_bytes: float
     push_share_s: float
+    n_tiles: int
 
     def record(self, item: Priced, computed: Container[Key | None]) -> Alternative:
         parts = item.own(computed)
@@ -64,9 +68,9 @@ class _Recorder:
             order=item.candidate.order,
             seconds=self.push_share_s
             if item.pushed
-            else sum(part.seconds for part in parts),
-            flops=sum(part.flops for part in parts),
-            bytes_moved=sum(part.bytes_moved for part in parts),
+            else self.n_tiles * sum(part.seconds for part in parts),
+            flops=self.n_tiles * sum(part.flops for part in parts),
+            bytes_moved=self.n_tiles * sum(part.bytes_moved for part in parts),
             peak_bytes=item.peak_bytes,
             feasible=self.resident_bytes + item.peak_bytes <= self.limit_bytes,
         )
@@ -210,6 +214,29 @@ def totals(cost: PlanCost) -> list[str]:
         f"peak {readable_bytes(cost.peak_bytes)} of at most "
         f"{readable_bytes(cost.memory_limit_bytes)}",
     ]
+
+
+def tiling_lines(
+    tiling: Tiling | None, spec: KernelSpec, limit_bytes: float
+) -> tuple[str, ...]:
+    """Says how a kernel is computed tile by tile, and why."""
+    if tiling is None:
+        return ()
+    if spec.matched:
+        text = f"{tiling.rows} pairs of examples at a time"
+    else:
+        text = f"in tiles of {tiling.rows} x {tiling.columns} examples"
+    if tiling.outputs is not None:
+        text += f" and {tiling.outputs} outputs"
+    text += f", to fit {readable_bytes(limit_bytes)}"
+    if spec.matched:
+        return (text,)
+    kept = (
+        "kept for all examples of x2"
+        if tiling.keeps
+        else "computed again for every row of tiles"
+    )
+    return (f"{text}; activations and cotangents are {kept}",)
 
 
 def device_line(profile: DeviceProfile) -> str:

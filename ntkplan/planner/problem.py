@@ -22,6 +22,7 @@ class Problem:
         symmetric: Whether `x2` is absent.
         profile: The device.
         precision: Name of the precision of every contraction, or None.
+        outputs: Vectors of the output basis at a time, or None for all of them.
     """
 
     study: Study
@@ -30,6 +31,12 @@ class Problem:
     symmetric: bool
     profile: DeviceProfile
     precision: str | None
+    outputs: int | None = None
+
+    @property
+    def n_basis(self) -> int:
+        """Vectors of the output basis that are computed at a time."""
+        return self.outputs or self.spec.n_basis
 
     @property
     def spec(self) -> KernelSpec:

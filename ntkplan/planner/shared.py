@@ -9,9 +9,10 @@ from collections.abc import Collection, Sequence
 from ntkplan._jax import Var, array_shape
 from ntkplan.cost import symbols
 from ntkplan.cost.symbols import Size
-from ntkplan.cost.work import Work, repeated
+from ntkplan.cost.work import Operation, Work, repeated
 from ntkplan.ir.use import Layer
 from ntkplan.planner.problem import Problem
+from ntkplan.planner.study import Study
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -52,44 +53,115 @@ def shared_work(
             sizes. Bytes stay numbers.
     """
     study = problem.study
-    counts = _Counts.of(problem, symbolic=symbolic)
-    by_tangents = [layer.leaf for layer in tapped if layer.by_tangents]
-    taps = [tap for layer in tapped if not layer.by_tangents for tap in layer.taps]
-    active = study.active(taps)
-    sweep = Work()
-    if taps:
-        sweep = study.sweep(active).at(n=counts.points, columns=counts.basis)
-    sweep_bytes = _passing_bytes(problem, active, problem.spec.n_basis)
-    if by_tangents:
-        moved = study.active(leaf.variable for leaf in by_tangents)
-        columns = sum(leaf.size for leaf in by_tangents)
-        added = study.push(moved).at(n=counts.points, columns=columns)
-        sweep = Work(operations=(*sweep.operations, *added.operations))
-        sweep_bytes = max(sweep_bytes, _passing_bytes(problem, moved, columns))
+    counts = Counts.of(problem, symbolic=symbolic)
     push, loops = Work(), 0
     if pushed:
-        push, loops = _push(problem, [layer.leaf.variable for layer in pushed], counts)
-    every_tap = list(dict.fromkeys(tap for layer in tapped for tap in layer.taps))
-    resident = _resident_bytes(problem, every_tap, tapped)
+        push, loops = push_work(
+            problem, [layer.leaf.variable for layer in pushed], counts
+        )
+    held = held_bytes(problem, tapped)
+    resident = (
+        held.fixed_bytes + held.kernel_bytes * 2 + problem.n_points * held.side_bytes
+    )
     return SharedWork(
         forward=study.forward.at(n=counts.points),
-        sweep=sweep,
+        sweep=sweep_work(study, tapped, n=counts.points, columns=counts.basis),
         push=push,
         loops=loops,
         resident_bytes=resident,
-        sweep_bytes=resident + sweep_bytes,
+        sweep_bytes=resident + problem.n_points * held.sweep_bytes,
     )
 
 
-def _passing_bytes(problem: Problem, active: Collection[Var], columns: int) -> float:
-    """Counts what cotangents, or tangents, need on their way, with the values there."""
-    sizes = [_entries(variable) for variable in active]
-    per_point = 2 * max(sizes, default=0) * columns + sum(sizes)
-    return problem.study.itemsize * problem.n_points * per_point
+def sweep_work(
+    study: Study, tapped: Sequence[Layer], *, n: Size, columns: Size
+) -> Work:
+    """Counts the derivatives of tapped leaves, those by tangents among them.
+
+    Args:
+        study: The model.
+        tapped: The leaves.
+        n: Examples.
+        columns: Vectors of the output basis.
+    """
+    pulled, pushed, n_tangents = _moved(study, tapped)
+    operations: list[Operation] = []
+    if pulled:
+        operations += study.sweep(pulled).at(n=n, columns=columns).operations
+    if pushed:
+        operations += study.push(pushed).at(n=n, columns=n_tangents).operations
+    return Work(operations=tuple(operations))
+
+
+def _moved(
+    study: Study, tapped: Sequence[Layer]
+) -> tuple[frozenset[Var], frozenset[Var], int]:
+    """Returns what cotangents pass, what tangents pass, and how many these are."""
+    taps = [tap for layer in tapped if not layer.by_tangents for tap in layer.taps]
+    leaves = [layer.leaf for layer in tapped if layer.by_tangents]
+    return (
+        study.active(taps),
+        study.active(leaf.variable for leaf in leaves),
+        sum(leaf.size for leaf in leaves),
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class _Counts:
+class Held:
+    """What is held in memory while leaves' own parts run.
+
+    Attributes:
+        fixed_bytes: Parameters and all examples.
+        kernel_bytes: The kernel.
+        side_bytes: Activations and cotangents of one example.
+        sweep_bytes: What the backward sweep of one example needs beyond these.
+    """
+
+    fixed_bytes: float
+    kernel_bytes: float
+    side_bytes: float
+    sweep_bytes: float
+
+
+def held_bytes(problem: Problem, tapped: Sequence[Layer]) -> Held:
+    """Counts what is held for the tapped leaves.
+
+    Args:
+        problem: The kernel's sizes.
+        tapped: Leaves whose uses are tapped.
+    """
+    study, spec = problem.study, problem.spec
+    taps = dict.fromkeys(tap for layer in tapped for tap in layer.taps)
+    recorded = dict.fromkeys(
+        use.recorded
+        for layer in tapped
+        for stack in layer.stacks
+        for use in stack.uses
+        if use.recorded is not None
+    )
+    pulled, pushed, n_tangents = _moved(study, tapped)
+    pairs = problem.n1 if spec.matched else problem.n1 * problem.n2
+    parameters = sum(leaf.size for leaf in study.graph.leaves)
+    data = sum(map(_entries, study.graph.data))
+    side = sum(map(_entries, recorded)) + problem.n_basis * sum(map(_entries, taps))
+    size = study.itemsize
+    return Held(
+        fixed_bytes=size * (parameters + problem.n_points * data),
+        kernel_bytes=size * pairs * spec.n_full**2 * spec.n_diagonal,
+        side_bytes=size * side,
+        sweep_bytes=size
+        * max(_passing(pulled, problem.n_basis), _passing(pushed, n_tangents)),
+    )
+
+
+def _passing(active: Collection[Var], columns: int) -> int:
+    """Counts entries of cotangents, or tangents, on their way and the values there."""
+    sizes = [_entries(variable) for variable in active]
+    return 2 * max(sizes, default=0) * columns + sum(sizes)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Counts:
     """How many examples and basis vectors there are, in numbers or in symbols."""
 
     n1: Size
@@ -98,9 +170,15 @@ class _Counts:
     basis: Size
 
     @classmethod
-    def of(cls, problem: Problem, *, symbolic: bool) -> _Counts:
+    def of(cls, problem: Problem, *, symbolic: bool) -> Counts:
+        """Returns the counts of a problem.
+
+        Args:
+            problem: The kernel's sizes.
+            symbolic: Whether to return symbols where there are such.
+        """
         if not symbolic or problem.spec.whole_batch:
-            n1, n2, basis = problem.n1, problem.n2, problem.spec.n_basis
+            n1, n2, basis = problem.n1, problem.n2, problem.n_basis
         else:
             n1 = symbols.n1
             n2 = symbols.n1 if problem.symmetric else symbols.n2
@@ -111,10 +189,15 @@ class _Counts:
         return cls(n1=n1, n2=n2, points=points, basis=basis)
 
 
-def _push(
-    problem: Problem, leaves: Sequence[Var], counts: _Counts
+def push_work(
+    problem: Problem, leaves: Sequence[Var], counts: Counts
 ) -> tuple[Work, Size]:
     """Counts NTK-vector products, a column for each example and basis vector.
+
+    Args:
+        problem: The kernel.
+        leaves: Leaves that are pushed forward.
+        counts: Its sizes, in numbers or in symbols.
 
     Returns:
         The work, and the iterations of its loops.
@@ -132,30 +215,6 @@ def _push(
         *repeated(pushed, columns, in_loop=True),
     )
     return Work(operations=operations, peak_bytes=0), columns
-
-
-def _resident_bytes(
-    problem: Problem, taps: Sequence[Var], tapped: Sequence[Layer]
-) -> float:
-    """Counts what is alive beside a leaf's own part.
-
-    Parameters, inputs, the kernel and its running sum, cotangents and activations.
-    """
-    graph, spec = problem.study.graph, problem.spec
-    recorded = dict.fromkeys(
-        use.recorded
-        for layer in tapped
-        for stack in layer.stacks
-        for use in stack.uses
-        if use.recorded is not None
-    )
-    per_point = sum(map(_entries, graph.data)) + sum(map(_entries, recorded))
-    per_point += spec.n_basis * sum(map(_entries, taps))
-    pairs = problem.n1 if spec.matched else problem.n1 * problem.n2
-    kernel = pairs * spec.n_full**2 * spec.n_diagonal
-    parameters = sum(leaf.size for leaf in graph.leaves)
-    entries = parameters + problem.n_points * per_point + 2 * kernel
-    return float(problem.study.itemsize * entries)
 
 
 def _entries(variable: Var) -> int:

@@ -11,6 +11,7 @@ from ntkplan.planner.choose import Decision, choose
 from ntkplan.planner.problem import Problem
 from ntkplan.planner.request import MethodRequest
 from ntkplan.planner.tangents import tangents_first
+from ntkplan.planner.tiling import choose_within
 
 # Forward mode is another program, whose estimates are off in another way.
 NEEDED_GAIN = 1.1
@@ -78,11 +79,16 @@ def _chosen(
     limit_bytes: float,
     instead_of: Chosen | None = None,
 ) -> Chosen:
-    priced = tuple(price(problem, request))
+    priced = price(problem, request)
+    if problem.study.cut is None:
+        decision, priced = choose_within(problem, priced, request, limit_bytes)
+    else:
+        # The kernel of the values at a cut is held as a whole, and not cut into tiles.
+        decision = choose(problem, priced, limit_bytes)
     return Chosen(
         problem=problem,
-        priced=priced,
-        decision=choose(problem, priced, limit_bytes),
+        priced=tuple(priced),
+        decision=decision,
         limit_bytes=limit_bytes,
         instead_of=instead_of,
     )

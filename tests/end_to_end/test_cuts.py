@@ -10,7 +10,10 @@ import numpy as np
 import pytest
 
 import ntkplan
+from ntkplan import assembly
+from ntkplan.emit import lower
 from ntkplan.errors import MemoryLimitError
+from ntkplan.ir.program import Tiling
 from ntkplan.planner import cuts
 from ntkplan.trace import bottlenecks
 from tests.cases import CASES, jacobians, problem
@@ -283,6 +286,24 @@ def test_a_leaf_with_a_way_around_the_cut_stays_outside():
 def test_a_model_may_have_no_leaf_after_the_cut():
     model, params, (x1, x2) = MODELS["narrow"]
     assert_right(model, params, x1, x2, wrt=lambda path, _: path in ("w0", "b0"))
+
+
+@pytest.mark.usefixtures("forced")
+@pytest.mark.parametrize(
+    "outputs", [2, pytest.param(None, marks=pytest.mark.slow)], ids=str
+)
+def test_the_kernel_of_the_cut_may_be_in_tiles(monkeypatch, outputs):
+    tiling = Tiling(rows=2, columns=1, outputs=outputs, keeps=outputs is None)
+
+    def tiled(*arguments, title, **options):
+        if "values at the cut" in title:
+            options["tiling"] = tiling
+        return lower.lower(*arguments, title=title, **options)
+
+    monkeypatch.setattr(assembly, "lower", tiled)
+    model, params, (x1, x2) = MODELS["convolutional"]
+    plan = assert_right(model, params, x1, x2)
+    assert "over_tiles" in plan.source()
 
 
 @pytest.mark.usefixtures("forced")

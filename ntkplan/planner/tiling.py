@@ -1,0 +1,284 @@
+"""Tiles for a kernel that does not fit the memory limit all at once."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+from collections.abc import Iterator, Sequence
+
+from ntkplan.cost.work import Operation, Work, repeated
+from ntkplan.errors import MemoryLimitError
+from ntkplan.ir.program import Tiling
+from ntkplan.planner.candidates import Priced, price
+from ntkplan.planner.choose import Decision, choose, decide
+from ntkplan.planner.problem import Problem
+from ntkplan.planner.request import MethodRequest
+from ntkplan.planner.shared import (
+    Counts,
+    Held,
+    SharedWork,
+    held_bytes,
+    push_work,
+    sweep_work,
+)
+
+# Tiles are halved as often as this after the first that fit; smaller ones are slower.
+_FURTHER_HALVINGS = 2
+
+
+def choose_within(
+    problem: Problem,
+    priced: Sequence[tuple[Priced, ...]],
+    request: MethodRequest,
+    limit_bytes: float,
+) -> tuple[Decision, Sequence[tuple[Priced, ...]]]:
+    """Chooses the cheapest set that fits, computed tile by tile where it must be.
+
+    Args:
+        problem: The kernel.
+        priced: Its candidates at the problem's sizes.
+        request: Methods that the user allows.
+        limit_bytes: What the kernel may need at once.
+
+    Returns:
+        The decision, and the candidates as they are priced for one tile.
+
+    Raises:
+        MemoryLimitError: No tiles fit; the message says the least that would do.
+    """
+    unlimited = choose(problem, priced, limit_bytes, binding=False)
+    if unlimited.cost.peak_bytes <= limit_bytes:
+        return unlimited, priced
+    search = _Search(problem, request, limit_bytes)
+    with contextlib.suppress(MemoryLimitError):
+        search.best = (choose(problem, priced, limit_bytes), priced)
+    search.run()
+    if search.best is None:
+        raise MemoryLimitError(
+            limit_bytes=int(limit_bytes), least_bytes=math.ceil(search.least_bytes)
+        )
+    return search.best
+
+
+class _Search:
+    """Tries tiles from the largest to the smallest.
+
+    Attributes:
+        best: The quickest decision that fits with the candidates of a tile, or None.
+        least_bytes: The least that any tiles need.
+    """
+
+    def __init__(
+        self, problem: Problem, request: MethodRequest, limit_bytes: float
+    ) -> None:
+        self._problem, self._request, self._limit = problem, request, limit_bytes
+        self.best: tuple[Decision, Sequence[tuple[Priced, ...]]] | None = None
+        self.least_bytes = float("inf")
+
+    def run(self) -> None:
+        """Tries tiles of examples, and where none fit, of one example and few outputs.
+
+        Every further halving makes more and smaller products. So the search stops soon
+        after the first tiles that fit.
+        """
+        problem = self._problem
+        further = _FURTHER_HALVINGS
+        for rows, columns in _example_tiles(problem):
+            further -= self._attempt(rows, columns, None)
+            if further < 0:
+                return
+        if further < _FURTHER_HALVINGS:
+            return
+        for outputs in _output_tiles(problem):
+            if self._attempt(1, 1, outputs):
+                return
+
+    def _attempt(self, rows: int, columns: int, outputs: int | None) -> bool:
+        """Tries tiles of one size, and says whether any fit."""
+        fits = False
+        tile = dataclasses.replace(
+            self._problem, n1=rows, n2=columns, symmetric=False, outputs=outputs
+        )
+        priced = price(tile, self._request)
+        for keeps in (True, False) if outputs is None else (False,):
+            if keeps and self._problem.spec.matched:
+                continue
+            tiling = Tiling(rows=rows, columns=columns, outputs=outputs, keeps=keeps)
+            for pushed in _divisions(priced):
+                fits |= self._decide(tile, tiling, priced, pushed)
+        return fits
+
+    def _decide(
+        self,
+        tile: Problem,
+        tiling: Tiling,
+        priced: Sequence[tuple[Priced, ...]],
+        pushed: frozenset[int],
+    ) -> bool:
+        tiles = _Tiles(self._problem, tile, tiling, pushed)
+        decision, needed = decide(tile, tiles.shared(), priced, pushed, self._limit)
+        self.least_bytes = min(self.least_bytes, needed)
+        if decision is None:
+            return False
+        whole = tiles.whole(decision)
+        if self.best is None or whole.cost.seconds < self.best[0].cost.seconds:
+            self.best = (whole, priced)
+        return True
+
+
+def _example_tiles(problem: Problem) -> Iterator[tuple[int, int]]:
+    """Yields rows and columns, every time about half of those before."""
+    size = max(problem.n1, problem.n2)
+    while size > 1:
+        size = -(-size // 2)
+        yield min(size, problem.n1), min(size, problem.n2)
+
+
+def _output_tiles(problem: Problem) -> Iterator[int]:
+    """Yields numbers of basis vectors; none where several groups of them are nested."""
+    spec = problem.spec
+    if sum(size > 1 for size in (spec.n_full, spec.n_trace, spec.n_diagonal)) != 1:
+        return
+    size = spec.n_basis
+    while size > 1:
+        size = -(-size // 2)
+        yield size
+
+
+def _divisions(priced: Sequence[tuple[Priced, ...]]) -> Iterator[frozenset[int]]:
+    """Yields the leaves that must be pushed, and all that can be."""
+    forced = frozenset(
+        number
+        for number, items in enumerate(priced)
+        if all(item.pushed for item in items if item.allowed)
+    )
+    able = frozenset(
+        number
+        for number, items in enumerate(priced)
+        if any(item.pushed and item.allowed for item in items)
+    )
+    yield forced
+    if able != forced:
+        yield able
+
+
+class _Tiles:
+    """What tiles of some size hold and take, for one division of the leaves."""
+
+    def __init__(
+        self, problem: Problem, tile: Problem, tiling: Tiling, pushed: frozenset[int]
+    ) -> None:
+        layers = problem.study.layers
+        self._problem, self._tile, self._tiling = problem, tile, tiling
+        self._tapped = [
+            layer for number, layer in enumerate(layers) if number not in pushed
+        ]
+        self._pushed = [layers[number] for number in sorted(pushed)]
+        self._outputs = -(-problem.spec.n_basis // tile.n_basis)
+        self._rows = -(-problem.n1 // tiling.rows)
+        matched = problem.spec.matched
+        self._columns = 1 if matched else -(-problem.n2 // tiling.columns)
+        # Parts of the basis meet each other in a full kernel, and themselves in others.
+        self._meetings = self._outputs ** (2 if problem.spec.n_full > 1 else 1)
+
+    @property
+    def n_tiles(self) -> int:
+        """How many tiles are computed."""
+        return self._rows * self._columns * self._meetings
+
+    def shared(self) -> SharedWork:
+        """Returns the shared work of all tiles."""
+        whole = held_bytes(self._problem, self._tapped)
+        tile = held_bytes(self._tile, self._tapped)
+        resident = whole.fixed_bytes + 2 * whole.kernel_bytes + self._results(whole)
+        resident += (self._tile.n1 + self._tile.n2) * tile.side_bytes
+        swept = max(self._tile.n1, self._tile.n2)
+        if self._tiling.keeps:
+            resident += self._problem.n2 * tile.side_bytes
+            swept = self._problem.n2
+        push, loops = self._push()
+        forward, sweep = self._sides()
+        return SharedWork(
+            forward=forward,
+            sweep=sweep,
+            push=push,
+            loops=loops,
+            resident_bytes=resident,
+            sweep_bytes=resident + swept * tile.sweep_bytes,
+        )
+
+    def _results(self, whole: Held) -> float:
+        """Returns the bytes of one row of tiles and of one tile."""
+        row = whole.kernel_bytes / self._rows
+        return row + row / self._columns / self._meetings
+
+    def _sides(self) -> tuple[Work, Work]:
+        """Returns all forward passes and sweeps, those that are repeated too."""
+        study, tiling = self._problem.study, self._tiling
+        first = self._rows * self._outputs
+        again = first * self._columns * (self._meetings // self._outputs)
+        times = [(tiling.rows, first)]
+        if tiling.keeps:
+            symmetric = self._problem.symmetric
+            times = [(self._problem.n2, 1), *([] if symmetric else times)]
+        else:
+            times.append((tiling.columns, again))
+        basis = self._tile.n_basis
+        forward = Work(
+            operations=tuple(
+                operation
+                for n, count in times
+                for operation in _times(study.forward.at(n=n), count)
+            )
+        )
+        if not self._tapped:
+            return Work(), Work()
+        sweep = Work(
+            operations=tuple(
+                operation
+                for n, count in times
+                for operation in _times(
+                    sweep_work(study, self._tapped, n=n, columns=basis), count
+                )
+            )
+        )
+        return forward, sweep
+
+    def _push(self) -> tuple[Work, int]:
+        """Returns the NTK-vector products of all rows."""
+        if not self._pushed:
+            return Work(), 0
+        points = dataclasses.replace(
+            self._problem,
+            n1=self._tiling.rows,
+            n2=self._tiling.rows if self._problem.spec.matched else self._problem.n2,
+        )
+        leaves = [layer.leaf.variable for layer in self._pushed]
+        work, loops = push_work(points, leaves, Counts.of(points, symbolic=False))
+        operations = repeated(work.operations, self._rows, in_loop=True)
+        return Work(operations=operations), int(loops) * self._rows
+
+    def whole(self, decision: Decision) -> Decision:
+        """Returns the decision with the cost of all tiles."""
+        cost, n_tiles = decision.cost, self.n_tiles
+        flops = sum(part.flops for many in decision.parts for part in many)
+        moved = sum(part.bytes_moved for many in decision.parts for part in many)
+        loops = n_tiles * self._problem.profile.launch.loop_overhead_s
+        contraction = cost.contraction_seconds * n_tiles + loops
+        return dataclasses.replace(
+            decision,
+            tiling=self._tiling,
+            n_tiles=n_tiles,
+            cost=dataclasses.replace(
+                cost,
+                seconds=cost.seconds - cost.contraction_seconds + contraction,
+                contraction_seconds=contraction,
+                flops=cost.flops + flops * (n_tiles - 1),
+                bytes_moved=cost.bytes_moved + moved * (n_tiles - 1),
+            ),
+        )
+
+
+def _times(work: Work, count: int) -> tuple[Operation, ...]:
+    return repeated(work.operations, count, in_loop=count > 1)

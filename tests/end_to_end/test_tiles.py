@@ -1,0 +1,234 @@
+"""Kernels that are computed tile by tile inside of one call, to fit a memory limit."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import json
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import ntkplan
+from ntkplan import plans
+from ntkplan.errors import MemoryExceededError, MemoryLimitError
+from tests.oracles import x64
+
+N1, N2, N_OUTPUTS = 7, 5, 4
+KERNELS = ("full", "trace", "diagonal")
+METHODS = {
+    "chosen": None,
+    "jacobians": "jacobian_contraction",
+    "pushed": "ntk_vector_products",
+    "mixed": {"first": "ntk_vector_products"},
+}
+
+
+def model(params, x):
+    """A leaf that is its own factor, so that tiles share data-free arrays too."""
+    hidden = jnp.tanh(x @ params["first"] * params["first"][0])
+    return jnp.tanh(hidden @ params["second"]) @ params["head"]
+
+
+@functools.cache
+def inputs():
+    generator = np.random.default_rng(0)
+    shapes = {"first": (5, 7), "second": (7, 6), "head": (6, N_OUTPUTS)}
+    params = {name: generator.normal(size=shape) for name, shape in shapes.items()}
+    return params, generator.normal(size=(N1, 5)), generator.normal(size=(N2, 5))
+
+
+@functools.cache
+def jacobian(second: bool):
+    params, x1, x2 = inputs()
+    with x64():
+        leaves = jax.jacrev(lambda params: model(params, x2 if second else x1))(params)
+        flat = [leaf.reshape(*leaf.shape[:2], -1) for leaf in leaves.values()]
+        return np.concatenate([np.asarray(leaf) for leaf in flat], axis=-1)
+
+
+def dense(kernel, crossed):
+    full = np.einsum("nok,mpk->nmop", jacobian(False), jacobian(crossed))
+    if kernel == "trace":
+        return np.einsum("nmoo->nm", full) / N_OUTPUTS
+    return np.einsum("nmoo->nmo", full) if kernel == "diagonal" else full
+
+
+def planned(kernel, methods, crossed, limit, **options):
+    params, x1, x2 = inputs()
+    return ntkplan.plan(
+        model,
+        params,
+        x1,
+        x2 if crossed else None,
+        kernel=kernel,
+        methods=METHODS[methods],
+        memory_limit=limit,
+        **options,
+    )
+
+
+def least_limit(*what, **options):
+    with pytest.raises(MemoryLimitError) as refused:
+        planned(*what, 1, **options)
+    return refused.value.least_bytes
+
+
+WAYS = [
+    pytest.param(*way, marks=() if number % 4 == 0 else pytest.mark.slow)
+    for number, way in enumerate(itertools.product(METHODS, (False, True), KERNELS))
+]
+
+
+@pytest.mark.parametrize(("methods", "crossed", "kernel"), WAYS)
+def test_every_limit_gives_the_same_kernel(methods, crossed, kernel):
+    """From the least limit on, whose tiles are single examples or few outputs."""
+    params, x1, x2 = inputs()
+    with x64():
+        least = least_limit(kernel, methods, crossed)
+        seen = set()
+        for limit in np.ceil(np.geomspace(least, 4 * least, 4)):
+            plan = planned(kernel, methods, crossed, limit)
+            assert plan.cost.peak_bytes <= limit
+            if plan.notes in seen:
+                continue
+            seen.add(plan.notes)
+            got = plan.compile()(params, x1, x2 if crossed else None)
+            np.testing.assert_allclose(got, dense(kernel, crossed), rtol=1e-9)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_matched_pairs_in_tiles(kernel):
+    params, x1, _ = inputs()
+    with x64():
+        least = least_limit(kernel, "jacobians", False, pairs="matched")
+        for limit in (least, 1.5 * least):
+            plan = planned(
+                kernel, "jacobians", False, float(np.ceil(limit)), pairs="matched"
+            )
+            assert "tiles" in str(plan) or "at a time" in str(plan)
+            got = plan.compile()(params, x1)
+            wanted = dense(kernel, False)[np.arange(N1), np.arange(N1)]
+            np.testing.assert_allclose(got, wanted, rtol=1e-9)
+
+
+def test_a_plan_says_its_tiles_and_why():
+    with x64():
+        least = least_limit("full", "jacobians", True)
+        plan = planned("full", "jacobians", True, 2 * least)
+    (note,) = plan.notes
+    assert note.startswith("in tiles of ")
+    assert note in str(plan)
+    assert note in plan.source().replace("\n", " ")
+
+
+def test_tiles_take_any_number_of_examples():
+    """The last tile may be shorter, and all examples fewer than a tile."""
+    params, x1, _ = inputs()
+    with x64():
+        plan = planned(
+            "full", "chosen", False, least_limit("full", "chosen", False) * 1.3
+        )
+        kernel = plan.compile()
+        wanted = dense("full", False)
+        for count in (1, 3, N1):
+            np.testing.assert_allclose(
+                kernel(params, x1[:count]), wanted[:count, :count], rtol=1e-9
+            )
+
+
+def test_tiles_under_transformations():
+    params, x1, x2 = inputs()
+    with x64():
+        plan = planned(
+            "trace", "jacobians", True, least_limit("trace", "jacobians", True)
+        )
+        kernel = plan.compile()
+        whole = planned("trace", "jacobians", True, "1GiB").compile()
+
+        def summed(function):
+            return jax.grad(lambda params: jnp.sum(function(params, x1, x2) ** 2))
+
+        for got, wanted in zip(
+            jax.tree.leaves(summed(kernel)(params)),
+            jax.tree.leaves(summed(whole)(params)),
+            strict=True,
+        ):
+            np.testing.assert_allclose(got, wanted, rtol=1e-9)
+        batches = jnp.stack([x1, x1[::-1]])
+        got = jax.vmap(lambda x: kernel(params, x, jnp.asarray(x2)))(batches)
+        np.testing.assert_allclose(got[1], dense("trace", True)[::-1], rtol=1e-9)
+
+
+def test_a_saved_file_has_its_tiles(tmp_path):
+    params, x1, _ = inputs()
+    with x64():
+        plan = planned("full", "mixed", False, least_limit("full", "mixed", False))
+    path = plan.save(tmp_path / "kernel_file.py")
+    np.savez(tmp_path / "inputs.npz", x1=x1, **params)
+    script = (
+        "import json, jax, numpy; jax.config.update('jax_enable_x64', True)\n"
+        "import kernel_file\n"
+        "given = dict(numpy.load('inputs.npz')); x1 = given.pop('x1')\n"
+        "print(json.dumps(kernel_file.kernel(given, x1).tolist()))\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=path.parent,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    np.testing.assert_allclose(json.loads(run.stdout), dense("full", False), rtol=1e-9)
+
+
+def test_the_whole_batch_has_tiles_of_outputs():
+    params, x1, _ = inputs()
+    with x64():
+        options = {"methods": "jacobian_contraction", "batch_axis": None}
+        with pytest.raises(MemoryLimitError) as refused:
+            ntkplan.plan(model, params, x1, memory_limit=1, **options)
+        limit = refused.value.least_bytes
+        plan = ntkplan.plan(model, params, x1, memory_limit=limit, **options)
+        assert "outputs" in plan.notes[0]
+        got = plan.compile()(params, x1)
+    np.testing.assert_allclose(got, dense("full", False), rtol=1e-9)
+
+
+@pytest.mark.optimised
+def test_memory_that_the_compiler_needs():
+    """Tiles keep what is compiled near the limit, far below what all at once needs."""
+    generator = np.random.default_rng(0)
+    params = [generator.normal(size=(64, 256)), generator.normal(size=(256, 8))]
+    params = [leaf.astype(np.float32) for leaf in params]
+    x = generator.normal(size=(48, 64)).astype(np.float32)
+
+    def f(params, x):
+        return jnp.tanh(x @ params[0]) @ params[1]
+
+    options = {"methods": "jacobian_contraction"}
+    whole = ntkplan.plan(f, params, x, **options).compile(check_memory=True)
+    limit = 0.25 * whole.memory.compiled_bytes
+    tiled = ntkplan.plan(f, params, x, memory_limit=limit, **options)
+    assert tiled.notes
+    memory = tiled.compile(check_memory=True).memory
+    assert memory.compiled_bytes <= limit
+    assert 0.5 <= memory.estimated_bytes / memory.compiled_bytes <= 1.5
+    np.testing.assert_allclose(
+        tiled.compile()(params, x), whole(params, x), rtol=2e-3, atol=1e-3
+    )
+
+
+def test_a_compiled_kernel_beyond_the_limit_is_an_error(monkeypatch):
+    found = plans.CompiledMemory(
+        estimated_bytes=1.0, compiled_bytes=10**12, temporary_bytes=0
+    )
+    monkeypatch.setattr(plans, "compiled_memory", lambda *_: found)
+    params, x1, _ = inputs()
+    plan = ntkplan.plan(model, params, x1, memory_limit="1GiB")
+    with pytest.raises(MemoryExceededError, match="memory_limit is 1GiB"):
+        plan.compile(check_memory=True)
