@@ -4,6 +4,7 @@ from ntkplan.api import check as check
 from ntkplan.api import devices as devices
 from ntkplan.api import ntk as ntk
 from ntkplan.api import plan as plan
+from ntkplan.calibration.calibrate import calibrate as calibrate
 from ntkplan.drop_in.implementation import NtkImplementation as NtkImplementation
 from ntkplan.drop_in.ntk_function import empirical_ntk_fn as empirical_ntk_fn
 from ntkplan.drop_in.vector_products import empirical_ntk_vp_fn as empirical_ntk_vp_fn

@@ -146,7 +146,12 @@ def program_of(
         cut_comments: What stands above the products at a cut, if there is one.
     """
     study = chosen.problem.study
-    items = list(zip(study.layers, chosen.decision.chosen, records, strict=True))
+    items = [
+        (item.candidate.layer_of(layer), item, record)
+        for layer, item, record in zip(
+            study.layers, chosen.decision.chosen, records, strict=True
+        )
+    ]
     return lower(
         layering.reduced([layer for layer, item, _ in items if not item.pushed]),
         [
@@ -178,7 +183,10 @@ def headline(spec: KernelSpec, subject: str, n1: int, n2: int | None) -> str:
 def symbolic_work(chosen: Chosen) -> Symbolic:
     """Writes the chosen candidates' work in symbols."""
     problem = chosen.problem
-    items = list(zip(chosen.layers, chosen.decision.chosen, strict=True))
+    items = [
+        (item.candidate.layer_of(layer), item)
+        for layer, item in zip(chosen.layers, chosen.decision.chosen, strict=True)
+    ]
     tapped = [layer for layer, item in items if not item.pushed]
     pushed = [layer for layer, item in items if item.pushed]
     shared = shared_work(problem, tapped, pushed, symbolic=True)

@@ -1,4 +1,4 @@
-"""The command line: `ntkplan demo | plan | emit | devices`."""
+"""The command line: `ntkplan demo | plan | emit | calibrate | devices`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import os
 import pathlib
 import sys
 import textwrap
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from types import ModuleType
 from typing import Any
@@ -20,15 +21,34 @@ import rich.console
 import rich.table
 
 import ntkplan.api
+from ntkplan.calibration.calibrate import (
+    NOISE_LIMIT_FRACTION,
+    QUICK_BUDGET_S,
+    calibrate,
+    noise_text,
+)
+from ntkplan.calibration.machine import find_device, process_age_s
+from ntkplan.calibration.progress import progress_bar
+from ntkplan.calibration.report import report
+from ntkplan.cost.device import choice_for, user_folder
 from ntkplan.cost.profile import DeviceProfile
 from ntkplan.demo import generated_file, job
-from ntkplan.errors import NtkPlanError, ProblemReferenceError
+from ntkplan.errors import NtkPlanError, NtkPlanWarning, ProblemReferenceError
 
 REFERENCE_HELP = (
     "module:function or path/to/file.py:function; function() returns "
     "(f, params, x1) or (f, params, x1, x2), where x1 and x2 may be "
     "jax.ShapeDtypeStruct"
 )
+
+
+FULL_BUDGET_S = 60.0
+TOO_NOISY = 3
+"""Exit code of a calibration that wrote nothing, since it was too noisy."""
+
+_LEAST_BUDGET_S = 5.0
+_EXIT_S = 0.7
+"""What the process takes to write the profile and to end."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,11 +58,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: What stands behind `ntkplan`; None takes it from the shell.
 
     Returns:
-        0, or 2 where the user made a mistake, whose message went to standard error.
+        0; 2 where the user made a mistake, whose message went to standard error; 3
+        where a calibration was too noisy and wrote nothing.
     """
     options = build_parser().parse_args(arguments)
     try:
-        options.run(options)
+        code = options.run(options)
     except NtkPlanError as error:
         print(f"ntkplan: {error}", file=sys.stderr)
         return 2
@@ -51,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # about it once more when it flushes standard output at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    return 0
+    return code or 0
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -90,9 +111,49 @@ def build_parser() -> argparse.ArgumentParser:
     )
     emit.set_defaults(run=run_emit)
 
-    devices = commands.add_parser("devices", help="list the device profiles there are")
+    add_calibrate_command(commands)
+
+    devices = commands.add_parser(
+        "devices", help="list the device profiles, and which one this machine uses"
+    )
     devices.set_defaults(run=run_devices)
     return parser
+
+
+def add_calibrate_command(commands: Any) -> None:
+    """Adds `ntkplan calibrate`."""
+    command = commands.add_parser(
+        "calibrate",
+        help="measure this machine's device; its rates are used from then on",
+        epilog=f"Where the noise is too high (p90 over {NOISE_LIMIT_FRACTION:.0%}), "
+        f"nothing is written, the rates stay as they were, and the exit code is "
+        f"{TOO_NOISY}.",
+    )
+    length = command.add_mutually_exclusive_group()
+    length.add_argument(
+        "--quick",
+        action="store_true",
+        help=f"take at most {QUICK_BUDGET_S:.0f} s: fewer programs, float32 alone",
+    )
+    length.add_argument(
+        "--budget",
+        type=float,
+        default=FULL_BUDGET_S,
+        metavar="SECONDS",
+        help=f"take at most so long, {FULL_BUDGET_S:.0f} where it is left out",
+    )
+    command.add_argument(
+        "--device", help="cpu, gpu or tpu; the one that JAX runs on where left out"
+    )
+    command.add_argument("--name", help="name of the profile")
+    command.add_argument(
+        "-o",
+        "--output",
+        type=pathlib.Path,
+        metavar="FILE",
+        help="file to write, instead of the one in the user's cache; ends in .toml",
+    )
+    command.set_defaults(run=run_calibrate)
 
 
 def add_problem_options(parser: argparse.ArgumentParser) -> None:
@@ -170,24 +231,58 @@ def run_emit(options: argparse.Namespace) -> None:
     print(f"Wrote {options.output}.", file=sys.stderr)
 
 
+def run_calibrate(options: argparse.Namespace) -> int:
+    """Measures, prints, and writes the profile where it is not too noisy."""
+    budget_s = QUICK_BUDGET_S if options.quick else options.budget
+    # Imports are part of what the user waits for.
+    left_s = max(_LEAST_BUDGET_S, budget_s - process_age_s() - _EXIT_S)
+    with progress_bar() as bar, warnings.catch_warnings():
+        # Too much noise is told below, together with what follows from it.
+        warnings.filterwarnings("ignore", message="noise p90", category=NtkPlanWarning)
+        profile = calibrate(options.device, left_s, name=options.name, progress=bar)
+    print(report(profile))
+    if profile.provenance.noise_p90_fraction > NOISE_LIMIT_FRACTION:
+        print(
+            f"ntkplan: {noise_text(profile)}: something else was running. Nothing was "
+            "written; the rates stay as they were (`ntkplan devices` shows them). "
+            "Calibrate again when the machine is quiet.",
+            file=sys.stderr,
+        )
+        return TOO_NOISY
+    path = options.output or user_folder() / f"{profile.name}.toml"
+    profile.save(path)
+    used = "" if options.output else " Plans for this machine use it from now on."
+    print(f"Wrote {path}.{used}", file=sys.stderr)
+    return 0
+
+
 def run_devices(options: argparse.Namespace) -> None:
-    """Prints the device profiles and where their figures come from."""
+    """Prints the device profiles, where they come from, and which is used here."""
     profiles = ntkplan.api.devices()
+    running = find_device(None)
+    used = choice_for(running.platform, running.device_kind, profiles)
     table = rich.table.Table(box=rich.box.SIMPLE_HEAD, pad_edge=False)
-    for heading in ("name", "platform", "device", "memory", "rates", "date"):
+    headings = ("name", "platform", "device", "memory", "rates", "date", "noise p90")
+    for heading in headings:
         table.add_column(heading, no_wrap=True)
     for profile in profiles:
+        noise = profile.provenance.noise_p90_fraction
         table.add_row(
             profile.name,
             str(profile.platform),
-            profile.device_kind,
+            profile.processor or profile.device_kind,
             f"{profile.memory.usable_bytes / 2**30:.1f} GiB",
             str(profile.provenance.origin),
             profile.provenance.date,
+            f"{noise:.0%}" if noise else "",
         )
     # Wide enough for every column, however narrow the terminal: a name cut short
     # could not be given to --device.
     rich.console.Console(highlight=False, markup=False, width=200).print(table)
+    print(f"Plans for this machine use {used.profile.name}: {used.why}.")
+    if not used.same:
+        print("`ntkplan calibrate` measures this machine.")
+    print()
     for profile in profiles:
         print(remarks(profile))
 

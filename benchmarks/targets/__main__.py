@@ -20,7 +20,7 @@ from benchmarks.targets.fit import Learned, Sample, fit, scaled
 from benchmarks.targets.programs import PRECISION, Contraction, contractions
 from benchmarks.targets.regret import fitting, shape_row, summary
 from benchmarks.targets.shapes import EVALUATED, FITTED, Shape, drawn
-from ntkplan.cost.device import load_profile, save_profile, shipped_folder
+from ntkplan.cost.device import load_profile, shipped_folder
 from ntkplan.cost.formulas import seconds
 from ntkplan.cost.profile import DeviceProfile, Origin
 
@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             fitted = _fit_profile(target, known)
             profiles = fitted.pop("profiles")
             for profile in profiles:
-                save_profile(profile, shipped_folder() / f"{profile.name}.toml")
+                profile.save(shipped_folder() / f"{profile.name}.toml")
         else:
             fitted = before.get("fit")
         result = evaluate(target, load_profile(name), EVALUATED, known)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import os
 import tomllib
@@ -12,21 +11,15 @@ from pathlib import Path
 
 import platformdirs
 
-from ntkplan.cost.profile import DeviceProfile, Platform
-from ntkplan.cost.schema import profile_from_fields, profile_to_toml
+from ntkplan.cost.choice import PLATFORM_NAMES, Choice, choose
+from ntkplan.cost.host import this_host
+from ntkplan.cost.profile import DeviceProfile
+from ntkplan.cost.schema import profile_from_fields
 from ntkplan.errors import (
     InvalidDeviceProfileError,
     NtkPlanWarning,
     UnknownDeviceError,
 )
-
-_PLATFORM_NAMES = {
-    "cpu": Platform.CPU,
-    "gpu": Platform.GPU,
-    "cuda": Platform.GPU,
-    "rocm": Platform.GPU,
-    "tpu": Platform.TPU,
-}
 
 
 def shipped_folder() -> Path:
@@ -71,9 +64,14 @@ def _calibrated() -> Iterator[DeviceProfile]:
         except InvalidDeviceProfileError as error:
             message = (
                 f"the calibrated profile is ignored. {error}\n"
-                "Run `python -m benchmarks.calibrate` again, or delete the file."
+                "Run `ntkplan calibrate` again, or delete the file."
             )
             warnings.warn(message, NtkPlanWarning, stacklevel=4)
+
+
+def calibrated_names() -> frozenset[str]:
+    """Returns the names of the profiles in the user's cache."""
+    return frozenset(profile.name for profile in _calibrated())
 
 
 def read_profile(path: str | os.PathLike[str]) -> DeviceProfile:
@@ -109,13 +107,6 @@ def _parsed(text: str, path: str) -> DeviceProfile:
     return profile_from_fields(fields, where=path)
 
 
-def save_profile(profile: DeviceProfile, path: str | os.PathLike[str]) -> None:
-    """Writes a profile's file, and the folders above it."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(profile_to_toml(profile), encoding="utf-8")
-
-
 def load_profile(
     device: str | os.PathLike[str] | DeviceProfile,
 ) -> DeviceProfile:
@@ -145,9 +136,9 @@ def load_profile(
     for profile in profiles:
         if profile.name == text:
             return profile
-    platform = _PLATFORM_NAMES.get(text)
+    platform = PLATFORM_NAMES.get(text)
     alike = [profile for profile in profiles if profile.platform == platform]
-    calibrated = {profile.name for profile in _calibrated()}
+    calibrated = calibrated_names()
     preferred = [profile for profile in alike if profile.name in calibrated] or alike
     if len(preferred) == 1:
         return preferred[0]
@@ -174,40 +165,46 @@ def profile_for(
             `available_profiles()`.
 
     Returns:
-        The first profile of the same kind of device; where there is none, the one of
-        the platform whose kind is spelt most alike, with a warning.
+        The profile of the same kind of device, the user's calibrated one first; where
+        there is none, the nearest of the platform, with a warning. A CPU is the nearest
+        without a warning to one of the same architecture.
+
+    Raises:
+        UnknownDeviceError: No profile has that platform.
+    """
+    found = choice_for(platform, device_kind, profiles)
+    if not found.alike:
+        warnings.warn(
+            f"no device profile for {device_kind!r}: costs are estimated as for "
+            f"{found.profile.name} ({found.why}). Run `ntkplan calibrate` on this "
+            "machine, or choose with device=.",
+            NtkPlanWarning,
+            stacklevel=2,
+        )
+    return found.profile
+
+
+def choice_for(
+    platform: str,
+    device_kind: str,
+    profiles: tuple[DeviceProfile, ...] | None = None,
+) -> Choice:
+    """Returns which profile a device that JAX runs on gets, and why.
+
+    Args:
+        platform: JAX's `device.platform`.
+        device_kind: JAX's `device.device_kind`.
+        profiles: Where to look, the preferred ones first; None is
+            `available_profiles()`.
 
     Raises:
         UnknownDeviceError: No profile has that platform.
     """
     profiles = available_profiles() if profiles is None else profiles
-    wanted = _PLATFORM_NAMES.get(platform)
-    alike = [profile for profile in profiles if profile.platform == wanted]
-    if not alike:
+    found = choose(platform, device_kind, this_host(), profiles, calibrated_names())
+    if found is None:
         raise UnknownDeviceError(
             device=f"{platform}: {device_kind}",
             known=tuple(profile.name for profile in profiles),
         )
-    for profile in alike:
-        if profile.device_kind == device_kind:
-            return profile
-    nearest = max(
-        alike, key=lambda profile: _likeness(profile.device_kind, device_kind)
-    )
-    warnings.warn(
-        f"no device profile for {device_kind!r}: costs are estimated as for "
-        f"{nearest.name} ({nearest.device_kind}). Run `python -m benchmarks.calibrate` "
-        "on this machine, or choose with device=.",
-        NtkPlanWarning,
-        stacklevel=2,
-    )
-    return nearest
-
-
-def _likeness(one: str, other: str) -> tuple[int, float]:
-    """Says how alike two kinds are spelt: how long alike, then how much."""
-    one, other = one.lower(), other.lower()
-    matcher = difflib.SequenceMatcher(None, one, other)
-    first = matcher.get_matching_blocks()[0]
-    beginning = first.size if first.a == first.b == 0 else 0
-    return beginning, matcher.ratio()
+    return found

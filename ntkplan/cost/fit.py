@@ -7,27 +7,26 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ntkplan.cost.formulas import operation_seconds
-from ntkplan.cost.profile import SAMPLE_COLUMNS, DeviceProfile, Fit, Rate
-from ntkplan.cost.work import Operation
+from ntkplan.cost.correction import (
+    Correction,
+    best_reach,
+    errors_of,
+    interpolate,
+)
+from ntkplan.cost.formulas import predicted_seconds
+from ntkplan.cost.profile import DeviceProfile, Fit, Rate
+from ntkplan.cost.samples import Columns, Sample, row
 
 FOLDS = 5
-_STEPS = 40
-_PRIOR_WEIGHT = 0.1
+_STEPS = 50
+_SLOPE = 1e-5
+_PRIOR_WEIGHT = 0.15
 """How strongly a rate that no sample determines stays where it started."""
 
+_LARGE = 0.3
+"""Logarithms of errors above this count in proportion, not squared."""
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Sample:
-    """One program that was timed.
-
-    Attributes:
-        operation: What it does.
-        seconds: The least time over the rounds, one call of the program included.
-    """
-
-    operation: Operation
-    seconds: float
+_AT_LEAST_ONE = ("cache_speedup",)
 
 
 def fit_rate(
@@ -38,9 +37,11 @@ def fit_rate(
 ) -> Rate:
     """Fits some fields of a rate, and reports how well the rest is predicted.
 
-    The fit minimises the squares of log(predicted / measured) by Levenberg and
-    Marquardt's method in the logarithms of the fields. Its error is told twice: on the
-    samples themselves, and on each fifth of them by a fit to the other four.
+    The fit minimises log(predicted / measured) by Levenberg and Marquardt's method in
+    the logarithms of the fields, large errors less than squared. What is left over
+    gives a correction (`ntkplan.cost.correction`), where that helps. The error is told
+    twice: on the samples themselves, and on each fifth of them by a fit to the other
+    four, correction included.
 
     Args:
         start: Where to start, and what is not free.
@@ -51,79 +52,95 @@ def fit_rate(
     Returns:
         The fitted rate, with its `fit`.
     """
-    fitted = _fit(start, free, samples, profile)
-    own = _errors(fitted, samples, profile)
+    rows = tuple(row(sample.operation, _rounded(sample.seconds)) for sample in samples)
+    columns = Columns.of_rows(rows)
+    fitted, corrected = _fit(start, free, columns, profile)
+    own = _errors(fitted, corrected, columns, profile)
     held_out: list[float] = []
+    folds = np.random.default_rng(0).permutation(len(rows)) % FOLDS
     for fold in range(FOLDS):
-        left_out = list(samples[fold::FOLDS])
-        rest = [item for index, item in enumerate(samples) if index % FOLDS != fold]
-        if left_out and len(rest) > len(free):
-            held_out += _errors(_fit(start, free, rest, profile), left_out, profile)
+        rest = columns.at(folds != fold)
+        if 0 < len(rest) < len(rows):
+            held_out += _errors(
+                *_fit(fitted, free, rest, profile), columns.at(folds == fold), profile
+            )
     return dataclasses.replace(
         fitted,
         fit=Fit(
             median_error_fraction=_rounded(np.median(own)),
             held_out_median_error_fraction=_rounded(np.median(held_out or own)),
             held_out_p90_error_fraction=_rounded(np.quantile(held_out or own, 0.9)),
-            samples=tuple(_row(sample) for sample in samples),
+            samples=rows,
+            correction_reach=0.0 if corrected is None else corrected.reach,
+            correction_noise=0.0 if corrected is None else corrected.noise,
         ),
     )
 
 
 def log_error(rate: Rate, samples: Sequence[Sample], profile: DeviceProfile) -> float:
-    """Returns the root mean square of log(predicted / measured)."""
-    residuals = _residuals(rate, samples, profile)
-    return float(np.sqrt(np.mean(residuals**2)))
-
-
-def _residuals(
-    rate: Rate, samples: Sequence[Sample], profile: DeviceProfile
-) -> np.ndarray:
-    trial = dataclasses.replace(profile, rates=(rate,))
-    call_s = profile.launch.call_overhead_s
-    predicted = [
-        call_s
-        + operation_seconds(
-            sample.operation, trial, dtype=rate.dtype, precision=rate.precision
-        )
-        for sample in samples
-    ]
-    return np.log(predicted) - np.log([sample.seconds for sample in samples])
+    """Returns the mean of |log(predicted / measured)|, by the rates alone."""
+    columns = Columns.of([sample.operation for sample in samples])
+    measured = np.array([sample.seconds for sample in samples])
+    predicted = profile.launch.call_overhead_s + predicted_seconds(
+        columns, profile, rate
+    )
+    return float(np.mean(np.abs(np.log(predicted / measured))))
 
 
 def _errors(
-    rate: Rate, samples: Sequence[Sample], profile: DeviceProfile
+    rate: Rate,
+    corrected: Correction | None,
+    columns: Columns,
+    profile: DeviceProfile,
 ) -> list[float]:
-    return list(np.abs(np.expm1(_residuals(rate, samples, profile))))
-
-
-def _with(rate: Rate, free: Sequence[str], logs: np.ndarray) -> Rate:
-    values = {
-        name: float(value) for name, value in zip(free, np.exp(logs), strict=True)
-    }
-    return dataclasses.replace(rate, **values)
+    predicted = profile.launch.call_overhead_s + predicted_seconds(
+        columns, profile, rate, corrected
+    )
+    return list(np.abs(predicted / columns.seconds - 1))
 
 
 def _fit(
-    start: Rate,
-    free: Sequence[str],
-    samples: Sequence[Sample],
-    profile: DeviceProfile,
+    start: Rate, free: Sequence[str], columns: Columns, profile: DeviceProfile
+) -> tuple[Rate, Correction | None]:
+    """Fits the rates, and then the correction to what they leave."""
+    fitted = _fit_fields(start, free, columns, profile)
+    errors, variances = errors_of(
+        columns.seconds,
+        predicted_seconds(columns, profile, fitted),
+        profile.launch.call_overhead_s,
+    )
+    reach, noise = best_reach(fitted.kind, columns, errors, variances)
+    if not reach:
+        return fitted, None
+    return fitted, interpolate(
+        fitted.kind, columns, errors, variances, reach=reach, noise=noise
+    )
+
+
+def _fit_fields(
+    start: Rate, free: Sequence[str], columns: Columns, profile: DeviceProfile
 ) -> Rate:
     """Runs Levenberg and Marquardt's method from one start."""
     origin = np.log([getattr(start, name) for name in free])
+    measured = np.log(columns.seconds)
 
     def residuals(logs: np.ndarray) -> np.ndarray:
-        fitted = _residuals(_with(start, free, logs), samples, profile)
-        return np.concatenate([fitted, _PRIOR_WEIGHT * (logs - origin)])
+        rate = dataclasses.replace(start, **_fields(free, logs))
+        times = predicted_seconds(columns, profile, rate)
+        errors = np.log(profile.launch.call_overhead_s + times) - measured
+        # The square of this grows in proportion to a large error.
+        robust = np.sqrt(2 * (np.sqrt(1 + (errors / _LARGE) ** 2) - 1)) * _LARGE
+        return np.concatenate(
+            [np.sign(errors) * robust, _PRIOR_WEIGHT * (logs - origin)]
+        )
 
     logs, damping = origin.copy(), 1.0
     current = residuals(logs)
     for _ in range(_STEPS):
         slopes = np.stack(
             [
-                (residuals(logs + step) - current) / 1e-4
-                for step in np.eye(len(logs)) * 1e-4
+                (residuals(logs + step) - current) / _SLOPE
+                for step in np.eye(len(logs)) * _SLOPE
             ],
             axis=1,
         )
@@ -131,28 +148,29 @@ def _fit(
         move = np.linalg.solve(
             normal + damping * np.diag(np.diag(normal)), -slopes.T @ current
         )
-        trial = logs + np.clip(move, -2, 2)
+        trial = logs + np.clip(move, -1, 1)
         moved = residuals(trial)
         if moved @ moved < current @ current:
             gain = 1 - (moved @ moved) / (current @ current)
             logs, current, damping = trial, moved, damping / 4
-            if gain < 1e-5:
+            if gain < 1e-4:
                 break
         else:
             damping *= 4
             if damping > 1e8:
                 break
-    rounded = {
-        name: _rounded(np.exp(log)) for name, log in zip(free, logs, strict=True)
-    }
-    return dataclasses.replace(start, **rounded)
+    return dataclasses.replace(
+        start, **{name: _rounded(value) for name, value in _fields(free, logs).items()}
+    )
+
+
+def _fields(free: Sequence[str], logs: np.ndarray) -> dict[str, float]:
+    found = {}
+    for name, value in zip(free, np.exp(logs), strict=True):
+        found[name] = max(1.0, float(value)) if name in _AT_LEAST_ONE else float(value)
+    return found
 
 
 def _rounded(value: float) -> float:
     """Keeps four digits: more would pretend to be known."""
     return float(f"{float(value):.4g}")
-
-
-def _row(sample: Sample) -> tuple[float, ...]:
-    fields = {**sample.operation.__dict__, "seconds": _rounded(sample.seconds)}
-    return tuple(float(fields[name]) for name in SAMPLE_COLUMNS)

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
 from typing import cast
 
-from ntkplan.cost.profile import ITEM_BYTES, DeviceProfile, Platform, Rate
-from ntkplan.cost.work import Operation, OperationKind, Work
+import numpy as np
 
-_REDUCTIONS = (OperationKind.REDUCTION_MINOR, OperationKind.REDUCTION_MAJOR)
+from ntkplan.cost.correction import Correction, errors_of, interpolate
+from ntkplan.cost.profile import DeviceProfile, Rate
+from ntkplan.cost.roofline import (
+    PRODUCTS,
+    body_seconds,
+    memory_seconds,
+)
+from ntkplan.cost.samples import Columns
+from ntkplan.cost.work import Operation, OperationKind, Variant, Work
+
+_REMEMBERED = 2**16
 
 
 def seconds(
@@ -62,8 +73,9 @@ def operation_seconds(
 ) -> float:
     """Predicts how long one operation takes.
 
-    On a CPU arithmetic and memory add up; elsewhere they overlap, and the slower of
-    the two counts.
+    The profile's rates give a time (`ntkplan.cost.roofline`), and its samples, where
+    it has any near these sizes, correct it (`ntkplan.cost.correction`). A product of
+    one term is what compilers make of it: an elementwise multiplication.
 
     Args:
         operation: An operation with numbers.
@@ -75,81 +87,143 @@ def operation_seconds(
     Returns:
         Seconds.
     """
-    repeats = max(1.0, cast(float, operation.repeats))
-    launch = profile.launch
-    if operation.kind is OperationKind.LOOP:
-        return repeats * launch.loop_overhead_s
-    rate = profile.rate(operation.kind, dtype, precision)
-    arithmetic = _arithmetic_seconds(operation, rate)
-    memory = _memory_seconds(operation, profile, rate, program_bytes)
-    if profile.platform is not Platform.CPU:
-        return max(arithmetic, memory) + repeats * rate.overhead_s
-    body = arithmetic + memory
-    if operation.in_loop and launch.loop_operation_s:
-        # The body of a loop is compiled as one piece: a small operation in it calls no
-        # library, pays no launch of its own and runs on one core.
-        alone = profile.cores * (cast(float, operation.flops) / rate.peak_flops_per_s)
-        small = alone + profile.cores * memory + repeats * launch.loop_operation_s
-        if small < launch.parallel_min_s * repeats:
-            return small
-    if launch.parallel_min_s:
-        if body < launch.parallel_min_s * repeats:
-            body *= profile.cores
-        else:
-            body += launch.parallel_overhead_s * repeats
-    return body + repeats * rate.overhead_s
+    threshold = profile.memory.fresh_buffer_bytes
+    new = bool(threshold) and program_bytes >= threshold
+    key = (operation, dtype, precision, new)
+    known = profile.remembered.get(key)
+    if known is None:
+        if len(profile.remembered) >= _REMEMBERED:
+            profile.remembered.clear()
+        known = _operation_seconds(operation, profile, dtype, precision, program_bytes)
+        profile.remembered[key] = known
+    return known
 
 
-def _efficiency(operation: Operation, rate: Rate) -> float:
-    """Returns the part of the peak that products of these sizes reach."""
-    efficiency = 1.0
-    for size, half in (
-        (operation.m, rate.half_efficiency_m),
-        (operation.n, rate.half_efficiency_n),
-        (operation.k, rate.half_efficiency_k),
-    ):
-        if half:
-            efficiency *= max(1.0, cast(float, size)) / (
-                max(1.0, cast(float, size)) + half
+def operations_seconds(
+    operations: Sequence[Operation],
+    profile: DeviceProfile,
+    *,
+    dtype: str,
+    precision: str | None,
+    program_bytes: float = 0,
+) -> list[float]:
+    """Predicts how long each of many operations takes, class by class at once.
+
+    Args:
+        operations: Operations with numbers.
+        profile: The device.
+        dtype: NumPy's name of the data type.
+        precision: As `jax.lax.Precision` in lower case, or None.
+        program_bytes: What the program around them allocates at once, where known.
+
+    Returns:
+        Seconds of each, as `operation_seconds` gives them.
+    """
+    found = [0.0] * len(operations)
+    classes: dict[tuple[OperationKind, Variant], list[int]] = {}
+    for index, operation in enumerate(operations):
+        kind = _class_of(operation)
+        if operation.in_loop or kind is OperationKind.LOOP:
+            found[index] = operation_seconds(
+                operation,
+                profile,
+                dtype=dtype,
+                precision=precision,
+                program_bytes=program_bytes,
             )
-    return efficiency
+        else:
+            classes.setdefault((kind, operation.variant), []).append(index)
+    for (kind, variant), indices in classes.items():
+        rate = profile.rate(kind, dtype, precision, variant)
+        columns = Columns.of([operations[index] for index in indices])
+        times = predicted_seconds(
+            columns, profile, rate, correction(profile, rate), program_bytes
+        )
+        for index, time in zip(indices, times, strict=True):
+            found[index] = float(time)
+    return found
 
 
-def _arithmetic_seconds(operation: Operation, rate: Rate) -> float:
-    flops_s = cast(float, operation.flops) / rate.peak_flops_per_s
-    return (
-        flops_s / _efficiency(operation, rate)
-        + cast(float, operation.transcendentals) / rate.transcendentals_per_s
-    )
+def predicted_seconds(
+    columns: Columns,
+    profile: DeviceProfile,
+    rate: Rate,
+    corrected: Correction | None = None,
+    program_bytes: float = 0,
+) -> np.ndarray:
+    """Predicts the seconds of many operations of one class, none of them in a loop."""
+    times = body_seconds(columns, profile, rate, program_bytes)
+    times = times + columns.repeats * rate.overhead_s
+    return times if corrected is None else times * corrected.factors(columns)
 
 
-def _memory_seconds(
-    operation: Operation, profile: DeviceProfile, rate: Rate, program_bytes: float
+def correction(profile: DeviceProfile, rate: Rate) -> Correction | None:
+    """Returns what a rate's own samples correct, None where they do not."""
+    if rate.fit is None or not rate.fit.correction_reach:
+        return None
+    key = rate.key
+    if key not in profile.corrections:
+        columns = Columns.of_rows(rate.fit.samples)
+        errors, variances = errors_of(
+            columns.seconds,
+            predicted_seconds(columns, profile, rate),
+            profile.launch.call_overhead_s,
+        )
+        profile.corrections[key] = interpolate(
+            rate.kind,
+            columns,
+            errors,
+            variances,
+            reach=rate.fit.correction_reach,
+            noise=rate.fit.correction_noise,
+        )
+    return profile.corrections[key]
+
+
+def _class_of(operation: Operation) -> OperationKind:
+    if operation.k == 1 and operation.kind in PRODUCTS[:2]:
+        return OperationKind.ELEMENTWISE
+    return operation.kind
+
+
+def _operation_seconds(
+    operation: Operation,
+    profile: DeviceProfile,
+    dtype: str,
+    precision: str | None,
+    program_bytes: float,
 ) -> float:
-    read_bytes_per_s = rate.read_bytes_per_s
-    if operation.kind in _REDUCTIONS:
-        read_bytes_per_s *= _efficiency(operation, rate)
-        stride_bytes = ITEM_BYTES.get(rate.dtype, 4) * cast(float, operation.n)
-        if rate.far_stride_bytes and stride_bytes >= rate.far_stride_bytes:
-            read_bytes_per_s = rate.far_read_bytes_per_s
-    fresh_bytes = cast(float, operation.bytes_written_fresh)
-    reused_bytes = cast(float, operation.bytes_written_reused)
-    if not _is_fresh(operation, profile, program_bytes):
-        reused_bytes, fresh_bytes = reused_bytes + fresh_bytes, 0.0
-    return (
-        cast(float, operation.bytes_read) / read_bytes_per_s
-        + reused_bytes / rate.write_bytes_per_s
-        + fresh_bytes / rate.fresh_write_bytes_per_s
+    repeats = cast(float, operation.repeats)
+    if repeats < 1:
+        repeats = 1.0
+        operation = dataclasses.replace(operation, repeats=1)
+    kind = _class_of(operation)
+    launch = profile.launch
+    if kind is OperationKind.LOOP:
+        return repeats * launch.loop_overhead_s
+    rate = profile.rate(kind, dtype, precision, operation.variant)
+    if operation.in_loop and launch.loop_operation_s:
+        small = _in_loop_seconds(operation, profile, rate)
+        if small < launch.loop_small_s * repeats:
+            return small
+    predicted = (
+        body_seconds(operation, profile, rate, program_bytes)
+        + repeats * rate.overhead_s
     )
+    corrected = correction(profile, rate)
+    return predicted if corrected is None else predicted * corrected.factor(operation)
 
 
-def _is_fresh(
-    operation: Operation, profile: DeviceProfile, program_bytes: float
-) -> bool:
-    """Whether new memory of this size comes as untouched pages."""
-    repeats = max(1.0, cast(float, operation.repeats))
-    per_launch = cast(float, operation.bytes_written_fresh) / repeats
-    return max(per_launch, program_bytes) >= profile.memory.fresh_buffer_bytes
+def _in_loop_seconds(operation: Operation, profile: DeviceProfile, rate: Rate) -> float:
+    """Returns the seconds of a small operation in the body of a loop.
+
+    The body is compiled as one piece: a small operation in it calls no library, pays no
+    launch of its own and runs on one core.
+    """
+    arithmetic = cast(float, operation.flops) / rate.peak_flops_per_s
+    memory = memory_seconds(operation, profile, rate, 0)
+    launches = cast(float, operation.repeats) * profile.launch.loop_operation_s
+    return profile.cores * (arithmetic + memory) + launches
 
 
 def _page_fault_seconds(
@@ -158,6 +232,6 @@ def _page_fault_seconds(
     """Returns how much longer the operation's writes take for being fresh."""
     if operation.kind is OperationKind.LOOP:
         return 0.0
-    rate = profile.rate(operation.kind, dtype, precision)
+    rate = profile.rate(_class_of(operation), dtype, precision, operation.variant)
     slower = 1 / rate.fresh_write_bytes_per_s - 1 / rate.write_bytes_per_s
     return cast(float, operation.bytes_written_fresh) * max(0.0, slower)

@@ -5,8 +5,12 @@ from __future__ import annotations
 import dataclasses
 import enum
 import functools
+import os
+from pathlib import Path
+from typing import Any
 
-from ntkplan.cost.work import OperationKind
+from ntkplan.cost.profile_text import profile_text
+from ntkplan.cost.work import OperationKind, Variant
 
 
 class Origin(enum.StrEnum):
@@ -69,12 +73,16 @@ class Memory:
         fresh_buffer_bytes: Allocations of at least this size get pages that nobody
             has touched, and writing to them costs a page fault each; smaller ones are
             reused. 0 where fresh memory is as fast as any.
+        cache_bytes: Operations that touch much less than this run at the speed of the
+            caches, those that touch much more at that of memory. 0 where the two are
+            not told apart.
     """
 
     capacity_bytes: int
     usable_bytes: int
     scratch_margin_fraction: float
     fresh_buffer_bytes: int = 0
+    cache_bytes: int = 0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -86,15 +94,14 @@ class Launch:
         loop_overhead_s: One iteration of `lax.scan` or `lax.map`, its body apart.
         loop_operation_s: One small operation in the body of a loop; 0 where it costs as
             much as anywhere else.
-        parallel_overhead_s: Splitting one operation among the cores.
-        parallel_min_s: Operations that take less than this on all cores run on one.
+        loop_small_s: Operations in the body of a loop that take less than this on one
+            core are small ones.
     """
 
     call_overhead_s: float
     loop_overhead_s: float
     loop_operation_s: float = 0.0
-    parallel_overhead_s: float = 0.0
-    parallel_min_s: float = 0.0
+    loop_small_s: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -106,12 +113,18 @@ class Fit:
         held_out_median_error_fraction: The same, on samples left out of the fit.
         held_out_p90_error_fraction: 90th percentile of these.
         samples: One row per program, in the order of `SAMPLE_COLUMNS`.
+        correction_reach: How far a sample's own error is felt, in natural logarithms
+            of sizes; 0 where samples correct nothing.
+        correction_noise: Variance of one sample's noise, in parts of the variance of
+            what the rates leave unexplained.
     """
 
     median_error_fraction: float
     held_out_median_error_fraction: float
     held_out_p90_error_fraction: float
     samples: tuple[tuple[float, ...], ...]
+    correction_reach: float = 0.0
+    correction_noise: float = 0.0
 
 
 SAMPLE_COLUMNS: tuple[str, ...] = (
@@ -138,9 +151,11 @@ class Rate:
         kind: The class.
         dtype: NumPy's name of the data type.
         precision: `default`, `high` or `highest`, as `jax.lax.Precision`.
+        variant: The way of running the class, where it has rates of its own.
         peak_flops_per_s: Additions and multiplications in a large operation.
         half_efficiency_m: The `m` at which half the peak is reached, the other sizes
-            being large; 0 where `m` does not matter.
+            being large; 0 where `m` does not matter. It does not for `m` = 1 either: a
+            product with a vector runs as fast as its matrix can be read.
         half_efficiency_n: The same for `n`.
         half_efficiency_k: The same for `k`.
         read_bytes_per_s: Reading memory.
@@ -151,6 +166,10 @@ class Rate:
         far_stride_bytes: Reductions whose terms lie this far apart, or farther, read
             at `far_read_bytes_per_s`; 0 where distance does not matter.
         far_read_bytes_per_s: Reading with such strides.
+        cache_speedup: How many times faster the caches are read and written than
+            memory is.
+        parallel_overhead_s: Splitting one operation among the cores of a CPU; an
+            operation that is not worth it runs on one. 0 where splitting is free.
         fit: How the rates were fitted, where they were.
     """
 
@@ -163,12 +182,20 @@ class Rate:
     fresh_write_bytes_per_s: float
     transcendentals_per_s: float
     overhead_s: float
+    variant: Variant = Variant.PLAIN
     half_efficiency_m: float = 0.0
     half_efficiency_n: float = 0.0
     half_efficiency_k: float = 0.0
     far_stride_bytes: int = 0
     far_read_bytes_per_s: float = 0.0
+    cache_speedup: float = 1.0
+    parallel_overhead_s: float = 0.0
     fit: Fit | None = None
+
+    @property
+    def key(self) -> tuple[OperationKind, str, str, Variant]:
+        """What tells it from the other rates of a profile."""
+        return self.kind, self.dtype, self.precision, self.variant
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -180,6 +207,8 @@ class DeviceProfile:
         platform: JAX's platform.
         device_kind: JAX's `device_kind`.
         cores: Cores of a CPU, multiprocessors of a GPU, tensor cores of a TPU chip.
+        architecture: Of a CPU, as `x86_64`; empty elsewhere.
+        processor: Name of a CPU, which `device_kind` does not tell; empty elsewhere.
         provenance: Where the figures come from.
         memory: How much there is.
         launch: What starting costs.
@@ -194,47 +223,81 @@ class DeviceProfile:
     memory: Memory
     launch: Launch
     rates: tuple[Rate, ...]
+    architecture: str = ""
+    processor: str = ""
 
-    def rate(self, kind: OperationKind, dtype: str, precision: str | None) -> Rate:
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the profile's file, and the folders above it.
+
+        `ntkplan.plan(..., device=path)` reads it again.
+
+        Args:
+            path: The file; its name ends in `.toml`.
+        """
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(profile_text(self), encoding="utf-8")
+
+    def rate(
+        self,
+        kind: OperationKind,
+        dtype: str,
+        precision: str | None,
+        variant: Variant = Variant.PLAIN,
+    ) -> Rate:
         """Returns the rates of a class, by rule where the profile has none.
 
-        A class that is missing runs as the class it is most like (a batched dot as a
-        dot, a kernel gradient as a convolution, movement as elementwise work). A
-        precision that is missing runs as the next more exact one, or else the most
-        exact there is. A data type that is missing runs as float32 does: its
-        arithmetic slower in proportion where it is wider, never faster where it is
-        narrower, and its bytes at the same speed.
+        A variant that is missing runs as the plain one. A class that is missing runs as
+        the class it is most like (a batched dot as a dot, a kernel gradient as a
+        convolution, movement as elementwise work). A precision that is missing runs as
+        the next more exact one, or else the most exact there is. A data type that is
+        missing runs as float32 does: its arithmetic slower in proportion where it is
+        wider, never faster where it is narrower, and its bytes at the same speed.
 
         Args:
             kind: The class.
             dtype: NumPy's name of the data type.
             precision: As `jax.lax.Precision`, in lower case; None is `default`.
+            variant: The way of running it.
 
         Returns:
             Rates, none of them zero.
         """
         wanted = (precision or "default").lower()
-        found = self._table.get((kind, dtype, wanted))
+        found = self._table.get((kind, dtype, wanted, variant))
         if found is None:
-            found = self._by_rule(kind, dtype, wanted)
+            found = self._by_rule(kind, dtype, wanted, variant)
             # A cache of what the frozen fields determine, no state of its own.
-            self._table[kind, dtype, wanted] = found
+            self._table[kind, dtype, wanted, variant] = found
         return found
 
     @functools.cached_property
-    def _table(self) -> dict[tuple[OperationKind, str, str], Rate]:
-        return {(rate.kind, rate.dtype, rate.precision): rate for rate in self.rates}
+    def remembered(self) -> dict[Any, float]:
+        """Times already predicted on this device, by `ntkplan.cost.formulas`."""
+        return {}
 
-    def _by_rule(self, kind: OperationKind, dtype: str, precision: str) -> Rate:
+    @functools.cached_property
+    def corrections(self) -> dict[Any, Any]:
+        """Corrections already made of its samples, by `ntkplan.cost.formulas`."""
+        return {}
+
+    @functools.cached_property
+    def _table(self) -> dict[tuple[OperationKind, str, str, Variant], Rate]:
+        return {rate.key: rate for rate in self.rates}
+
+    def _by_rule(
+        self, kind: OperationKind, dtype: str, precision: str, variant: Variant
+    ) -> Rate:
         for like in (kind, *_LIKE.get(kind, ())):
             for exactness in _as_exact(precision):
-                found = self._table.get((like, dtype, exactness))
-                if found is not None:
-                    return found
+                for way in dict.fromkeys((variant, Variant.PLAIN)):
+                    found = self._table.get((like, dtype, exactness, way))
+                    if found is not None:
+                        return found
         if dtype == "float32":
             raise KeyError(kind)
         slower = max(1.0, ITEM_BYTES.get(dtype, 8) / 4)
-        alike = self.rate(kind, "float32", precision)
+        alike = self.rate(kind, "float32", precision, variant)
         return dataclasses.replace(
             alike,
             dtype=dtype,

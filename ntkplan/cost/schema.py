@@ -1,10 +1,9 @@
-"""The file format of device profiles: TOML in, checked records out, and back."""
+"""The file format of device profiles: TOML in, checked records out."""
 
 from __future__ import annotations
 
 import dataclasses
 import datetime
-import json
 import math
 import types
 import typing
@@ -16,18 +15,13 @@ from ntkplan.cost.profile import (
     REQUIRED_KINDS,
     SAMPLE_COLUMNS,
     DeviceProfile,
-    Fit,
-    Launch,
     Memory,
     Origin,
     Platform,
-    Provenance,
-    Rate,
 )
-from ntkplan.cost.work import OperationKind
+from ntkplan.cost.profile_text import SCHEMA_VERSION
+from ntkplan.cost.work import OperationKind, Variant
 from ntkplan.errors import InvalidDeviceProfileError
-
-SCHEMA_VERSION = 1
 
 _UNITS = ("_bytes_per_s", "_flops_per_s", "_per_s", "_bytes", "_fraction", "_s")
 
@@ -41,8 +35,11 @@ _MAY_BE_ZERO = frozenset(
         "call_overhead_s",
         "loop_overhead_s",
         "loop_operation_s",
+        "loop_small_s",
+        "cache_bytes",
         "parallel_overhead_s",
-        "parallel_min_s",
+        "correction_reach",
+        "correction_noise",
         "overhead_s",
         "half_efficiency_m",
         "half_efficiency_n",
@@ -68,7 +65,8 @@ def profile_from_fields(fields: Mapping[str, Any], *, where: str) -> DeviceProfi
 
     Raises:
         InvalidDeviceProfileError: A field is missing, unknown, of another type, not
-            finite, negative, or zero where that has no meaning.
+            finite, negative, or zero where that has no meaning; or the figures cannot
+            come from where `provenance.origin` says.
     """
     fields = dict(fields)
     version = fields.pop("schema_version", None)
@@ -80,19 +78,59 @@ def profile_from_fields(fields: Mapping[str, Any], *, where: str) -> DeviceProfi
             profile=where, field="schema_version", reason=reason
         )
     profile: DeviceProfile = _Reader(where).record(DeviceProfile, fields, "")
+    _check_provenance(profile, where)
     _check_rates(profile, where)
     _check_memory(profile.memory, where)
     return profile
 
 
+def _check_provenance(profile: DeviceProfile, where: str) -> None:
+    """Checks that the figures can be what they are called.
+
+    Measured are only figures with the programs that were timed and the versions that
+    compiled them; an estimate comes from a compiler with a version.
+    """
+    source = profile.provenance
+
+    def refuse(field: str, reason: str) -> None:
+        raise InvalidDeviceProfileError(profile=where, field=field, reason=reason)
+
+    try:
+        datetime.date.fromisoformat(source.date)
+    except ValueError:
+        refuse("provenance.date", f"is {source.date!r}, not a date as 2026-01-31")
+    if not source.sources:
+        refuse("provenance.sources", "is empty: name the program or the datasheet")
+    if source.origin is Origin.MEASURED:
+        for name in ("jax_version", "jaxlib_version"):
+            if not getattr(source, name):
+                refuse(f"provenance.{name}", "is empty, but the origin is measured")
+    if source.origin is Origin.COMPILER_ESTIMATE and not (
+        source.jaxlib_version or source.plugin_versions
+    ):
+        refuse(
+            "provenance.plugin_versions",
+            "names no compiler, nor does jaxlib_version, but the origin is "
+            "compiler_estimate",
+        )
+    for index, rate in enumerate(profile.rates):
+        sampled = rate.fit is not None and bool(rate.fit.samples)
+        if source.origin is Origin.MEASURED and not sampled:
+            refuse(
+                f"rates[{index}].fit.samples", "is missing, but the origin is measured"
+            )
+        if source.origin is Origin.DATASHEET and sampled:
+            refuse(f"rates[{index}].fit.samples", "is not what a datasheet has")
+
+
 def _check_rates(profile: DeviceProfile, where: str) -> None:
     """Checks what concerns several rates or several fields of one."""
-    seen: set[tuple[OperationKind, str, str]] = set()
+    seen: set[tuple[OperationKind, str, str, Variant]] = set()
     for index, rate in enumerate(profile.rates):
         path = f"rates[{index}]"
-        key = (rate.kind, rate.dtype, rate.precision)
+        key = rate.key
         if key in seen:
-            reason = f"repeats kind, dtype and precision {', '.join(key)}"
+            reason = f"repeats kind, dtype, precision and variant {', '.join(key)}"
             raise InvalidDeviceProfileError(profile=where, field=path, reason=reason)
         seen.add(key)
         if rate.precision not in PRECISIONS:
@@ -106,6 +144,10 @@ def _check_rates(profile: DeviceProfile, where: str) -> None:
                 field=f"{path}.far_read_bytes_per_s",
                 reason="must be positive where far_stride_bytes is",
             )
+        if rate.cache_speedup < 1:
+            raise InvalidDeviceProfileError(
+                profile=where, field=f"{path}.cache_speedup", reason="is below 1"
+            )
         width = len(SAMPLE_COLUMNS)
         if rate.fit and any(len(row) != width for row in rate.fit.samples):
             raise InvalidDeviceProfileError(
@@ -114,7 +156,8 @@ def _check_rates(profile: DeviceProfile, where: str) -> None:
                 reason=f"has rows of other than {width} columns",
             )
     for kind in REQUIRED_KINDS:
-        if not any(key[:2] == (kind, "float32") for key in seen):
+        plain = (kind, "float32", Variant.PLAIN)
+        if not any((key[0], key[1], key[3]) == plain for key in seen):
             raise InvalidDeviceProfileError(
                 profile=where, field="rates", reason=f"has no float32 {kind}"
             )
@@ -175,7 +218,7 @@ class _Reader:
             kind = typing.get_args(kind)[0]
         if dataclasses.is_dataclass(kind):
             return self.record(kind, value, path)
-        if kind in (Origin, Platform, OperationKind):
+        if kind in (Origin, Platform, OperationKind, Variant):
             return self.choice(kind, value, path)
         if kind is str:
             return self.text(value, path)
@@ -215,42 +258,3 @@ def _unknown(name: str, fields: Mapping[str, Any]) -> str:
         if f"{name}{unit}" in fields:
             return f"has no unit in its name: {name}{unit}"
     return f"is not known; there are {', '.join(sorted(fields))}"
-
-
-def profile_to_toml(profile: DeviceProfile) -> str:
-    """Returns the text of a profile's file; reading it gives the same profile."""
-    lines = [f"schema_version = {SCHEMA_VERSION}"]
-    tables = ("provenance", "memory", "launch")
-    for field in dataclasses.fields(profile):
-        if field.name not in (*tables, "rates"):
-            lines.append(f"{field.name} = {_literal(getattr(profile, field.name))}")
-    for name in tables:
-        lines += ["", f"[{name}]", *_assignments(getattr(profile, name))]
-    for rate in profile.rates:
-        lines += ["", "[[rates]]", *_assignments(rate)]
-        if rate.fit is not None:
-            lines += ["", "[rates.fit]", *_assignments(rate.fit)]
-    return "\n".join(lines) + "\n"
-
-
-def _assignments(record: Provenance | Memory | Launch | Rate | Fit) -> list[str]:
-    return [
-        f"{field.name} = {_literal(value)}"
-        for field in dataclasses.fields(record)
-        if (value := getattr(record, field.name)) is not None
-        and not isinstance(value, Fit)
-    ]
-
-
-def _literal(value: Any) -> str:
-    """Returns one value as TOML."""
-    if isinstance(value, str):
-        return json.dumps(str(value))
-    if isinstance(value, tuple):
-        if value and isinstance(value[0], tuple):
-            rows = "".join(f"    {_literal(row)},\n" for row in value)
-            return f"[\n{rows}]"
-        return f"[{', '.join(_literal(item) for item in value)}]"
-    if isinstance(value, float) and value == int(value) and value < 1e9:
-        return f"{int(value)}.0"
-    return repr(value)

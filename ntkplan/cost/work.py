@@ -27,6 +27,20 @@ class OperationKind(enum.StrEnum):
     """The iterations of a loop, counted in `repeats`; what they compute is apart."""
 
 
+class Variant(enum.StrEnum):
+    """Ways of running operations of one class that have rates of their own."""
+
+    PLAIN = "plain"
+    TRANSPOSED = "transposed"
+    """Products whose left operand has the contracted axis before the free one."""
+    VECTOR = "vector"
+    """Products with a vector: `m` or `n` is 1."""
+    TRANSPOSED_VECTOR = "transposed_vector"
+    """Both: the matrix is read across its rows, which can be very slow."""
+    GROUPED = "grouped"
+    """Convolutions, and their kernel gradients, of several independent groups."""
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Operation:
     """One operation as a device sees it.
@@ -46,6 +60,8 @@ class Operation:
         bytes_written_reused: Bytes written to memory that was in use before.
         repeats: How often the operation is launched; the counts above are totals.
         in_loop: Whether it is launched in the body of a loop.
+        transposed: Of a product, whether the contracted axis of its left operand lies
+            before the free one in memory, which some libraries cannot take as it is.
     """
 
     kind: OperationKind
@@ -60,6 +76,24 @@ class Operation:
     bytes_written_reused: Size = 0
     repeats: Size = 1
     in_loop: bool = False
+    transposed: bool = False
+
+    @property
+    def variant(self) -> Variant:
+        """The way in which it is run."""
+        if self.kind in (OperationKind.DOT, OperationKind.BATCHED_DOT):
+            if self.m == 1:
+                return Variant.VECTOR
+            if self.n == 1:
+                across = Variant.TRANSPOSED_VECTOR
+                return across if self.transposed else Variant.VECTOR
+            return Variant.TRANSPOSED if self.transposed else Variant.PLAIN
+        if self.batch != 1 and self.kind in (
+            OperationKind.CONVOLUTION,
+            OperationKind.CONVOLUTION_KERNEL_GRADIENT,
+        ):
+            return Variant.GROUPED
+        return Variant.PLAIN
 
 
 def repeated(

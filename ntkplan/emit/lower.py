@@ -74,7 +74,7 @@ def lower(
     }
     for choice in tapped:
         for stack in choice.layer.stacks:
-            tracker.recorded_by(graph, stack, read)
+            tracker.recorded_by(graph, stack, read, later=choice.candidate.later)
     return Program(
         title=title,
         notes=notes,
@@ -189,9 +189,17 @@ class _Tracker:
         return self.taps[variable].key
 
     def recorded_by(
-        self, graph: KernelGraph, stack: Stack, read: Collection[str]
+        self, graph: KernelGraph, stack: Stack, read: Collection[str], *, later: bool
     ) -> None:
-        """Registers what a stack records, as far as it is read."""
+        """Registers what a stack records, as far as it is read.
+
+        Args:
+            graph: The model.
+            stack: The stack.
+            read: Names of the arrays that some statement reads.
+            later: Whether its taps stand later, so that factors that differ from
+                example to example are slopes on the way there.
+        """
         use = stack.first
         if use.recorded is not None:
             variables = tuple(each.recorded for each in stack.uses if each.recorded)
@@ -208,7 +216,7 @@ class _Tracker:
             self._record(graph, record, stack.activations_id, read, shared=use.shared)
         for index, factor in enumerate(use.factors):
             record = Record(
-                key="",
+                key=self._slope_name(stack) if later and not factor.shared else "",
                 variables=stack.factor_variables(index),
                 order=None,
                 shape=tuple(use.sizes[label] for label in factor.labels),
@@ -233,7 +241,8 @@ class _Tracker:
         table = self.factors if shared else self.records
         if number not in table:
             taken = [other.key for other in table.values()]
-            key = names.free(self._record_name(graph, record.variables), taken)
+            wanted = record.key or self._record_name(graph, record.variables)
+            key = names.free(wanted, taken)
             table[number] = dataclasses.replace(record, key=key)
         if not shared:
             self._name(kind, number, table[number].key)
@@ -242,6 +251,9 @@ class _Tracker:
             name = input_name(kind, number, side)
             self.input_names[name] = f'factors["{table[number].key}"]'
             self.input_keys[name] = table[number].key
+
+    def _slope_name(self, stack: Stack) -> str:
+        return f"{self.cotangents[stack.cotangents_id].key}_slope"
 
     def _record_name(self, graph: KernelGraph, variables: Sequence[Var]) -> str:
         """Names a record by the input it is, or by the tap that it comes from."""

@@ -19,7 +19,7 @@ class InvalidDeviceProfileError(NtkPlanError):
         super().__init__(
             f"device profile {profile}: field {field} {reason}.\n"
             "cost_models/README.md describes every field; "
-            "`python -m benchmarks.calibrate` writes a valid profile."
+            "`ntkplan calibrate` writes a valid profile."
         )
         self.profile = profile
         self.field = field
@@ -40,7 +40,24 @@ class UnknownDeviceError(NtkPlanError):
             f"no device profile for {device!r}.\n"
             f"There are: {', '.join(known) or 'none'}. Give one of these names, a path "
             "to a .toml profile, or measure this machine with "
-            "`python -m benchmarks.calibrate`."
+            "`ntkplan calibrate`."
         )
         self.device = device
         self.known = known
+
+
+class CalibrationError(NtkPlanError):
+    """A device that cannot be measured."""
+
+    def __init__(self, *, device: str, why: str, hint: str) -> None:
+        """Builds the message.
+
+        Args:
+            device: What was to be measured.
+            why: What is wrong.
+            hint: What to do.
+        """
+        super().__init__(f"cannot calibrate {device}: {why}.\n{hint}.")
+        self.device = device
+        self.why = why
+        self.hint = hint

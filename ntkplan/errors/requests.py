@@ -62,8 +62,8 @@ class MemoryExceededError(NtkPlanError):
         super().__init__(
             f"the compiled kernel needs {readable_bytes(compiled_bytes)}, where "
             f"{readable_bytes(estimated_bytes)} was estimated and memory_limit is "
-            f"{readable_bytes(limit_bytes)}.\nPlan with a memory_limit that is lower by "
-            "the difference, or raise it."
+            f"{readable_bytes(limit_bytes)}.\nPlan with a memory_limit that is lower "
+            "by the difference, or raise it."
         )
         self.compiled_bytes, self.estimated_bytes = compiled_bytes, estimated_bytes
         self.limit_bytes = limit_bytes

@@ -54,7 +54,7 @@ class Crop:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Factor:
-    """A data-free array by which a use is multiplied.
+    """An array by which a use is multiplied: data-free, or the slope to a later tap.
 
     Attributes:
         variable: What holds it.
@@ -91,7 +91,7 @@ class Use:
         n_steps: How many leading axes of the recorded variable count steps of loops.
         hot: A label of the parameter of which `recorded` holds indices: the data side
             is one there and zero elsewhere. None where it holds the data side itself.
-        factors: Data-free arrays by which the use is multiplied.
+        factors: Arrays by which the use is multiplied.
         steps: Labels of the parameter that count the steps of a loop around the use.
         parameter: Labels of the leaf's axes; a leaf axis may have several.
         region: Number of the part of the leaf that is used; two are disjoint.
@@ -208,6 +208,8 @@ class Layer:
             result that has none.
         by_tangents: Whether the Jacobian is made by pushing the leaf's tangents
             forward. Such a layer has one use: the leaf itself is tapped.
+        later: The same leaf with its taps after sums over positions, where that can be
+            said.
     """
 
     leaf: Leaf
@@ -217,6 +219,7 @@ class Layer:
     no_forward: str | None = None
     absent: tuple[tuple[tuple[tuple[int, int], ...], int], ...] = ()
     by_tangents: bool = False
+    later: Layer | None = None
 
     @property
     def taps(self) -> tuple[Var, ...]:

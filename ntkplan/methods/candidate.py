@@ -21,6 +21,7 @@ from ntkplan.ir.program import (
     Sum,
     Take,
 )
+from ntkplan.ir.use import Layer
 from ntkplan.methods.contraction import contract_operations, reduce_operation
 from ntkplan.methods.lookups import look_up_operations
 from ntkplan.methods.sharing import Key, keys, renamed, renamed_array
@@ -50,6 +51,7 @@ class Candidate:
             its own. Operations that are left over add the results to the kernel.
         symmetric_parts: Likewise, of `symmetric_work`.
         loop: How many steps the statements are run for; 1 where they are no loop.
+        later: Whether the leaf's taps stand after sums over positions.
     """
 
     method: Method
@@ -61,6 +63,21 @@ class Candidate:
     parts: tuple[tuple[Key, int], ...] = ()
     symmetric_parts: tuple[tuple[Key, int], ...] = ()
     loop: int = 1
+    later: bool = False
+
+    def tapped_later(self) -> Candidate:
+        """Returns the same candidate, made of a layer's `later`, as one of the leaf."""
+        return dataclasses.replace(
+            self, later=True, order=f"{self.order}, tapped later"
+        )
+
+    def layer_of(self, layer: Layer) -> Layer:
+        """Returns the layer whose taps and records the statements read.
+
+        Args:
+            layer: The layer of the leaf.
+        """
+        return layer.later or layer if self.later else layer
 
     def renamed(self, names: Mapping[str, str]) -> Candidate:
         """Returns the same candidate for a leaf of the same form.

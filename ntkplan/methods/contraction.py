@@ -214,6 +214,7 @@ def contract_operations(
             m=count(rows),
             n=count(columns),
             k=count(summed),
+            transposed=list(left.labels) == [*batch, *summed, *rows],
             flops=count([*batch, *rows, *columns, *summed], 2),
             bytes_read=read,
             bytes_written_fresh=product(itemsize, n_target),
@@ -250,10 +251,14 @@ def reduce_operation(
     source, target = statement.source.labels, statement.target.labels
     n_source = product(*(sizes[label] for label in source))
     n_target = product(*(sizes[label] for label in target))
+    first = next(i for i, label in enumerate(source) if label not in target)
     minor = source[-1] not in target
     kind = OperationKind.REDUCTION_MINOR if minor else OperationKind.REDUCTION_MAJOR
     return Operation(
         kind=kind,
+        m=product(*(sizes[label] for label in source[:first])),
+        n=product(*(sizes[label] for label in source[first:] if label in target)),
+        k=product(*(sizes[label] for label in source if label not in target)),
         flops=n_source,
         bytes_read=product(itemsize, n_source),
         bytes_written_fresh=product(itemsize, n_target),

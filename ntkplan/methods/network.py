@@ -87,7 +87,7 @@ class Side:
         cotangents: C, d output / d value.
         recorded: The recorded activations, before windows are cut; None where constant.
         activations: A, or None where the data side is constant.
-        factors: K, data-free arrays by which the product is multiplied.
+        factors: K, arrays by which the product is multiplied.
         factor: A number by which it is multiplied.
     """
 

@@ -16,7 +16,7 @@ from ntkplan.ir.use import Layer, Stack
 from ntkplan.methods import network
 from ntkplan.methods.candidate import Candidate, Method, candidate
 from ntkplan.methods.contraction import Tree, lower, members, text, trees
-from ntkplan.methods.folding import Fold, folded, folds, role_arrays
+from ntkplan.methods.folding import Fold, folded, folds, has_gram, role_arrays
 from ntkplan.methods.lookups import ImpossibleOrderError
 from ntkplan.methods.network import Frame
 from ntkplan.methods.windows import cut_windows
@@ -37,6 +37,8 @@ def candidates(layer: Layer, frame: Frame, itemsize: int) -> tuple[Candidate, ..
     for step in (None, *_steps(layer)):
         for tree in _orders():
             for fold in folds(sides):
+                if fold is Fold.GRAM and not has_gram(tree):
+                    continue
                 try:
                     made = _candidate(layer, frame, itemsize, tree, fold, step)
                 except ImpossibleOrderError:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import cast
 
 from ntkplan.errors import MemoryLimitError
 from ntkplan.ir.plan import PlanCost
 from ntkplan.ir.program import Tiling
+from ntkplan.ir.use import Layer
 from ntkplan.methods.sharing import Key
 from ntkplan.planner.candidates import Part, Priced
 from ntkplan.planner.problem import Problem
@@ -30,6 +32,10 @@ _PREFIXES = 4
 # A program that both sweeps and pushes rests on the estimates of both. It is taken
 # where it is expected to gain more than these are off by.
 _MIXING_GAIN = 1.5
+
+
+SharedOf = Callable[[Sequence[Layer], Sequence[Layer]], SharedWork]
+"""Counts the shared work of tapped and of pushed layers."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -179,14 +185,12 @@ class _Search:
         needed_gain = _MIXING_GAIN if mixed else 1.0
         if self.best and self._at_least(pushed) * needed_gain >= self.best.cost.seconds:
             return
-        layers = self._problem.study.layers
-        shared = shared_work(
-            self._problem,
-            [layer for number, layer in enumerate(layers) if number not in pushed],
-            [layer for number, layer in enumerate(layers) if number in pushed],
-        )
         decision, needed = decide(
-            self._problem, shared, self._priced, pushed, self._limit
+            self._problem,
+            functools.partial(shared_work, self._problem),
+            self._priced,
+            pushed,
+            self._limit,
         )
         self.least_bytes = min(self.least_bytes, needed)
         if decision is None:
@@ -247,16 +251,28 @@ def _pushed(decision: Decision) -> frozenset[int]:
 
 def decide(
     problem: Problem,
-    shared: SharedWork,
+    shared_of: SharedOf,
     priced: Sequence[tuple[Priced, ...]],
     pushed: frozenset[int],
     limit_bytes: float,
 ) -> tuple[Decision | None, float]:
     """Prices one division.
 
+    Args:
+        problem: The sizes at which candidates are priced.
+        shared_of: Counts the shared work of tapped and of pushed layers.
+        priced: The candidates of every layer.
+        pushed: Numbers of the leaves that are pushed forward.
+        limit_bytes: What the kernel may need at once.
+
     Returns:
         The decision, or None where it does not fit; and the least bytes it needs.
     """
+    layers = problem.study.layers
+    shared = shared_of(
+        [layer for number, layer in enumerate(layers) if number not in pushed],
+        [layer for number, layer in enumerate(layers) if number in pushed],
+    )
     fitting: list[list[Priced]] = []
     least = max(shared.resident_bytes, shared.sweep_bytes)
     for number, items in enumerate(priced):
@@ -275,16 +291,51 @@ def decide(
         fitting.append(fits)
     if least > limit_bytes:
         return None, least
-    chosen = select(fitting)
-    parts = _own_parts(chosen)
-    return (
-        Decision(
-            chosen=tuple(chosen),
-            parts=parts,
-            shared=shared,
-            cost=_cost(problem, chosen, parts, shared, limit_bytes),
-        ),
-        least,
+    best: Decision | None = None
+    needed = float("inf")
+    for some in _by_taps(fitting):
+        chosen = select(some)
+        own = _shared_by(problem, chosen, shared, shared_of)
+        parts = _own_parts(chosen)
+        cost = _cost(problem, chosen, parts, own, limit_bytes)
+        needed = min(needed, cost.peak_bytes)
+        if cost.peak_bytes <= limit_bytes and (
+            best is None or cost.seconds < best.cost.seconds
+        ):
+            best = Decision(chosen=tuple(chosen), parts=parts, shared=own, cost=cost)
+    return best, least if best else max(least, needed)
+
+
+def _by_taps(options: Sequence[Sequence[Priced]]) -> list[list[list[Priced]]]:
+    """Returns what to select from: everything, and where it differs less.
+
+    A tap that no leaf has any more makes the sweep shorter, which a leaf does not see
+    for itself. So all leaves are also tapped later that can be, or none of them.
+    """
+    found = [[list(items) for items in options]]
+    for later in (True, False):
+        some = [
+            [item for item in items if item.candidate.later == later] or list(items)
+            for items in options
+        ]
+        if some not in found:
+            found.append(some)
+    return found
+
+
+def _shared_by(
+    problem: Problem,
+    chosen: Sequence[Priced],
+    shared: SharedWork,
+    shared_of: SharedOf,
+) -> SharedWork:
+    """Returns the shared work with the taps that the chosen candidates have."""
+    if not any(item.candidate.later for item in chosen):
+        return shared
+    layers = list(zip(problem.study.layers, chosen, strict=True))
+    return shared_of(
+        [item.candidate.layer_of(layer) for layer, item in layers if not item.pushed],
+        [layer for layer, item in layers if item.pushed],
     )
 
 

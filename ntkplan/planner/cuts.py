@@ -201,7 +201,7 @@ def _may_gain(cut: Cut, whole: Chosen) -> bool:
         if layer.leaf.path in cut.bottleneck.paths:
             behind_s += whole.decision.n_tiles * sum(part.seconds for part in parts)
         elif not item.pushed:
-            taps += layer.taps
+            taps += item.candidate.layer_of(layer).taps
     study, ratio = problem.study, size / spec.n_basis
     after_s = problem.seconds(
         study.sweep(study.active(taps)).at(n=problem.n_points, columns=spec.n_basis)

@@ -132,12 +132,15 @@ def held_bytes(problem: Problem, tapped: Sequence[Layer]) -> Held:
     """
     study, spec = problem.study, problem.spec
     taps = dict.fromkeys(tap for layer in tapped for tap in layer.taps)
+    uses = [use for layer in tapped for stack in layer.stacks for use in stack.uses]
     recorded = dict.fromkeys(
-        use.recorded
-        for layer in tapped
-        for stack in layer.stacks
-        for use in stack.uses
-        if use.recorded is not None
+        variable
+        for use in uses
+        for variable in (
+            use.recorded,
+            *(factor.variable for factor in use.factors if not factor.shared),
+        )
+        if variable is not None
     )
     pulled, pushed, n_tangents = _moved(study, tapped)
     pairs = problem.n1 if spec.matched else problem.n1 * problem.n2

@@ -14,7 +14,7 @@ from ntkplan.ir.graph import KernelGraph
 from ntkplan.ir.kernel import KernelSpec
 from ntkplan.ir.use import Layer, Stack
 from ntkplan.methods import network
-from ntkplan.methods.candidate import Candidate
+from ntkplan.methods.candidate import Candidate, Method
 from ntkplan.methods.cut import candidates as cut_candidates
 from ntkplan.methods.network import Frame, input_name
 from ntkplan.methods.table import METHODS
@@ -184,11 +184,7 @@ def _all_candidates(
             continue
         form = _form(layer)
         if form not in made:
-            candidates = tuple(
-                candidate
-                for rule in METHODS.values()
-                for candidate in rule(layer, frame, itemsize)
-            )
+            candidates = _candidates(layer, frame, itemsize)
             made[form] = (layer, candidates)
             found.append(candidates)
             continue
@@ -196,6 +192,32 @@ def _all_candidates(
         names = dict(zip(_given(first), _given(layer), strict=True))
         found.append(tuple(candidate.renamed(names) for candidate in candidates))
     return tuple(found)
+
+
+def _candidates(layer: Layer, frame: Frame, itemsize: int) -> tuple[Candidate, ...]:
+    """Makes the candidates of a layer, those that are tapped later last."""
+
+    def made(layer: Layer) -> list[Candidate]:
+        return [
+            candidate
+            for rule in METHODS.values()
+            for candidate in rule(layer, frame, itemsize)
+        ]
+
+    later = [] if layer.later is None else made(layer.later)
+    return (
+        *made(layer),
+        *(
+            candidate.tapped_later()
+            for candidate in later
+            if candidate.method is not Method.NTK_VECTOR_PRODUCTS
+        ),
+    )
+
+
+def _stacks(layer: Layer) -> tuple[Stack, ...]:
+    """Returns the stacks of a layer and of what it is when it is tapped later."""
+    return (*layer.stacks, *(layer.later.stacks if layer.later else ()))
 
 
 def _form(layer: Layer) -> object:
@@ -209,6 +231,7 @@ def _form(layer: Layer) -> object:
         layer.opaque is None,
         layer.by_tangents,
         layer.no_forward is None,
+        len(layer.stacks),
         tuple(
             (
                 stack.first.form,
@@ -222,7 +245,7 @@ def _form(layer: Layer) -> object:
                     for number in range(len(stack.factor_ids))
                 ),
             )
-            for stack in layer.stacks
+            for stack in _stacks(layer)
         ),
     )
 
@@ -245,7 +268,7 @@ def _given(layer: Layer) -> list[str]:
     """Returns the names of all arrays that statements of a layer may be given."""
     return [
         input_name(kind, number, side)
-        for stack in layer.stacks
+        for stack in _stacks(layer)
         for kind, number in _arrays(stack)
         for side in (0, 1)
     ]

@@ -16,6 +16,7 @@ from ntkplan.ir.use import Layer, Stack, Use
 from ntkplan.methods.candidate import Method
 from ntkplan.planner.request import MethodRequest
 from ntkplan.planner.study import Study
+from ntkplan.trace.layers import free_number
 
 SMALL = 1.0
 """Small leaves have, all together, fewer entries than outputs times this."""
@@ -77,8 +78,7 @@ def _spares_the_sweep(study: Study, small: frozenset[str]) -> bool:
 
 def _changed(layers: Sequence[Layer], small: frozenset[str]) -> list[Layer]:
     """Returns the layers, those of small leaves with one tap on the leaf itself."""
-    taken = [stack.cotangents_id for layer in layers for stack in layer.stacks]
-    free = max(taken) + 1
+    free = free_number(layers)
     changed: list[Layer] = []
     for layer in layers:
         if layer.leaf.path in small:
@@ -103,4 +103,6 @@ def _tapped_itself(layer: Layer, cotangents_id: int) -> Layer:
         sizes=labels,
     )
     stack = Stack(uses=(use,), cotangents_id=cotangents_id)
-    return dataclasses.replace(layer, stacks=(stack,), by_tangents=True, absent=())
+    return dataclasses.replace(
+        layer, stacks=(stack,), by_tangents=True, absent=(), later=None
+    )

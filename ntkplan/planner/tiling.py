@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from ntkplan.cost.work import Operation, Work, repeated
 from ntkplan.errors import MemoryLimitError
 from ntkplan.ir.program import Tiling
+from ntkplan.ir.use import Layer
 from ntkplan.planner.candidates import Priced, price
 from ntkplan.planner.choose import Decision, choose, decide
 from ntkplan.planner.problem import Problem
@@ -116,8 +117,8 @@ class _Search:
         priced: Sequence[tuple[Priced, ...]],
         pushed: frozenset[int],
     ) -> bool:
-        tiles = _Tiles(self._problem, tile, tiling, pushed)
-        decision, needed = decide(tile, tiles.shared(), priced, pushed, self._limit)
+        tiles = _Tiles(self._problem, tile, tiling)
+        decision, needed = decide(tile, tiles.shared, priced, pushed, self._limit)
         self.least_bytes = min(self.least_bytes, needed)
         if decision is None:
             return False
@@ -164,17 +165,10 @@ def _divisions(priced: Sequence[tuple[Priced, ...]]) -> Iterator[frozenset[int]]
 
 
 class _Tiles:
-    """What tiles of some size hold and take, for one division of the leaves."""
+    """What tiles of some size hold and take."""
 
-    def __init__(
-        self, problem: Problem, tile: Problem, tiling: Tiling, pushed: frozenset[int]
-    ) -> None:
-        layers = problem.study.layers
+    def __init__(self, problem: Problem, tile: Problem, tiling: Tiling) -> None:
         self._problem, self._tile, self._tiling = problem, tile, tiling
-        self._tapped = [
-            layer for number, layer in enumerate(layers) if number not in pushed
-        ]
-        self._pushed = [layers[number] for number in sorted(pushed)]
         self._outputs = -(-problem.spec.n_basis // tile.n_basis)
         self._rows = -(-problem.n1 // tiling.rows)
         matched = problem.spec.matched
@@ -187,18 +181,18 @@ class _Tiles:
         """How many tiles are computed."""
         return self._rows * self._columns * self._meetings
 
-    def shared(self) -> SharedWork:
-        """Returns the shared work of all tiles."""
-        whole = held_bytes(self._problem, self._tapped)
-        tile = held_bytes(self._tile, self._tapped)
+    def shared(self, tapped: Sequence[Layer], pushed: Sequence[Layer]) -> SharedWork:
+        """Returns the shared work of all tiles, for one division of the leaves."""
+        whole = held_bytes(self._problem, tapped)
+        tile = held_bytes(self._tile, tapped)
         resident = whole.fixed_bytes + 2 * whole.kernel_bytes + self._results(whole)
         resident += (self._tile.n1 + self._tile.n2) * tile.side_bytes
         swept = max(self._tile.n1, self._tile.n2)
         if self._tiling.keeps:
             resident += self._problem.n2 * tile.side_bytes
             swept = self._problem.n2
-        push, loops = self._push()
-        forward, sweep = self._sides()
+        push, loops = self._push(pushed)
+        forward, sweep = self._sides(tapped)
         return SharedWork(
             forward=forward,
             sweep=sweep,
@@ -213,7 +207,7 @@ class _Tiles:
         row = whole.kernel_bytes / self._rows
         return row + row / self._columns / self._meetings
 
-    def _sides(self) -> tuple[Work, Work]:
+    def _sides(self, tapped: Sequence[Layer]) -> tuple[Work, Work]:
         """Returns all forward passes and sweeps, those that are repeated too."""
         study, tiling = self._problem.study, self._tiling
         first = self._rows * self._outputs
@@ -232,29 +226,29 @@ class _Tiles:
                 for operation in _times(study.forward.at(n=n), count)
             )
         )
-        if not self._tapped:
+        if not tapped:
             return Work(), Work()
         sweep = Work(
             operations=tuple(
                 operation
                 for n, count in times
                 for operation in _times(
-                    sweep_work(study, self._tapped, n=n, columns=basis), count
+                    sweep_work(study, tapped, n=n, columns=basis), count
                 )
             )
         )
         return forward, sweep
 
-    def _push(self) -> tuple[Work, int]:
+    def _push(self, pushed: Sequence[Layer]) -> tuple[Work, int]:
         """Returns the NTK-vector products of all rows."""
-        if not self._pushed:
+        if not pushed:
             return Work(), 0
         points = dataclasses.replace(
             self._problem,
             n1=self._tiling.rows,
             n2=self._tiling.rows if self._problem.spec.matched else self._problem.n2,
         )
-        leaves = [layer.leaf.variable for layer in self._pushed]
+        leaves = [layer.leaf.variable for layer in pushed]
         work, loops = push_work(points, leaves, Counts.of(points, symbolic=False))
         operations = repeated(work.operations, self._rows, in_loop=True)
         return Work(operations=operations), int(loops) * self._rows

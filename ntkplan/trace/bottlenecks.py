@@ -20,6 +20,7 @@ from ntkplan.ir.graph import KernelGraph, Leaf, Output, build_graph
 from ntkplan.ir.use import Layer, Stack, Use
 from ntkplan.trace.derivatives import passes_no_derivative
 from ntkplan.trace.jaxpr import applied, only_output
+from ntkplan.trace.layers import free_number
 
 CUT = "cut"
 """Names the values at a cut among the labels."""
@@ -178,7 +179,6 @@ def cut_layer(layers: Sequence[Layer], bottleneck: Bottleneck) -> Layer:
         parameter=(),
         sizes={CUT: bottleneck.size},
     )
-    taken = [stack.cotangents_id for layer in layers for stack in layer.stacks]
     leaf = Leaf(
         path=CUT_PATH,
         access=None,
@@ -187,5 +187,5 @@ def cut_layer(layers: Sequence[Layer], bottleneck: Bottleneck) -> Layer:
         variable=new_variable(variable.aval),
         differentiated=True,
     )
-    stack = Stack(uses=(use,), cotangents_id=max(taken, default=-1) + 1)
+    stack = Stack(uses=(use,), cotangents_id=free_number(layers))
     return Layer(leaf=leaf, stacks=(stack,))

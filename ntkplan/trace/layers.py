@@ -11,6 +11,7 @@ from ntkplan.ir.use import Layer, Stack, Use
 from ntkplan.rules import axes
 from ntkplan.trace.derivatives import without_forward_mode
 from ntkplan.trace.follow import follow
+from ntkplan.trace.later_taps import LaterTaps
 from ntkplan.trace.meeting import Absence, Meeting, Uncovered
 from ntkplan.trace.naming import named_uses
 from ntkplan.trace.openings import closed_body
@@ -40,16 +41,15 @@ def find_layers(graph: KernelGraph) -> Layering:
     """Follows every differentiated leaf to its uses."""
     scope = Scope(graph, graph.data, depth=0)
     no_forward = without_forward_mode(graph)
-    layers = _numbered(
-        [
-            dataclasses.replace(
-                _layer(scope, leaf),
-                no_forward=no_forward.get(leaf),
-            )
-            for leaf in graph.leaves
-            if leaf.differentiated
-        ]
-    )
+    found = [
+        dataclasses.replace(
+            _layer(scope, leaf),
+            no_forward=no_forward.get(leaf),
+        )
+        for leaf in graph.leaves
+        if leaf.differentiated
+    ]
+    layers = _numbered(found, _with_later_taps(scope, found))
     return Layering(
         graph=_with_additions(graph, scope, layers), layers=layers, scope=scope
     )
@@ -105,8 +105,24 @@ def _stacked(uses: Sequence[Use]) -> tuple[Stack, ...]:
     return tuple(Stack(uses=tuple(group)) for group in groups.values())
 
 
-def _numbered(layers: Sequence[Layer]) -> tuple[Layer, ...]:
-    """Numbers the arrays that stacks need, so that equal ones are computed once."""
+def _with_later_taps(scope: Scope, layers: Sequence[Layer]) -> list[Layer | None]:
+    """Returns the layers tapped later, None where that cannot be said of one."""
+    taps = LaterTaps(scope)
+    found = [taps.uses(layer) for layer in layers]
+    return [
+        None if not uses else dataclasses.replace(layer, stacks=_stacked(uses))
+        for layer, uses in zip(layers, found, strict=True)
+    ]
+
+
+def _numbered(
+    layers: Sequence[Layer], later: Sequence[Layer | None]
+) -> tuple[Layer, ...]:
+    """Numbers the arrays that stacks need, so that equal ones are computed once.
+
+    Returns:
+        The layers, each with the one that is tapped later.
+    """
     cotangents: dict[object, int] = {}
     recorded: dict[object, int] = {}
 
@@ -132,10 +148,22 @@ def _numbered(layers: Sequence[Layer]) -> tuple[Layer, ...]:
             ),
         )
 
+    def of(layer: Layer) -> Layer:
+        return dataclasses.replace(layer, stacks=tuple(map(numbered, layer.stacks)))
+
+    first = [of(layer) for layer in layers]
+    second = [None if layer is None else of(layer) for layer in later]
     return tuple(
-        dataclasses.replace(layer, stacks=tuple(map(numbered, layer.stacks)))
-        for layer in layers
+        dataclasses.replace(layer, later=other)
+        for layer, other in zip(first, second, strict=True)
     )
+
+
+def free_number(layers: Iterable[Layer]) -> int:
+    """Returns a number that no array of cotangents has."""
+    every = [item for layer in layers for item in (layer, layer.later) if item]
+    taken = [stack.cotangents_id for layer in every for stack in layer.stacks]
+    return max(taken, default=-1) + 1
 
 
 def factor_shape(use: Use, index: int) -> tuple[int, ...]:

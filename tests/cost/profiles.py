@@ -13,7 +13,7 @@ device_kind = "toy"
 cores = 4
 
 [provenance]
-origin = "measured"
+origin = "datasheet"
 date = 2026-01-31
 sources = ["nobody"]
 

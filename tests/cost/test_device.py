@@ -10,11 +10,11 @@ from ntkplan.cost.device import (
     available_profiles,
     load_profile,
     profile_for,
-    save_profile,
     user_folder,
 )
 from ntkplan.cost.profile import Fit, Origin, Platform
-from ntkplan.cost.schema import profile_from_fields, profile_to_toml
+from ntkplan.cost.profile_text import profile_text
+from ntkplan.cost.schema import profile_from_fields
 from ntkplan.errors import (
     InvalidDeviceProfileError,
     NtkPlanWarning,
@@ -62,8 +62,13 @@ def changed(path: str, value) -> dict:
         ("platform", "abacus", "platform", "cpu, gpu, tpu"),
         ("provenance.origin", "guess", "provenance.origin", "datasheet"),
         ("provenance.sources", "me", "provenance.sources", "not an array"),
+        ("provenance.sources", [], "provenance.sources", "is empty"),
+        ("provenance.date", "yesterday", "provenance.date", "2026-01-31"),
+        ("rates.0.cache_speedup", 0.5, "rates[0].cache_speedup", "is below 1"),
         ("rates.0.kind", "elementwise", "rates", "repeats"),
         ("rates.0.kind", "gather", "rates", "no float32 dot"),
+        ("rates.0.variant", "sloppy", "rates[0].variant", "grouped"),
+        ("rates.0.variant", "vector", "rates", "no float32 dot"),
         ("rates.0.precision", "sloppy", "rates[0].precision", "highest"),
         ("rates.0.far_stride_bytes", 64, "far_read_bytes_per_s", "must be positive"),
         ("memory", 3, "memory", "is int, not a table"),
@@ -79,15 +84,44 @@ def test_a_bad_profile_is_refused_with_field_and_reason(path, value, field, reas
     assert "toy.toml" in str(caught.value)
 
 
+def estimated(samples, **provenance) -> dict:
+    """Returns the toy's fields as a compiler's estimate, with samples."""
+    fields = changed("rates.0.fit", {**FIT, "samples": samples})
+    fields["provenance"].update(
+        {"origin": "compiler_estimate", "jaxlib_version": "1.2"} | provenance
+    )
+    return fields
+
+
+FIT = {
+    "median_error_fraction": 0.1,
+    "held_out_median_error_fraction": 0.1,
+    "held_out_p90_error_fraction": 0.1,
+}
+
+
 def test_samples_of_the_wrong_width_are_refused():
-    fit = {
-        "median_error_fraction": 0.1,
-        "held_out_median_error_fraction": 0.1,
-        "held_out_p90_error_fraction": 0.1,
-        "samples": [[1.0, 2.0]],
-    }
     with pytest.raises(InvalidDeviceProfileError, match="columns"):
-        profile_from_fields(changed("rates.0.fit", fit), where="toy")
+        profile_from_fields(estimated([[1.0, 2.0]]), where="toy")
+
+
+def test_what_a_compiler_estimates_is_never_called_measured():
+    row = [1.0] * 11
+    profile_from_fields(estimated([row]), where="toy")
+    refused = {
+        "rates[1].fit.samples": {
+            "origin": "measured",
+            "jax_version": "1",
+            "jaxlib_version": "1",
+        },
+        "provenance.jax_version": {"origin": "measured"},
+        "provenance.plugin_versions": {"jaxlib_version": ""},
+        "rates[0].fit.samples": {"origin": "datasheet"},
+    }
+    for field, provenance in refused.items():
+        with pytest.raises(InvalidDeviceProfileError) as caught:
+            profile_from_fields(estimated([row], **provenance), where="toy")
+        assert caught.value.field == field
 
 
 def test_writing_and_reading_gives_the_same_profile():
@@ -97,10 +131,15 @@ def test_writing_and_reading_gives_the_same_profile():
         held_out_median_error_fraction=0.2,
         held_out_p90_error_fraction=0.3,
         samples=(tuple(map(float, range(11))), (1.5,) * 11),
+        correction_reach=1.5,
+        correction_noise=0.1,
     )
     rates = (dataclasses.replace(profile.rates[0], fit=fit), *profile.rates[1:])
-    profile = dataclasses.replace(profile, rates=rates)
-    text = profile_to_toml(profile)
+    estimated = dataclasses.replace(
+        profile.provenance, origin=Origin.COMPILER_ESTIMATE, jaxlib_version="1.2"
+    )
+    profile = dataclasses.replace(profile, rates=rates, provenance=estimated)
+    text = profile_text(profile)
     assert profile_from_fields(tomllib.loads(text), where="text") == profile
 
 
@@ -122,7 +161,7 @@ def test_every_shipped_profile_is_valid_and_says_where_it_comes_from():
 
 def test_a_calibrated_profile_comes_first():
     mine = dataclasses.replace(load_profile("x86_64_cpu"), cores=77)
-    save_profile(mine, user_folder() / "x86_64_cpu.toml")
+    mine.save(user_folder() / "x86_64_cpu.toml")
     assert load_profile("x86_64_cpu").cores == 77
     assert load_profile("cpu").cores == 77
     assert profile_for("cpu", "cpu").cores == 77
@@ -131,14 +170,14 @@ def test_a_calibrated_profile_comes_first():
 def test_a_broken_calibrated_profile_is_ignored_with_a_warning():
     user_folder().mkdir(parents=True)
     (user_folder() / "x86_64_cpu.toml").write_text("schema_version = ")
-    with pytest.warns(NtkPlanWarning, match="benchmarks.calibrate"):
+    with pytest.warns(NtkPlanWarning, match="`ntkplan calibrate`"):
         profile = load_profile("x86_64_cpu")
     assert profile.provenance.origin is Origin.MEASURED
 
 
 def test_profiles_are_loaded_by_name_path_platform_and_as_they_are(tmp_path):
     toy = profiles.toy()
-    save_profile(toy, tmp_path / "mine.toml")
+    toy.save(tmp_path / "mine.toml")
     assert load_profile(str(tmp_path / "mine.toml")) == toy
     assert load_profile(tmp_path / "mine.toml") == toy
     assert load_profile(toy) is toy
@@ -175,7 +214,7 @@ def test_a_running_device_gets_its_profile_without_a_warning():
     ],
 )
 def test_the_nearest_of_the_platform_is_taken_with_a_warning(platform, kind, name):
-    with pytest.warns(NtkPlanWarning, match="benchmarks.calibrate"):
+    with pytest.warns(NtkPlanWarning, match="`ntkplan calibrate`"):
         assert profile_for(platform, kind).name == name
 
 

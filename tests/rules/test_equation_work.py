@@ -479,3 +479,46 @@ def test_a_thousand_equations_take_a_moment():
         sweep_work(body.equations, active, n=N, n_outputs=OUTPUTS, shared=shared)
         least = min(least, time.process_time() - start)
     assert least < 0.4
+
+
+@pytest.mark.parametrize(
+    ("f", "shapes", "transposed"),
+    [
+        (lambda a, b: a @ b, ((3, 4), (4, 5)), False),
+        (lambda a, b: a.T @ b, ((4, 3), (4, 5)), False),
+        (
+            lambda a, b: lax.dot_general(a, b, (((0,), (0,)), ((), ()))),
+            ((4, 3), (4, 5)),
+            True,
+        ),
+        (
+            lambda a, b: lax.dot_general(a, b, (((1,), (1,)), ((0,), (0,)))),
+            ((2, 4, 3), (2, 4, 5)),
+            True,
+        ),
+        (
+            lambda a, b: lax.dot_general(a, b, (((2,), (1,)), ((0,), (0,)))),
+            ((2, 3, 4), (2, 4, 5)),
+            False,
+        ),
+    ],
+)
+def test_products_say_whether_their_left_operand_is_transposed(f, shapes, transposed):
+    body = body_of(f, *map(jnp.ones, shapes))
+    (product,) = [
+        operation
+        for equation in body.equations
+        for operation in equation_work(equation).forward
+        if operation.kind in (OperationKind.DOT, OperationKind.BATCHED_DOT)
+    ]
+    assert product.transposed is transposed
+
+
+def test_the_gradient_by_a_weight_contracts_the_rows_of_what_it_met():
+    """`x^T c`: as `x` lies in memory, its contracted axis comes first."""
+    body = body_of(lambda x, weight: x @ weight, jnp.ones((3, 4)), jnp.ones((4, 5)))
+    (equation,) = body.equations
+    (by_weight,) = pullback_work(equation, {1})
+    (by_x,) = pullback_work(equation, {0})
+    assert by_weight.transposed
+    assert not by_x.transposed

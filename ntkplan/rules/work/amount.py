@@ -79,6 +79,7 @@ class Tally(NamedTuple):
     n: Amount = ONE
     k: Amount = ONE
     repeats: int = 1
+    transposed: bool = False
 
     def times(self, trips: int) -> Tally:
         """Returns what as many launches of the same operation take together."""
@@ -130,4 +131,5 @@ class Scale:
             bytes_read=self.size(tally.bytes_read),
             bytes_written_fresh=self.size(tally.bytes_written),
             repeats=tally.repeats,
+            transposed=tally.transposed,
         )

@@ -53,7 +53,21 @@ def _dot_product(call: Call) -> Product:
         n=n,
         k=k,
         flops=2 * batch * m * n * k,
+        transposed=_is_transposed(left.shape, contracted[0], batched[0]),
     )
+
+
+def _is_transposed(
+    shape: tuple[int, ...], contracted: tuple[int, ...], batched: tuple[int, ...]
+) -> bool:
+    """Whether the contracted axes of the left operand come before the free ones."""
+    free = [
+        axis
+        for axis, length in enumerate(shape)
+        if length > 1 and axis not in (*contracted, *batched)
+    ]
+    summed = [axis for axis in contracted if shape[axis] > 1]
+    return bool(free) and bool(summed) and max(summed) < min(free)
 
 
 def _rearrangements(call: Call) -> list[Pass]:
@@ -109,6 +123,7 @@ def _dot_pull(call: Call, operand: int) -> tuple[Step, ...]:
                 written_bytes=written_bytes,
                 n=product.k,
                 k=product.n,
+                transposed=False,
             ),
         )
     return (
@@ -119,6 +134,8 @@ def _dot_pull(call: Call, operand: int) -> tuple[Step, ...]:
             written_bytes=written_bytes,
             m=product.k,
             k=product.m,
+            # The left operand is the same array, and what was free is contracted.
+            transposed=not product.transposed,
         ),
     )
 

@@ -136,6 +136,8 @@ class Product:
         n: Columns of one.
         k: Length of the contraction.
         flops: Additions and multiplications of all products.
+        transposed: Whether the contracted axis of the left operand lies before the
+            free one.
     """
 
     kind: OperationKind = OperationKind.DOT
@@ -149,6 +151,7 @@ class Product:
     n: int
     k: int
     flops: int
+    transposed: bool = False
 
     def tally(self, levels: dict[int, Level]) -> Tally:
         """Counts the product for all instances of its operands.
@@ -189,6 +192,7 @@ class Product:
             m=rows,
             n=columns,
             k=amount(self.k, Level.SHARED),
+            transposed=self.transposed,
         )
 
 

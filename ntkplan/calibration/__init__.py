@@ -1,0 +1,1 @@
+"""Measures the device that JAX runs on and makes its profile."""
