@@ -17,6 +17,7 @@ from ntkplan.approximation.search import within_tolerance
 from ntkplan.assembly import assemble
 from ntkplan.cost.device import available_profiles, load_profile, profile_for
 from ntkplan.cost.profile import DeviceProfile, Platform
+from ntkplan.cut_plans import assemble_cut
 from ntkplan.errors import ConflictingOptionsError, OutputError
 from ntkplan.ir.graph import KernelGraph, restricted
 from ntkplan.ir.kernel import KernelSpec
@@ -31,13 +32,12 @@ from ntkplan.options import (
     parse_tolerance,
     parse_tune,
 )
-from ntkplan.planner.candidates import Priced, price
+from ntkplan.planner.candidates import Priced
 from ntkplan.planner.choose import Decision
-from ntkplan.planner.explain import layer_plans
+from ntkplan.planner.cuts import CutChosen, choose_best, find_cuts
 from ntkplan.planner.problem import Problem
 from ntkplan.planner.request import MethodRequest, parse_methods
 from ntkplan.planner.study import Study
-from ntkplan.planner.tiling import choose_within
 from ntkplan.plans import (
     Kernel,
     Plan,
@@ -50,12 +50,13 @@ from ntkplan.trace.batch import check_independent
 from ntkplan.trace.build import Model, build
 from ntkplan.trace.coverage import prove_covered
 from ntkplan.trace.derivatives import check_differentiable
-from ntkplan.trace.layers import Layering, find_layers
+from ntkplan.trace.layers import find_layers
 from ntkplan.trace.leaves import Predicate, shape_of, tree_inputs
 from ntkplan.tree_plans import TreeKernel, TreePlan, kernel_bytes, plan_tree
 from ntkplan.tuning.arrays import stand_in, with_examples
 from ntkplan.tuning.machine import require_present
 from ntkplan.tuning.tune import tune as tune_choice
+from ntkplan.tuning.tune import untimed
 
 Methods = str | Sequence[str] | Mapping[str, str] | None
 Device = str | os.PathLike[str] | DeviceProfile | None
@@ -372,21 +373,21 @@ def _plan_output(
     task: _Task, path: str, graph: KernelGraph, spec: KernelSpec, limit_bytes: float
 ) -> Plan:
     """Plans one output, exactly or within a tolerance."""
-    layering = find_layers(graph)
     if task.probing is None:
-        return _plan_exactly(task, path, layering, spec, limit_bytes)
+        return _plan_exactly(task, path, graph, spec, limit_bytes)
     tolerance, probes = task.probing
+    layering = find_layers(graph)
 
     def plan_of(paths: frozenset[str], sums_logits: bool) -> Plan:
         return _plan_exactly(
             task,
             path,
-            find_layers(restricted(graph, paths)),
+            restricted(graph, paths),
             sum_of_logits_spec(spec) if sums_logits else spec,
             limit_bytes,
         )
 
-    whole = _plan_exactly(task, path, layering, spec, limit_bytes)
+    whole = _plan_exactly(task, path, graph, spec, limit_bytes)
     return within_tolerance(
         whole,
         plan_of,
@@ -397,11 +398,13 @@ def _plan_output(
 
 
 def _plan_exactly(
-    task: _Task, path: str, layering: Layering, spec: KernelSpec, limit_bytes: float
+    task: _Task, path: str, graph: KernelGraph, spec: KernelSpec, limit_bytes: float
 ) -> Plan:
-    """Plans a kernel: the passes from its layers to its source, in order."""
+    """Plans a kernel: the passes from its graph to its source, in order."""
+    layering = find_layers(graph)
     prove_covered(layering)
     study = Study(layering.graph, _active_layers(path, layering.layers), spec)
+    cuts = find_cuts(graph, layering, study, task.request)
     subject = f"output {path} of {task.subject}" if path else task.subject
 
     def plan_at(n1: int, n2: int | None) -> Plan:
@@ -413,31 +416,33 @@ def _plan_exactly(
             profile=task.profile,
             precision=task.precision,
         )
+        parts: dict[str, Any] = {
+            "subject": subject,
+            "signature": task.signature,
+            "n2": n2,
+            "plan_at": plan_at,
+        }
+        best = choose_best(problem, cuts, task.request, limit_bytes)
+        if isinstance(best, CutChosen):
+            tuning = None
+            if task.tuning is not None:
+                why_not = "kernels of a model that is cut are not timed"
+                tuning = untimed(best.cost.seconds, why_not, task.tuning.budget_s)
+            return assemble_cut(best, layering, task.request, tuning=tuning, **parts)
+        if task.tuning is None:
+            return assemble(best, layering, task.request, **parts)
 
         def made(
             priced: Sequence[tuple[Priced, ...]],
             decision: Decision,
             tuning: Tuning | None = None,
         ) -> Plan:
-            return assemble(
-                problem,
-                layering,
-                layer_plans(study.layers, priced, decision, task.request, limit_bytes),
-                decision,
-                subject=subject,
-                signature=task.signature,
-                n2=n2,
-                plan_at=plan_at,
-                tuning=tuning,
-            )
+            chosen = dataclasses.replace(best, priced=tuple(priced), decision=decision)
+            return assemble(chosen, layering, task.request, tuning=tuning, **parts)
 
-        priced = price(problem, task.request)
-        if task.tuning is None:
-            chosen, priced = choose_within(problem, priced, task.request, limit_bytes)
-            return made(priced, chosen)
         tuned = tune_choice(
-            problem,
-            priced,
+            best.problem,
+            best.priced,
             task.request,
             limit_bytes,
             budget_s=task.tuning.budget_s,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 
@@ -9,28 +10,29 @@ from ntkplan.emit.lower import Choice, lower
 from ntkplan.emit.source import Module, print_module
 from ntkplan.ir.kernel import KernelSpec
 from ntkplan.ir.plan import LayerPlan, Tuning
-from ntkplan.ir.use import Layer
-from ntkplan.planner.choose import Decision
+from ntkplan.ir.program import Program
+from ntkplan.methods.candidate import Method
 from ntkplan.planner.explain import (
     comments,
     device_line,
     idle_plan,
+    layer_plans,
     totals,
     tuning_notes,
 )
-from ntkplan.planner.notes import notes
-from ntkplan.planner.problem import Problem
+from ntkplan.planner.notes import notes as notes_of
+from ntkplan.planner.request import MethodRequest
 from ntkplan.planner.shared import shared_work
+from ntkplan.planner.uncut import Chosen
 from ntkplan.plans import Plan, Signature, Symbolic
 from ntkplan.trace.layers import Layering
 from ntkplan.trace.leaves import tree_inputs
 
 
 def assemble(
-    problem: Problem,
+    chosen: Chosen,
     layering: Layering,
-    records: Sequence[LayerPlan],
-    decision: Decision,
+    request: MethodRequest,
     *,
     subject: str,
     signature: Signature,
@@ -41,60 +43,36 @@ def assemble(
     """Emits the chosen kernel and puts it together with its records.
 
     Args:
-        problem: What was asked for.
+        chosen: What was asked for and what was chosen.
         layering: The model with its layers.
-        records: What was chosen for those that are not idle.
-        decision: The same as candidates.
+        request: The methods asked for.
         subject: What the kernel is of, in words.
         signature: What it takes.
         n2: Examples in `x2`, or None where it is absent.
         plan_at: Plans the same for other numbers of examples.
         tuning: What was measured, or None.
     """
-    layers = layering.layers
-    active = [layer for layer in layers if not layer.idle]
-    chosen = [
-        item.candidate.layer_of(layer)
-        for layer, item in zip(active, decision.chosen, strict=True)
-    ]
-    tapped = [
-        layer
-        for layer, item in zip(chosen, decision.chosen, strict=True)
-        if not item.pushed
-    ]
+    problem, decision = chosen.problem, chosen.decision
+    records = records_of(chosen, request)
     by_path = {record.path: record for record in records}
     all_records = tuple(
-        by_path.get(layer.leaf.path) or idle_plan(layer) for layer in layers
+        by_path.get(layer.leaf.path) or idle_plan(layer) for layer in layering.layers
     )
     title = headline(problem.spec, subject, problem.n1, n2)
-    remarks = notes(problem, decision)
+    remarks = notes_of(problem, decision)
+    notes = (*totals(decision.cost), *remarks, device_line(problem.profile))
 
     def emit() -> Module:
-        program = lower(
-            layering.reduced(tapped),
-            [
-                Choice(layer=layer, candidate=item.candidate, comments=comments(record))
-                for layer, item, record in zip(
-                    chosen, decision.chosen, records, strict=True
-                )
-            ],
-            problem.study.frame,
-            batch_axis=signature.batch_axis,
-            data_access=tuple(item.access for item in tree_inputs(signature.x)),
-            precision=problem.precision,
-            tiling=decision.tiling,
-            lower_blocks=decision.lower_blocks,
-            title=f"{title}.",
-            notes=tuple(
-                f"{note}."
-                for note in (
-                    *totals(decision.cost),
-                    *remarks,
-                    device_line(problem.profile),
-                )
-            ),
+        return print_module(
+            program_of(
+                chosen,
+                layering,
+                records,
+                signature,
+                title=f"{title}.",
+                notes=[f"{note}." for note in notes],
+            )
         )
-        return print_module(program)
 
     return Plan(
         layers=all_records,
@@ -107,9 +85,90 @@ def assemble(
         headline=title,
         notes=(*remarks, *(() if tuning is None else tuning_notes(tuning))),
         emit=emit,
-        symbolic_work=functools.partial(_symbolic, problem, chosen, decision),
+        symbolic_work=functools.partial(symbolic_work, chosen),
         plan_at=plan_at,
         tuning=tuning,
+    )
+
+
+def records_of(chosen: Chosen, request: MethodRequest) -> tuple[LayerPlan, ...]:
+    """Records what was chosen for every layer, and why."""
+    records = layer_plans(
+        chosen.layers, chosen.priced, chosen.decision, request, chosen.limit_bytes
+    )
+    if chosen.instead_of is None:
+        return records
+    others = records_of(chosen.instead_of, request)
+    return tuple(
+        _with_tangents(record, other) if layer.by_tangents else record
+        for layer, record, other in zip(chosen.layers, records, others, strict=True)
+    )
+
+
+def _with_tangents(record: LayerPlan, other: LayerPlan) -> LayerPlan:
+    """Adds what a leaf's candidates are with cotangents to its record with tangents."""
+    alternatives = sorted(
+        dict.fromkeys((*record.alternatives, *other.alternatives)),
+        key=lambda item: item.seconds,
+    )
+    why = record.why
+    if record.method == Method.JACOBIAN_CONTRACTION.value:
+        why = "its tangents, pushed forward, spare cotangents a part of the sweep"
+    return dataclasses.replace(
+        other,
+        chosen=record.chosen,
+        runner_up=other.chosen,
+        why=why,
+        alternatives=tuple(alternatives),
+    )
+
+
+def program_of(
+    chosen: Chosen,
+    layering: Layering,
+    records: Sequence[LayerPlan],
+    signature: Signature,
+    *,
+    title: str,
+    notes: Sequence[str],
+    cut_comments: tuple[str, ...] = (),
+) -> Program:
+    """Lowers what was chosen for the layers of a problem.
+
+    Args:
+        chosen: What was asked for and what was chosen.
+        layering: The model with its layers.
+        records: The same in words.
+        signature: What the kernel takes.
+        title: First line of the module's docstring.
+        notes: Its further lines.
+        cut_comments: What stands above the products at a cut, if there is one.
+    """
+    study = chosen.problem.study
+    items = [
+        (item.candidate.layer_of(layer), item, record)
+        for layer, item, record in zip(
+            study.layers, chosen.decision.chosen, records, strict=True
+        )
+    ]
+    return lower(
+        layering.reduced([layer for layer, item, _ in items if not item.pushed]),
+        [
+            Choice(
+                layer=layer,
+                candidate=item.candidate,
+                comments=cut_comments if layer is study.cut else comments(record),
+            )
+            for layer, item, record in items
+        ],
+        study.frame,
+        batch_axis=signature.batch_axis,
+        data_access=tuple(item.access for item in tree_inputs(signature.x)),
+        precision=chosen.problem.precision,
+        tiling=chosen.decision.tiling,
+        lower_blocks=chosen.decision.lower_blocks,
+        title=title,
+        notes=tuple(notes),
     )
 
 
@@ -121,13 +180,15 @@ def headline(spec: KernelSpec, subject: str, n1: int, n2: int | None) -> str:
     return f"The {kind} neural tangent kernel of {subject}, {spec.describe()}{counts}"
 
 
-def _symbolic(
-    problem: Problem, layers: Sequence[Layer], decision: Decision
-) -> Symbolic:
+def symbolic_work(chosen: Chosen) -> Symbolic:
     """Writes the chosen candidates' work in symbols."""
-    chosen = list(zip(layers, decision.chosen, strict=True))
-    tapped = [layer for layer, item in chosen if not item.pushed]
-    pushed = [layer for layer, item in chosen if item.pushed]
+    problem = chosen.problem
+    items = [
+        (item.candidate.layer_of(layer), item)
+        for layer, item in zip(chosen.layers, chosen.decision.chosen, strict=True)
+    ]
+    tapped = [layer for layer, item in items if not item.pushed]
+    pushed = [layer for layer, item in items if item.pushed]
     shared = shared_work(problem, tapped, pushed, symbolic=True)
     return Symbolic(
         layers={
@@ -136,7 +197,7 @@ def _symbolic(
                 if problem.symmetric
                 else item.candidate.work
             )
-            for layer, item in chosen
+            for layer, item in items
         },
         forward=shared.forward,
         sweep=shared.sweep,

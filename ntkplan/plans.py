@@ -60,17 +60,25 @@ class Symbolic:
         forward: Work of the forward passes.
         sweep: Work of the backward sweep.
         push: Work of the push forward.
+        cut: Work of the products at a cut.
     """
 
     layers: Mapping[str, Work]
     forward: Work
     sweep: Work
     push: Work
+    cut: Work = dataclasses.field(default_factory=Work)
 
     @property
     def total(self) -> Work:
         """All of it; the peak is that of the parts, not of the whole."""
-        parts = (self.forward, self.sweep, self.push, *self.layers.values())
+        parts = (
+            self.forward,
+            self.sweep,
+            self.push,
+            self.cut,
+            *self.layers.values(),
+        )
         return Work(operations=tuple(op for part in parts for op in part.operations))
 
 
@@ -89,7 +97,8 @@ class Plan:
         n2: Examples in `x2`, or None where `x2` is absent.
         signature: Shapes that the kernel takes.
         headline: What the plan is of, in words.
-        notes: What else there is to say of it: tiles and why, what was measured.
+        notes: What else there is to say of it: tiles and why, where it is cut, what was
+            measured.
         emit: Makes the emitted module.
         symbolic_work: Makes the formulas of `symbolic`.
         plan_at: Plans the same for other numbers of examples.
@@ -106,10 +115,10 @@ class Plan:
     n2: int | None
     signature: Signature
     headline: str
-    notes: tuple[str, ...]
     emit: Callable[[], Module]
     symbolic_work: Callable[[], Symbolic]
     plan_at: Callable[[int, int | None], Plan]
+    notes: tuple[str, ...] = ()
     tuning: Tuning | None = None
     approximation: Approximation | None = None
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ntkplan.emit.expression import (
     INDENT,
     Expression,
@@ -26,19 +28,19 @@ def derivative_lines(program: Program) -> list[str]:
         f"def derivatives(params, x{basis}):",
         f'{INDENT}"""Activations and cotangents, d output / d tap, of {of}."""',
     ]
-    lines += indented(zeros("taps", program.taps))
+    pulled = [tap for tap in program.taps if tap.key not in program.tangents]
+    if pulled or not program.tangents:
+        lines += indented(zeros("taps", pulled))
+    if program.tangents:
+        pushed = [tap for tap in program.taps if tap.key in program.tangents]
+        lines += indented(zeros("tangents", pushed))
     if program.shifts:
         lines += indented(zeros("shifts", program.shifts))
-    arguments = "params, x, taps" + (", shifts" if program.shifts else "")
-    function = f"lambda taps: forward({arguments})"
-    if program.records or program.factors:
-        value = call("jax.vjp", atom(function), atom("taps"), has_aux="True")
-        kept = "(activations, factors)" if program.factors else "activations"
-        lines += indented(statement(f"_, pull_back, {kept} = ", value, WIDTH))
-    else:
-        value = call("jax.vjp", atom(function), atom("taps"))
-        lines += indented(statement("_, pull_back = ", value, WIDTH))
-    lines += indented(_pull_lines(program))
+    if pulled or not program.tangents:
+        lines += indented(_vjp_lines(program))
+        lines += indented(_pull_lines(program))
+    if program.tangents:
+        lines += indented(_push_lines(program, pulls=bool(pulled)))
     plain = all(
         len(item.taps) == 1
         and item.key == item.taps[0]
@@ -46,12 +48,58 @@ def derivative_lines(program: Program) -> list[str]:
         and _tap_shape(program, item)
         for item in program.cotangents
     ) and len(program.cotangents) == len(program.taps)
-    if not plain:
+    if program.tangents or not plain:
         lines += indented(_cotangent_table(program))
     returned = "activations, cotangents" if program.records else "{}, cotangents"
     if program.factors:
         returned = "activations, cotangents, factors"
     return [*lines, f"{INDENT}return {returned}"]
+
+
+def _forward_call(program: Program, taps: str) -> str:
+    shifts = ", shifts" if program.shifts else ""
+    return f"forward(params, x, {taps}{shifts})"
+
+
+def _vjp_lines(program: Program) -> list[str]:
+    taps = "taps | tangents" if program.tangents else "taps"
+    function = f"lambda taps: {_forward_call(program, taps)}"
+    if not program.records and not program.factors:
+        value = call("jax.vjp", atom(function), atom("taps"))
+        return statement("_, pull_back = ", value, WIDTH)
+    value = call("jax.vjp", atom(function), atom("taps"), has_aux="True")
+    kept = "(activations, factors)" if program.factors else "activations"
+    return statement(f"_, pull_back, {kept} = ", value, WIDTH)
+
+
+def _push_lines(program: Program, *, pulls: bool) -> list[str]:
+    """Prints the Jacobians of the leaves whose tangents are pushed forward."""
+    taps = "taps | tangents" if pulls else "tangents"
+    first = "[0]" if program.records or program.factors else ""
+    function = f"lambda tangents: {_forward_call(program, taps)}{first}"
+    pushed = call("jax.jacfwd", atom(function)).text
+    if len(pushed) < WIDTH - 30:
+        return [f"jacobians = {pushed}(tangents)"]
+    return [
+        *statement("outputs = ", atom(function), WIDTH),
+        "jacobians = jax.jacfwd(outputs)(tangents)",
+    ]
+
+
+def _in_basis(program: Program, key: str, shape: Sequence[int]) -> Expression:
+    """Returns a leaf's Jacobian, its outputs grouped as those of cotangents are."""
+    spec, value = program.spec, atom(f'jacobians["{key}"]')
+    if program.tiles_outputs:
+        return call("jnp.tensordot", atom("basis"), value, atom("1"))
+    order = (*spec.diagonal_axes, *spec.trace_axes, *spec.full_axes)
+    sizes = group_sizes(spec)
+    if len(sizes) == 1 and list(order) == sorted(order):
+        return value
+    value = method(value, "reshape", *map(str, (*spec.output_shape, *shape)))
+    if list(order) != sorted(order):
+        rest = range(len(order), len(order) + len(shape))
+        value = method(value, "transpose", *map(str, (*order, *rest)))
+    return method(value, "reshape", *map(str, (*sizes, *shape)))
 
 
 def _tap_shape(program: Program, item: Cotangent) -> bool:
@@ -120,8 +168,10 @@ def _cotangent_table(program: Program) -> list[str]:
     for item in program.cotangents:
         parts: list[Expression] = []
         for key in item.taps:
-            part = atom(f'cotangents["{key}"]')
             shape = shapes[key]
+            part = atom(f'cotangents["{key}"]')
+            if key in program.tangents:
+                part = _in_basis(program, key, shape)
             if item.crop is not None:
                 if shape != item.crop.shape:
                     part = method(part, "reshape", *map(str, (*lead, *item.crop.shape)))

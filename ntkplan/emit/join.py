@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy
@@ -14,6 +15,7 @@ from ntkplan.emit.source import Module
 
 # What every module defines, each in its own way.
 _OWN_NAMES = frozenset({"forward", "derivatives", "pushed", "kernel"})
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 _CONSTANTS = "CONSTANTS"
 _RESTORE = "restore_tree"
 _INDENT = "    "
@@ -38,7 +40,7 @@ def join_modules(
         title: First line of the module's docstring.
         notes: Its further lines.
     """
-    joiner = _Joiner(modules)
+    joiner = _Joiner(modules, _suffixes(list(modules)))
     sections = _sections(joiner, modules)
     values = [joiner.values[path] for path in modules]
     returned = _tree_text(structure.unflatten(values), "return ", len(_INDENT))
@@ -77,7 +79,7 @@ def combine_modules(
         title: First line of the module's docstring.
         notes: Its further lines.
     """
-    joiner = _Joiner(modules)
+    joiner = _Joiner(modules, _suffixes(list(modules)))
     sections = _sections(joiner, modules)
     lines = kernel([joiner.kernels[name] for name in modules])
     return _whole(joiner, sections, lines, title, notes)
@@ -98,25 +100,43 @@ def _whole(
     header = ['"""' + title, ""]
     for note in notes:
         header += textwrap.wrap(note, 88)
-    text = "\n".join([*header, '"""', "", *joiner.import_lines()])
-    constants = joiner.constant_lines()
-    if constants:
-        text += "\n\n" + "\n".join(constants)
-    return Module(
-        text="\n".join([text, *sections, "\n", *kernel]) + "\n",
-        constants=joiner.constants,
-        references=joiner.references,
-        reasons=joiner.reasons,
-    )
+    return joiner.module([joiner.head([*header, '"""']), *sections, "\n", *kernel])
+
+
+def with_hidden(module: Module, hidden: Module) -> Module:
+    """Puts the module of a kernel before that of another, which calls it.
+
+    Functions of the first have `hidden` behind their names, those of the second keep
+    theirs. Helpers and constants that both have are written once.
+
+    Args:
+        module: Calls the kernel of the other `HIDDEN_KERNEL`.
+        hidden: The other.
+    """
+    joiner = _Joiner({_HIDDEN: hidden, "": module}, {_HIDDEN: _HIDDEN, "": ""})
+    sections = ["\n\n" + joiner.add(_HIDDEN, hidden, what="")]
+    called = {HIDDEN_KERNEL: joiner.kernels[_HIDDEN]}
+    sections.append("\n\n" + joiner.add("", module, what="", names=called))
+    docstring = ast.parse(module.text).body[0].end_lineno
+    text = joiner.head(module.text.splitlines()[:docstring])
+    return joiner.module([text, *sections])
+
+
+HIDDEN_KERNEL = "hidden_kernel"
+"""How a module calls the kernel of the values at a cut, until it is joined to it."""
+
+_HIDDEN = "hidden"
 
 
 class _Joiner:
     """Renames what modules define, so that they can stand in one."""
 
-    def __init__(self, modules: Mapping[str, Module]) -> None:
+    def __init__(
+        self, modules: Mapping[str, Module], suffixes: Mapping[str, str]
+    ) -> None:
         trees = [ast.parse(module.text) for module in modules.values()]
         self.taken = {name for tree in trees for name in _identifiers(tree)}
-        self.suffixes = _suffixes(list(modules))
+        self.suffixes = suffixes
         self.kernels: dict[str, str] = {}
         self.values: dict[str, str] = {}
         self.constants: dict[str, Any] = {}
@@ -125,16 +145,31 @@ class _Joiner:
         self._imports: list[str] = []
         self._shared: dict[tuple[str, str], str] = {}
 
-    def add(self, path: str, module: Module) -> str:
-        """Returns the definitions of one output's module, renamed."""
+    def add(
+        self,
+        path: str,
+        module: Module,
+        *,
+        what: str = "output ",
+        names: Mapping[str, str] = _NOTHING,
+    ) -> str:
+        """Returns the definitions of one module, renamed.
+
+        Args:
+            path: Which of the modules it is.
+            module: The module.
+            what: What stands before the path where something in it has no source.
+            names: Names in it that are to be others.
+        """
         tree = ast.parse(module.text)
         lines = module.text.splitlines()
         suffix = self.suffixes[path]
-        names = self._add_constants(module, suffix)
+        names = {**names, **self._add_constants(module, suffix)}
         for name, function in module.references.items():
             names[name] = self._new_name(name, suffix)
             self.references[names[name]] = function
-            self.reasons[names[name]] = f"output {path}: {module.reasons[name]}"
+            where = f"{what}{path}: " if path else ""
+            self.reasons[names[name]] = where + module.reasons[name]
         section: list[str] = []
         for node in tree.body:
             if isinstance(node, ast.Import | ast.ImportFrom):
@@ -150,6 +185,21 @@ class _Joiner:
         self.taken.add(self.values[path])
         title = textwrap.wrap(_first_line(tree), _WIDTH - 2)
         return "\n".join([*(f"# {line}" for line in title), "\n\n\n".join(section)])
+
+    def head(self, docstring: Sequence[str]) -> str:
+        """Returns what stands before all definitions."""
+        text = "\n".join([*docstring, "", *self.import_lines()])
+        constants = self.constant_lines()
+        return "\n\n".join([text, "\n".join(constants)] if constants else [text])
+
+    def module(self, sections: Sequence[str]) -> Module:
+        """Returns the module of all that was added."""
+        return Module(
+            text="\n".join(sections) + "\n",
+            constants=self.constants,
+            references=self.references,
+            reasons=self.reasons,
+        )
 
     def import_lines(self) -> list[str]:
         """Returns the imports of all modules, the standard library's first."""
@@ -201,9 +251,10 @@ class _Joiner:
     def _new_name(self, name: str, suffix: str) -> str:
         """Returns a name that no module uses, for what one of them calls `name`."""
         used = {*self._shared.values(), *self.constants, *self.references}
-        if name not in _OWN_NAMES and name not in used:
+        if (not suffix or name not in _OWN_NAMES) and name not in used:
             return name
-        found = free(f"{name}_{suffix}", {*self.taken, *used})
+        wanted = f"{name}_{suffix}" if suffix else name
+        found = free(wanted, {*self.taken, *used})
         self.taken.add(found)
         return found
 

@@ -25,7 +25,7 @@ def kernel_lines(program: Program) -> list[str]:
     """Prints `kernel(params, x1, x2=None)`."""
     lines = ["@jax.jit", "def kernel(params, x1, x2=None):"]
     lines.append(f'{INDENT}"""Returns the kernel, {program.spec.describe()}."""')
-    body: list[str] = []
+    body = list(program.prelude)
     if program.spec.whole_batch:
         body += [
             "x1 = jax.tree.map(lambda array: array[None], x1)",

@@ -98,6 +98,11 @@ def lower(
         sums_dtype=sums_dtype(graph),
         tiling=tiling,
         lower_blocks=lower_blocks,
+        tangents=tuple(
+            tracker.taps[choice.layer.leaf.variable].key
+            for choice in tapped
+            if choice.layer.by_tangents
+        ),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Collection, Container, Iterable
 from typing import Any
 
 import networkx
@@ -106,6 +106,36 @@ class Flow:
                 found.add(node)
                 pending.extend(neighbours(node))
         return frozenset(node for node in found if isinstance(node, Var))
+
+    def passages(
+        self, variable: Var, targets: Iterable[Var], without: Collection[int] = ()
+    ) -> dict[Var, tuple[Var, ...]]:
+        """Returns the variables that every path from some variables to one passes.
+
+        Args:
+            variable: Where the paths lead to.
+            targets: Where they start; those from which none leads there are left out.
+            without: Numbers of equations through which no path leads.
+
+        Returns:
+            For each start the variables between it and the end, in order, neither of
+            the two included.
+        """
+        if variable not in self.graph:
+            return {}
+        kept = networkx.subgraph_view(
+            self.graph, filter_node=lambda node: node not in without
+        )
+        above = networkx.immediate_dominators(kept.reverse(copy=True), variable)
+        found: dict[Var, tuple[Var, ...]] = {}
+        for start in targets:
+            node, passed = above.get(start), []
+            while node is not None and node is not variable:
+                passed.append(node)
+                node = above[node]
+            if start in above and start is not variable:
+                found[start] = tuple(item for item in passed if isinstance(item, Var))
+        return found
 
     def definition(self, variable: Var) -> int | None:
         """Returns the number of the equation that defines a variable, if one does."""

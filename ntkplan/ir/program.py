@@ -382,6 +382,10 @@ class Program:
         tiling: How the kernel is computed tile by tile, or None for all at once.
         lower_blocks: In how many blocks of rows the kernel of `x1` with itself is
             computed, each as far as the diagonal; 1 for all at once.
+        prelude: Lines with which the kernel function begins, before it looks at its
+            arguments: what they compute is among the arrays that the blocks are given.
+        tangents: Keys of the taps, all of them on leaves, whose cotangents are made by
+            pushing tangents forward instead.
     """
 
     title: str
@@ -404,6 +408,8 @@ class Program:
     sums_dtype: str | None = None
     tiling: Tiling | None = None
     lower_blocks: int = 1
+    prelude: tuple[str, ...] = ()
+    tangents: tuple[str, ...] = ()
 
     @property
     def tiles_outputs(self) -> bool:

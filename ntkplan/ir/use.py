@@ -206,6 +206,8 @@ class Layer:
         no_forward: Why no tangent can be pushed forward from the leaf, or None.
         absent: Places where a slice takes no entry of the leaf, and the number of the
             result that has none.
+        by_tangents: Whether the Jacobian is made by pushing the leaf's tangents
+            forward. Such a layer has one use: the leaf itself is tapped.
         later: The same leaf with its taps after sums over positions, where that can be
             said.
     """
@@ -216,6 +218,7 @@ class Layer:
     idle: bool = False
     no_forward: str | None = None
     absent: tuple[tuple[tuple[tuple[int, int], ...], int], ...] = ()
+    by_tangents: bool = False
     later: Layer | None = None
 
     @property

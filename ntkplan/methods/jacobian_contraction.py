@@ -55,6 +55,8 @@ def _candidate(layer: Layer, frame: Frame, itemsize: int, fold: Fold) -> Candida
         statements += product.statements
         results.append((product.result, _factor(stacks)))
         order = order if layer.opaque else formed.order
+    if layer.by_tangents:
+        order = "J1 J2, tangents first"
     return candidate(
         method=Method.JACOBIAN_CONTRACTION,
         order=order,

@@ -57,10 +57,11 @@ class Frame:
         )
 
 
-def frame(spec: KernelSpec) -> Frame:
+def frame(spec: KernelSpec, *, fixed_outputs: bool = False) -> Frame:
     """Makes the frame of a kernel; a group of one basis vector has no label.
 
-    The number of outputs is a symbol where one group holds all of them.
+    The number of outputs is a symbol where one group holds all of them, unless it is
+    fixed: that of the values at a cut.
     """
     groups = {
         FULL[0]: spec.n_full,
@@ -73,7 +74,8 @@ def frame(spec: KernelSpec) -> Frame:
         sizes = {EXAMPLES[0]: 1, EXAMPLES[1]: 1}
     for label, size in groups.items():
         if size > 1:
-            sizes[label] = symbols.n_outputs if size == spec.n_basis else size
+            is_symbol = size == spec.n_basis and not fixed_outputs
+            sizes[label] = symbols.n_outputs if is_symbol else size
     return Frame(spec=spec, sizes=sizes)
 
 

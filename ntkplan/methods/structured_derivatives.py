@@ -30,7 +30,7 @@ def candidates(layer: Layer, frame: Frame, itemsize: int) -> tuple[Candidate, ..
     A leaf that is only added has no activations. Its one order sums the cotangents
     over positions, which is what Jacobian contraction does too.
     """
-    if layer.opaque is not None:
+    if layer.opaque is not None or layer.by_tangents:
         return ()
     sides = [network.side(layer, stack, 0, frame) for stack in layer.stacks]
     found: dict[str, Candidate] = {}

@@ -119,7 +119,9 @@ def price(problem: Problem, request: MethodRequest) -> list[tuple[Priced, ...]]:
     known: dict[int, _Figures] = {}
     result: list[tuple[Priced, ...]] = []
     for layer, candidates in zip(study.layers, study.candidates, strict=True):
-        allowed = _allowed(layer, candidates, request)
+        # A cut is no leaf: what the user says of leaves is not said of it.
+        is_cut = layer is study.cut
+        allowed = tuple(Method) if is_cut else _allowed(layer, candidates, request)
         priced = []
         for candidate in candidates:
             symbolic = candidate.symmetric_work if problem.symmetric else candidate.work

@@ -15,14 +15,14 @@ def notes(problem: Problem, decision: Decision) -> tuple[str, ...]:
     """Says what is to be known of a decision beside its figures."""
     limit_bytes = decision.cost.memory_limit_bytes
     return (
-        *_of_tiles(decision.tiling, problem.spec, limit_bytes),
+        *tiling_notes(decision.tiling, problem.spec, limit_bytes),
         *_of_halves(decision.lower_blocks),
         *_of_estimates(problem.study.graph),
         *_of_search(decision.exhaustive),
     )
 
 
-def _of_tiles(
+def tiling_notes(
     tiling: Tiling | None, spec: KernelSpec, limit_bytes: float
 ) -> tuple[str, ...]:
     """Says how a kernel is computed tile by tile, and why."""

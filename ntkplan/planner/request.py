@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import fnmatch
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from ntkplan.errors import UnknownOptionError
 from ntkplan.methods.candidate import Method
@@ -28,6 +28,10 @@ class MethodRequest:
             if fnmatch.fnmatchcase(path, pattern):
                 return (method,), True
         return self.allowed, False
+
+    def leaves_choice(self, paths: Iterable[str]) -> bool:
+        """Says whether some leaf may be computed in more than one way."""
+        return any(len(self.of(path)[0]) > 1 for path in paths)
 
 
 def parse_methods(

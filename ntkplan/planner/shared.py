@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from ntkplan._jax import Var, array_shape
 from ntkplan.cost import symbols
 from ntkplan.cost.symbols import Size
-from ntkplan.cost.work import Work, repeated
+from ntkplan.cost.work import Operation, Work, repeated
 from ntkplan.ir.use import Layer
 from ntkplan.planner.problem import Problem
+from ntkplan.planner.study import Study
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -20,7 +21,7 @@ class SharedWork:
 
     Attributes:
         forward: Forward passes.
-        sweep: The backward sweep of the tapped leaves.
+        sweep: The backward sweep of the tapped leaves, and the tangents of small ones.
         push: Pull-backs and push-forwards of the pushed leaves.
         loops: Iterations of loops that the push forward takes.
         resident_bytes: Bytes that stay alive while the leaves' own parts run.
@@ -53,11 +54,6 @@ def shared_work(
     """
     study = problem.study
     counts = Counts.of(problem, symbolic=symbolic)
-    taps = list(dict.fromkeys(tap for layer in tapped for tap in layer.taps))
-    active = study.active(taps)
-    sweep = Work()
-    if taps:
-        sweep = study.sweep(active).at(n=counts.points, columns=counts.basis)
     push, loops = Work(), 0
     if pushed:
         push, loops = push_work(
@@ -69,11 +65,44 @@ def shared_work(
     )
     return SharedWork(
         forward=study.forward.at(n=counts.points),
-        sweep=sweep,
+        sweep=sweep_work(study, tapped, n=counts.points, columns=counts.basis),
         push=push,
         loops=loops,
         resident_bytes=resident,
         sweep_bytes=resident + problem.n_points * held.sweep_bytes,
+    )
+
+
+def sweep_work(
+    study: Study, tapped: Sequence[Layer], *, n: Size, columns: Size
+) -> Work:
+    """Counts the derivatives of tapped leaves, those by tangents among them.
+
+    Args:
+        study: The model.
+        tapped: The leaves.
+        n: Examples.
+        columns: Vectors of the output basis.
+    """
+    pulled, pushed, n_tangents = _moved(study, tapped)
+    operations: list[Operation] = []
+    if pulled:
+        operations += study.sweep(pulled).at(n=n, columns=columns).operations
+    if pushed:
+        operations += study.push(pushed).at(n=n, columns=n_tangents).operations
+    return Work(operations=tuple(operations))
+
+
+def _moved(
+    study: Study, tapped: Sequence[Layer]
+) -> tuple[frozenset[Var], frozenset[Var], int]:
+    """Returns what cotangents pass, what tangents pass, and how many these are."""
+    taps = [tap for layer in tapped if not layer.by_tangents for tap in layer.taps]
+    leaves = [layer.leaf for layer in tapped if layer.by_tangents]
+    return (
+        study.active(taps),
+        study.active(leaf.variable for leaf in leaves),
+        sum(leaf.size for leaf in leaves),
     )
 
 
@@ -113,8 +142,7 @@ def held_bytes(problem: Problem, tapped: Sequence[Layer]) -> Held:
         )
         if variable is not None
     )
-    active = study.active(taps)
-    largest = max((_entries(variable) for variable in active), default=0)
+    pulled, pushed, n_tangents = _moved(study, tapped)
     pairs = problem.n1 if spec.matched else problem.n1 * problem.n2
     parameters = sum(leaf.size for leaf in study.graph.leaves)
     data = sum(map(_entries, study.graph.data))
@@ -125,8 +153,14 @@ def held_bytes(problem: Problem, tapped: Sequence[Layer]) -> Held:
         kernel_bytes=size * pairs * spec.n_full**2 * spec.n_diagonal,
         side_bytes=size * side,
         sweep_bytes=size
-        * (2 * largest * problem.n_basis + sum(_entries(item) for item in active)),
+        * max(_passing(pulled, problem.n_basis), _passing(pushed, n_tangents)),
     )
+
+
+def _passing(active: Collection[Var], columns: int) -> int:
+    """Counts entries of cotangents, or tangents, on their way and the values there."""
+    sizes = [_entries(variable) for variable in active]
+    return 2 * max(sizes, default=0) * columns + sum(sizes)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -151,7 +185,9 @@ class Counts:
         else:
             n1 = symbols.n1
             n2 = symbols.n1 if problem.symmetric else symbols.n2
-            basis = 1 if problem.spec.n_basis == 1 else symbols.n_outputs
+            basis = problem.spec.n_basis
+            if basis > 1 and not problem.study.fixed_outputs:
+                basis = symbols.n_outputs
         points = n1 if problem.symmetric else n1 + n2
         return cls(n1=n1, n2=n2, points=points, basis=basis)
 

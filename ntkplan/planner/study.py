@@ -15,6 +15,7 @@ from ntkplan.ir.kernel import KernelSpec
 from ntkplan.ir.use import Layer, Stack
 from ntkplan.methods import network
 from ntkplan.methods.candidate import Candidate, Method
+from ntkplan.methods.cut import candidates as cut_candidates
 from ntkplan.methods.network import Frame, input_name
 from ntkplan.methods.table import METHODS
 from ntkplan.rules.equation_work import (
@@ -36,26 +37,67 @@ class Study:
         layers: Its layers that are not idle.
         spec: The kernel.
         frame: Labels that all leaves of the kernel share.
+        fixed_outputs: Whether the outputs are the values at a cut, so that their number
+            is not the symbol `n_outputs`.
+        cut: What stands for the leaves behind a cut, the last of the layers; or None.
         dtype: The data type that most of the work is done in.
         candidates: Every candidate of every layer.
     """
 
     def __init__(
-        self, graph: KernelGraph, layers: Sequence[Layer], spec: KernelSpec
+        self,
+        graph: KernelGraph,
+        layers: Sequence[Layer],
+        spec: KernelSpec,
+        *,
+        cut: Layer | None = None,
+        fixed_outputs: bool = False,
+        known: Study | None = None,
     ) -> None:
         self.graph = graph
-        self.layers = tuple(layers)
+        self.layers = (*layers, cut) if cut else tuple(layers)
         self.spec = spec
-        self.frame = network.frame(spec)
+        self.frame = network.frame(spec, fixed_outputs=fixed_outputs)
+        self.fixed_outputs = fixed_outputs
+        self.cut = cut
         self.dtype = self.layers[0].leaf.dtype
-        self.candidates = _all_candidates(self.layers, self.frame, self.itemsize)
-        self._sweeps: dict[frozenset[Var], Counted] = {}
-        self._pushes: dict[frozenset[Var], Counted] = {}
+        self.candidates = _all_candidates(layers, self.frame, self.itemsize, known)
+        if cut is not None:
+            made = cut_candidates(cut, self.frame, self.itemsize)
+            self.candidates = (*self.candidates, made)
+        self._variants: dict[object, Study] = {}
+        self._sweeps: dict[frozenset[Var], Counted] = known._sweeps if known else {}
+        self._pushes: dict[frozenset[Var], Counted] = known._pushes if known else {}
 
     @property
     def itemsize(self) -> int:
         """Bytes of one number."""
         return 2 if self.dtype == "bfloat16" else numpy.dtype(self.dtype).itemsize
+
+    def variant(
+        self, layers: Iterable[Layer], *, cut: Layer | None = None, name: object = None
+    ) -> Study:
+        """Returns a study of the same model with other layers; what is known is kept.
+
+        Args:
+            layers: The layers, those of this study or others for the same leaves.
+            cut: What stands for the leaves behind a cut, if there is one.
+            name: Variants of one name are the same, and made once. None makes a new
+                one.
+        """
+        if name is None or name not in self._variants:
+            made = Study(
+                self.graph,
+                list(layers),
+                self.spec,
+                cut=cut,
+                fixed_outputs=self.fixed_outputs,
+                known=self,
+            )
+            if name is None:
+                return made
+            self._variants[name] = made
+        return self._variants[name]
 
     def works(self, *, symmetric: bool) -> Callable[[int, int, int], dict[int, Work]]:
         """Returns a function of sizes that gives every candidate's work in numbers.
@@ -128,12 +170,18 @@ class Study:
 
 
 def _all_candidates(
-    layers: Sequence[Layer], frame: Frame, itemsize: int
+    layers: Sequence[Layer], frame: Frame, itemsize: int, known: Study | None
 ) -> tuple[tuple[Candidate, ...], ...]:
     """Makes candidates once for all layers of one form; blocks of a model repeat."""
+    ready: dict[Layer, tuple[Candidate, ...]] = {}
+    if known is not None:
+        ready = dict(zip(known.layers, known.candidates, strict=True))
     made: dict[object, tuple[Layer, tuple[Candidate, ...]]] = {}
     found: list[tuple[Candidate, ...]] = []
     for layer in layers:
+        if layer in ready:
+            found.append(ready[layer])
+            continue
         form = _form(layer)
         if form not in made:
             candidates = _candidates(layer, frame, itemsize)
@@ -181,6 +229,7 @@ def _form(layer: Layer) -> object:
 
     return (
         layer.opaque is None,
+        layer.by_tangents,
         layer.no_forward is None,
         len(layer.stacks),
         tuple(

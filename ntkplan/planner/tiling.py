@@ -16,7 +16,14 @@ from ntkplan.planner.choose import Decision, choose, decide
 from ntkplan.planner.halves import halved
 from ntkplan.planner.problem import Problem
 from ntkplan.planner.request import MethodRequest
-from ntkplan.planner.shared import Counts, Held, SharedWork, held_bytes, push_work
+from ntkplan.planner.shared import (
+    Counts,
+    Held,
+    SharedWork,
+    held_bytes,
+    push_work,
+    sweep_work,
+)
 
 # Tiles are halved as often as this after the first that fit; smaller ones are slower.
 _FURTHER_HALVINGS = 2
@@ -213,7 +220,6 @@ class _Tiles:
         else:
             times.append((tiling.columns, again))
         basis = self._tile.n_basis
-        taps = [tap for layer in tapped for tap in layer.taps]
         forward = Work(
             operations=tuple(
                 operation
@@ -221,14 +227,15 @@ class _Tiles:
                 for operation in _times(study.forward.at(n=n), count)
             )
         )
-        if not taps:
+        if not tapped:
             return Work(), Work()
-        swept = study.sweep(study.active(taps))
         sweep = Work(
             operations=tuple(
                 operation
                 for n, count in times
-                for operation in _times(swept.at(n=n, columns=basis), count)
+                for operation in _times(
+                    sweep_work(study, tapped, n=n, columns=basis), count
+                )
             )
         )
         return forward, sweep

@@ -159,6 +159,13 @@ def _numbered(
     )
 
 
+def free_number(layers: Iterable[Layer]) -> int:
+    """Returns a number that no array of cotangents has."""
+    every = [item for layer in layers for item in (layer, layer.later) if item]
+    taken = [stack.cotangents_id for layer in every for stack in layer.stacks]
+    return max(taken, default=-1) + 1
+
+
 def factor_shape(use: Use, index: int) -> tuple[int, ...]:
     """Returns the shape of one of a use's factors, one axis for every label."""
     return tuple(use.sizes[label] for label in use.factors[index].labels)

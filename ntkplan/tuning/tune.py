@@ -72,7 +72,9 @@ def tune(
     """
     untuned, priced = choose_within(problem, priced, request, limit_bytes)
     if untuned.tiling is not None:
-        return _untimed(priced, untuned, budget_s)
+        why_not = "kernels in tiles are not timed"
+        record = untimed(untuned.cost.seconds, why_not, budget_s)
+        return Tuned(priced=priced, decision=untuned, record=record)
     session = Session(budget_s, problem.profile, limit_bytes=limit_bytes)
     # A caller may be tracing; what is timed here is no part of that.
     with jax.ensure_compile_time_eval():
@@ -102,17 +104,18 @@ def tune(
     )
 
 
-def _untimed(
-    priced: Sequence[tuple[Priced, ...]], decision: Decision, budget_s: float
-) -> Tuned:
-    """Returns the model's choice where it is computed in tiles."""
+def untimed(seconds: float, why_not: str, budget_s: float) -> Tuning:
+    """Records that the model's choice is taken as it is.
+
+    Args:
+        seconds: What the model predicts for it.
+        why_not: Why it is not timed.
+        budget_s: Seconds that might have been spent.
+    """
     plan = TimedPlan(
         what="the model's choice",
-        predicted_seconds=decision.cost.seconds,
+        predicted_seconds=seconds,
         measured_seconds=None,
-        why_not="kernels in tiles are not timed",
+        why_not=why_not,
     )
-    record = Tuning(
-        budget_s=budget_s, spent_s=0.0, n_timed=0, n_cached=0, plans=(plan,)
-    )
-    return Tuned(priced=priced, decision=decision, record=record)
+    return Tuning(budget_s=budget_s, spent_s=0.0, n_timed=0, n_cached=0, plans=(plan,))
