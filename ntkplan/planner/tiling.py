@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import math
 from collections.abc import Iterator, Sequence
@@ -53,8 +52,10 @@ def choose_within(
     if unlimited.cost.peak_bytes <= limit_bytes:
         return halved(problem, unlimited), priced
     search = _Search(problem, request, limit_bytes)
-    with contextlib.suppress(MemoryLimitError):
+    try:
         search.best = (choose(problem, priced, limit_bytes), priced)
+    except MemoryLimitError as error:
+        search.least_bytes = error.least_bytes
     search.run()
     if search.best is None:
         raise MemoryLimitError(
