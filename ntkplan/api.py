@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
-import functools
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
 
-from ntkplan.approximation.combine import sum_of_logits_spec
 from ntkplan.approximation.probes import Probes, choose_probes
-from ntkplan.approximation.readout import readout_paths
-from ntkplan.approximation.search import within_tolerance
-from ntkplan.assembly import assemble
 from ntkplan.cost.device import available_profiles, load_profile, profile_for
 from ntkplan.cost.profile import DeviceProfile, Platform
-from ntkplan.cut_plans import assemble_cut
-from ntkplan.errors import ConflictingOptionsError, OutputError
-from ntkplan.ir.graph import KernelGraph, restricted
+from ntkplan.errors import ConflictingOptionsError
 from ntkplan.ir.kernel import KernelSpec
-from ntkplan.ir.plan import Tuning
-from ntkplan.ir.use import Layer
 from ntkplan.options import (
     Axes,
     count_examples,
@@ -32,12 +22,8 @@ from ntkplan.options import (
     parse_tolerance,
     parse_tune,
 )
-from ntkplan.planner.candidates import Priced
-from ntkplan.planner.choose import Decision
-from ntkplan.planner.cuts import CutChosen, choose_best, find_cuts
-from ntkplan.planner.problem import Problem
-from ntkplan.planner.request import MethodRequest, parse_methods
-from ntkplan.planner.study import Study
+from ntkplan.output_plans import Task, TuningTask, plan_output
+from ntkplan.planner.request import parse_methods
 from ntkplan.plans import (
     Kernel,
     Plan,
@@ -48,15 +34,10 @@ from ntkplan.plans import (
 from ntkplan.run.check import CheckResult, compare_with_dense
 from ntkplan.trace.batch import check_independent
 from ntkplan.trace.build import Model, build
-from ntkplan.trace.coverage import prove_covered
 from ntkplan.trace.derivatives import check_differentiable
-from ntkplan.trace.layers import find_layers
 from ntkplan.trace.leaves import Predicate, shape_of, tree_inputs
 from ntkplan.tree_plans import TreeKernel, TreePlan, kernel_bytes, plan_tree
-from ntkplan.tuning.arrays import stand_in, with_examples
 from ntkplan.tuning.machine import require_present
-from ntkplan.tuning.tune import tune as tune_choice
-from ntkplan.tuning.tune import untimed
 
 Methods = str | Sequence[str] | Mapping[str, str] | None
 Device = str | os.PathLike[str] | DeviceProfile | None
@@ -154,7 +135,7 @@ def plan(
         check_differentiable(graph)
     if batch_axis is not None:
         check_independent(f, params, x1, batch_axis, single=model.body, stacklevel=3)
-    task = _Task(
+    task = Task(
         subject=_name(f),
         signature=signature,
         n1=n1,
@@ -168,7 +149,7 @@ def plan(
         else _probing(tolerance, specs.values(), params, x1, batch_axis, n1),
         tuning=None
         if budget_s is None
-        else _TuningTask(
+        else TuningTask(
             budget_s=budget_s / len(model.graphs),
             params=params,
             x=(x1, x2),
@@ -176,13 +157,13 @@ def plan(
         ),
     )
     if not model.is_tree:
-        return _plan_output(task, "", model.graphs[""], specs[""], task.limit_bytes)
+        return plan_output(task, "", model.graphs[""], specs[""], task.limit_bytes)
     return plan_tree(
         {
             path: kernel_bytes(spec, model.graphs[path].output.dtype, n1, task.n2_run)
             for path, spec in specs.items()
         },
-        lambda path, limit_bytes: _plan_output(
+        lambda path, limit_bytes: plan_output(
             task, path, model.graphs[path], specs[path], limit_bytes
         ),
         structure=model.structure,
@@ -287,66 +268,6 @@ def devices() -> tuple[DeviceProfile, ...]:
     return available_profiles()
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class _Task:
-    """What is the same for every output of a model.
-
-    Attributes:
-        subject: The model's name, in words.
-        signature: Shapes that the kernel takes.
-        n1: Examples in `x1`.
-        n2: Examples in `x2`, or None where it is absent.
-        profile: The device.
-        limit_bytes: What the kernel may need at once.
-        precision: Of every contraction, or None.
-        request: The methods asked for.
-        tuning: What measuring needs, or None where nothing is measured.
-        probing: The tolerance and where it is compared, or None where all is exact.
-    """
-
-    subject: str
-    signature: Signature
-    n1: int
-    n2: int | None
-    profile: DeviceProfile
-    limit_bytes: float
-    precision: str | None
-    request: MethodRequest
-    tuning: _TuningTask | None
-    probing: tuple[float, Probes] | None
-
-    @property
-    def n2_run(self) -> int:
-        """Examples that `x2` stands for."""
-        return self.n1 if self.n2 is None else self.n2
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class _TuningTask:
-    """What measuring needs.
-
-    Attributes:
-        budget_s: Seconds that it may take for one output.
-        params: As they were given.
-        x: x1 and x2 as they were given.
-        batch_axis: Their example axis, or None.
-    """
-
-    budget_s: float
-    params: Any
-    x: tuple[Any, Any]
-    batch_axis: int | None
-
-    def arguments(self, n1: int, n2: int | None) -> tuple[Any, ...]:
-        """Returns what a kernel is timed with: what was given, as far as it is."""
-        params, x1, x2 = jax.tree.map(stand_in, (self.params, *self.x))
-        x1 = with_examples(x1, self.batch_axis, n1)
-        if n2 is None:
-            return params, x1, None
-        x2 = x1 if x2 is None else x2
-        return params, x1, with_examples(x2, self.batch_axis, n2)
-
-
 def _kernel_specs(model: Model, **options: Any) -> dict[str, KernelSpec]:
     """Says of every output what becomes of its axes, by the output's path."""
     return {
@@ -367,104 +288,6 @@ def _probing(
     for spec in specs:
         parse_tolerance(tolerance, spec)
     return tolerance, choose_probes(params, x1, batch_axis or 0, n1)
-
-
-def _plan_output(
-    task: _Task, path: str, graph: KernelGraph, spec: KernelSpec, limit_bytes: float
-) -> Plan:
-    """Plans one output, exactly or within a tolerance."""
-    if task.probing is None:
-        return _plan_exactly(task, path, graph, spec, limit_bytes)
-    tolerance, probes = task.probing
-    layering = find_layers(graph)
-
-    def plan_of(paths: frozenset[str], sums_logits: bool) -> Plan:
-        return _plan_exactly(
-            task,
-            path,
-            restricted(graph, paths),
-            sum_of_logits_spec(spec) if sums_logits else spec,
-            limit_bytes,
-        )
-
-    whole = _plan_exactly(task, path, graph, spec, limit_bytes)
-    return within_tolerance(
-        whole,
-        plan_of,
-        readout=readout_paths(layering.graph, layering.layers),
-        tolerance=tolerance,
-        probes=probes,
-    )
-
-
-def _plan_exactly(
-    task: _Task, path: str, graph: KernelGraph, spec: KernelSpec, limit_bytes: float
-) -> Plan:
-    """Plans a kernel: the passes from its graph to its source, in order."""
-    layering = find_layers(graph)
-    prove_covered(layering)
-    study = Study(layering.graph, _active_layers(path, layering.layers), spec)
-    cuts = find_cuts(graph, layering, study, task.request)
-    subject = f"output {path} of {task.subject}" if path else task.subject
-
-    def plan_at(n1: int, n2: int | None) -> Plan:
-        problem = Problem(
-            study=study,
-            n1=n1,
-            n2=n1 if n2 is None else n2,
-            symmetric=n2 is None,
-            profile=task.profile,
-            precision=task.precision,
-        )
-        parts: dict[str, Any] = {
-            "subject": subject,
-            "signature": task.signature,
-            "n2": n2,
-            "plan_at": plan_at,
-        }
-        best = choose_best(problem, cuts, task.request, limit_bytes)
-        if isinstance(best, CutChosen):
-            tuning = None
-            if task.tuning is not None:
-                why_not = "kernels of a model that is cut are not timed"
-                tuning = untimed(best.cost.seconds, why_not, task.tuning.budget_s)
-            return assemble_cut(best, layering, task.request, tuning=tuning, **parts)
-        if task.tuning is None:
-            return assemble(best, layering, task.request, **parts)
-
-        def made(
-            priced: Sequence[tuple[Priced, ...]],
-            decision: Decision,
-            tuning: Tuning | None = None,
-        ) -> Plan:
-            chosen = dataclasses.replace(best, priced=tuple(priced), decision=decision)
-            return assemble(chosen, layering, task.request, tuning=tuning, **parts)
-
-        tuned = tune_choice(
-            best.problem,
-            best.priced,
-            task.request,
-            limit_bytes,
-            budget_s=task.tuning.budget_s,
-            module_of=lambda priced, decision: made(priced, decision).module,
-            arguments=functools.partial(task.tuning.arguments, n1, n2),
-            shapes=[task.signature.fields, n1, n2],
-        )
-        return made(tuned.priced, tuned.decision, tuned.record)
-
-    return plan_at(task.n1, task.n2)
-
-
-def _active_layers(path: str, layers: Sequence[Layer]) -> list[Layer]:
-    active = [layer for layer in layers if not layer.idle]
-    if not active:
-        only = f", or leave {path} out of what f returns" if path else ""
-        raise OutputError(
-            path=path,
-            why="it depends on no leaf that is differentiated: the kernel is zero",
-            hint="check that f uses its first argument, and what wrt= leaves in" + only,
-        )
-    return active
 
 
 def _profile(device: Device) -> DeviceProfile:

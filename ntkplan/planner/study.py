@@ -66,6 +66,7 @@ class Study:
             made = cut_candidates(cut, self.frame, self.itemsize)
             self.candidates = (*self.candidates, made)
         self._variants: dict[object, Study] = {}
+        self._active: dict[frozenset[Var], frozenset[Var]] = {}
         self._sweeps: dict[frozenset[Var], Counted] = known._sweeps if known else {}
         self._pushes: dict[frozenset[Var], Counted] = known._pushes if known else {}
 
@@ -136,7 +137,10 @@ class Study:
 
     def active(self, variables: Iterable[Var]) -> frozenset[Var]:
         """Returns the variables through which cotangents flow back to some others."""
-        return self.graph.downstream(variables) & self._reaches_output
+        asked = frozenset(variables)
+        if asked not in self._active:
+            self._active[asked] = self.graph.downstream(asked) & self._reaches_output
+        return self._active[asked]
 
     @functools.cached_property
     def _reaches_output(self) -> frozenset[Var]:
