@@ -265,7 +265,7 @@ def test_a_mean_of_sixteen_bit_numbers_is_taken_of_wider_ones():
     with x64():
         f, params, x1 = wide_readout(30)
     params, x1 = (cast_floats(tree, jax.numpy.bfloat16) for tree in (params, x1))
-    plan = ntkplan.plan(f, params, x1)
+    plan = ntkplan.plan(f, params, x1, methods="structured_derivatives")
     (order,) = (layer.order for layer in plan.layers if layer.path == "w")
     assert order.endswith("tapped later")
     got = np.asarray(plan.compile()(params, x1), np.float64)
@@ -276,7 +276,9 @@ def test_a_batch_that_is_one_input():
     """With `batch_axis=None` the examples are positions that stay."""
     with x64():
         f, params, x1 = wide_readout(30)
-        plan = ntkplan.plan(f, params, x1, batch_axis=None)
+        plan = ntkplan.plan(
+            f, params, x1, batch_axis=None, methods="structured_derivatives"
+        )
         got = plan.compile()(params, x1)
         wanted = dense_kernel(f, params, x1)
     assert "_slope" in plan.source()
