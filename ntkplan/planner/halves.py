@@ -37,28 +37,43 @@ def halved(problem: Problem, decision: Decision) -> Decision:
     for count in _COUNTS:
         if problem.n1 < 2 * count:
             break
-        contraction = _seconds(problem, decision.chosen, count)
+        contraction, peak_bytes = _blocks(problem, decision.chosen, count)
         seconds = cost.seconds - own + contraction
+        shared = decision.shared
         if seconds < least:
             least = seconds
             best = dataclasses.replace(
                 decision,
                 lower_blocks=count,
                 cost=dataclasses.replace(
-                    cost, seconds=seconds, contraction_seconds=contraction
+                    cost,
+                    seconds=seconds,
+                    contraction_seconds=contraction,
+                    peak_bytes=max(
+                        shared.sweep_bytes, shared.resident_bytes + peak_bytes
+                    ),
                 ),
             )
     return best
 
 
-def _seconds(problem: Problem, chosen: Sequence[Priced], count: int) -> float:
-    """Prices the blocks, and putting them together with their mirror images."""
+def _blocks(
+    problem: Problem, chosen: Sequence[Priced], count: int
+) -> tuple[float, float]:
+    """Prices the blocks, and putting them together with their mirror images.
+
+    Returns:
+        Seconds, and the most bytes alive at once. Blocks do not wait for each other, so
+        each of them may hold what it needs most.
+    """
     size = -(-problem.n1 // count)
-    total = 0.0
+    total = peak_bytes = 0.0
     for start in range(0, problem.n1, size):
         rows = min(size, problem.n1 - start)
         block = dataclasses.replace(problem, n1=rows, n2=start + rows, symmetric=False)
-        total += total_seconds(price_chosen(block, chosen))
+        priced = price_chosen(block, chosen)
+        total += total_seconds(priced)
+        peak_bytes += max(item.peak_bytes for item in priced)
     spec = problem.spec
     kernel_bytes = (
         problem.study.itemsize
@@ -72,4 +87,4 @@ def _seconds(problem: Problem, chosen: Sequence[Priced], count: int) -> float:
         bytes_read=3 * kernel_bytes,
         bytes_written_fresh=2 * kernel_bytes,
     )
-    return total + problem.seconds(Work(operations=(copies,)))
+    return total + problem.seconds(Work(operations=(copies,))), peak_bytes
