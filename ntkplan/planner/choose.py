@@ -70,6 +70,7 @@ def choose(
     limit_bytes: float,
     *,
     binding: bool = True,
+    below_s: float = math.inf,
 ) -> Decision:
     """Chooses the cheapest set that fits the memory limit.
 
@@ -85,11 +86,12 @@ def choose(
         priced: The candidates of every layer, cheapest first.
         limit_bytes: What the kernel may need at once.
         binding: Whether what does not fit is no choice.
+        below_s: What takes longer is of no use, and need not be looked at.
 
     Raises:
         MemoryLimitError: No set fits; the message says the least that would.
     """
-    search = _Search(problem, priced, limit_bytes if binding else float("inf"))
+    search = _Search(problem, priced, limit_bytes if binding else math.inf, below_s)
     for pushed in search.divisions():
         search.attempt(pushed)
     if not search.exhaustive:
@@ -124,8 +126,10 @@ class _Search:
         problem: Problem,
         priced: Sequence[tuple[Priced, ...]],
         limit_bytes: float,
+        below_s: float,
     ) -> None:
         self._problem, self._priced, self._limit = problem, priced, limit_bytes
+        self._below_s = below_s
         self.forced = frozenset(
             number
             for number, items in enumerate(priced)
@@ -189,7 +193,8 @@ class _Search:
         self._seen.add(pushed)
         mixed = 0 < len(pushed) < len(self._priced) and pushed != self.forced
         needed_gain = _MIXING_GAIN if mixed else 1.0
-        if self.best and self._at_least(pushed) * needed_gain >= self.best.cost.seconds:
+        known_s = self.best.cost.seconds if self.best else self._below_s
+        if self._at_least(pushed) * needed_gain >= known_s:
             return
         decision, needed = decide(
             self._problem,
@@ -213,9 +218,11 @@ class _Search:
         """Returns a bound of what a division takes, without counting its passes.
 
         Against the division that pushes none it saves no more than the sweep and the
-        own parts of what it pushes, and it adds their tangents' products.
+        own parts of what it pushes, and it adds their tangents' products and those that
+        the tangents meet on their way to the output.
         """
         bound = sum(self._push_bounds[number] for number in pushed)
+        bound += self._onward_s(pushed)
         if self._tapped is None:
             return bound
         cost = self._tapped.cost
@@ -223,6 +230,23 @@ class _Search:
             self._tapped.chosen[number].seconds for number in pushed
         )
         return max(bound, cost.seconds - saved + bound)
+
+    def _onward_s(self, pushed: frozenset[int]) -> float:
+        """Returns the least time in which tangents are carried on to the output."""
+        problem = self._problem
+        study = problem.study
+        leaves = [study.layers[number].leaf.variable for number in pushed]
+        # Where a leaf is itself multiplied, `_push_bounds` has the product.
+        own = {tap for number in pushed for tap in study.layers[number].taps}
+        active = study.active(leaves) - own
+        points = 1 if problem.spec.matched else problem.n1
+        columns = problem.n2 * problem.n_basis
+        return study.product_flops(active) * points * columns / _peak(problem)
+
+
+def _peak(problem: Problem) -> float:
+    """Returns the highest rate that the device has."""
+    return max(rate.peak_flops_per_s for rate in problem.profile.rates)
 
 
 def _push_bounds(problem: Problem) -> list[float]:
@@ -232,7 +256,7 @@ def _push_bounds(problem: Problem) -> list[float]:
     highest rate that the device has.
     """
     spec, profile = problem.spec, problem.profile
-    peak = max(rate.peak_flops_per_s for rate in profile.rates)
+    peak = _peak(problem)
     columns = problem.n2 * problem.n_basis
     points = 1 if spec.matched else problem.n1
     bounds = []

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy
 
-from ntkplan._jax import Var
+from ntkplan._jax import Var, array_shape, primitives
 from ntkplan.cost.symbols import compile_works
 from ntkplan.cost.work import Work
 from ntkplan.ir.graph import KernelGraph
@@ -146,6 +147,38 @@ class Study:
     def _reaches_output(self) -> frozenset[Var]:
         outputs = [atom for atom in self.graph.body.outputs if isinstance(atom, Var)]
         return self.graph.upstream(outputs)
+
+    def product_flops(self, active: frozenset[Var]) -> int:
+        """Counts what products of matrices do to one tangent of one example.
+
+        A lower bound of what pushing a tangent takes: other operations, and products
+        inside of loops and branches, are left out.
+
+        Args:
+            active: Variables that have a tangent, see `active`.
+        """
+        return sum(
+            flops for variable, flops in self._product_flops if variable in active
+        )
+
+    @functools.cached_property
+    def _product_flops(self) -> tuple[tuple[Var, int], ...]:
+        """The result of every product, and its additions and multiplications."""
+        found = []
+        for equation in self.graph.body.equations:
+            if equation.primitive is primitives.dot_general_p:
+                (contracted, _), _ = equation.parameters["dimension_numbers"]
+                left = array_shape(equation.inputs[0])
+                length = math.prod(left[axis] for axis in contracted)
+            elif equation.primitive is primitives.conv_general_dilated_p:
+                kernel = array_shape(equation.inputs[1])
+                numbers = equation.parameters["dimension_numbers"]
+                length = math.prod(kernel) // kernel[numbers.rhs_spec[0]]
+            else:
+                continue
+            (result,) = equation.outputs
+            found.append((result, 2 * length * math.prod(array_shape(result))))
+        return tuple(found)
 
     @functools.cached_property
     def forward(self) -> Counted:

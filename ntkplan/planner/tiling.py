@@ -52,11 +52,14 @@ def choose_within(
     if unlimited.cost.peak_bytes <= limit_bytes:
         return halved(problem, unlimited), priced
     search = _Search(problem, request, limit_bytes)
-    try:
-        search.best = (choose(problem, priced, limit_bytes), priced)
-    except MemoryLimitError as error:
-        search.least_bytes = error.least_bytes
     search.run()
+    quickest_s = search.best[0].cost.seconds if search.best else math.inf
+    try:
+        at_once = choose(problem, priced, limit_bytes, below_s=quickest_s)
+        if at_once.cost.seconds < quickest_s:
+            search.best = (at_once, priced)
+    except MemoryLimitError as error:
+        search.least_bytes = min(search.least_bytes, error.least_bytes)
     if search.best is None:
         raise MemoryLimitError(
             limit_bytes=int(limit_bytes), least_bytes=math.ceil(search.least_bytes)
