@@ -25,6 +25,10 @@ _SCRATCH_MARGIN = 0.1
 _FRESH_BUFFER_BYTES = 32 * 2**20
 """The most that glibc keeps for reuse (M_MMAP_THRESHOLD's upper bound)."""
 
+_PACKED_COLUMNS = 128
+"""What XLA's library of products copies of a right operand at a time: what resident
+memory is more than the compiler's figure (`benchmarks.accuracy`)."""
+
 _CACHE_BYTES = 32 * 2**20
 """Taken where the system does not tell how large the last cache is."""
 
@@ -107,6 +111,7 @@ def memory_of(device: Any, nearest: DeviceProfile | None) -> Memory:
                 usable_bytes=int(_CPU_USABLE_PART * total),
                 scratch_margin_fraction=_SCRATCH_MARGIN,
                 fresh_buffer_bytes=_FRESH_BUFFER_BYTES,
+                packed_columns=_PACKED_COLUMNS,
                 cache_bytes=_last_cache_bytes(),
             )
     statistics = device.memory_stats() or {}

@@ -73,6 +73,8 @@ class Memory:
         fresh_buffer_bytes: Allocations of at least this size get pages that nobody
             has touched, and writing to them costs a page fault each; smaller ones are
             reused. 0 where fresh memory is as fast as any.
+        packed_columns: Columns of the right operand of a product that libraries copy
+            at a time, outside of what the compiler allocates; 0 where they copy none.
         cache_bytes: Operations that touch much less than this run at the speed of the
             caches, those that touch much more at that of memory. 0 where the two are
             not told apart.
@@ -82,6 +84,7 @@ class Memory:
     usable_bytes: int
     scratch_margin_fraction: float
     fresh_buffer_bytes: int = 0
+    packed_columns: int = 0
     cache_bytes: int = 0
 
 

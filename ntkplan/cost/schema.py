@@ -32,6 +32,7 @@ _MAY_BE_ZERO = frozenset(
         "noise_p90_fraction",
         "scratch_margin_fraction",
         "fresh_buffer_bytes",
+        "packed_columns",
         "call_overhead_s",
         "loop_overhead_s",
         "loop_operation_s",

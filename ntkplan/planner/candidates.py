@@ -8,7 +8,7 @@ import math
 from collections.abc import Container, Sequence
 from typing import cast
 
-from ntkplan.cost.work import Work
+from ntkplan.cost.work import OperationKind, Work
 from ntkplan.errors import MethodNotApplicableError
 from ntkplan.ir.use import Layer
 from ntkplan.methods.candidate import Candidate, Method
@@ -45,6 +45,7 @@ class Priced:
         work: Its work at the problem's sizes.
         parts: Its statements, and last the addition of the results to the kernel.
         allowed: Whether the user allows it.
+        packed_bytes: What libraries hold for its largest product.
         correction: By what its estimated time was multiplied, see `corrected`.
         measured_s: Its time if it shares nothing, where it was measured.
     """
@@ -53,6 +54,7 @@ class Priced:
     work: Work
     parts: tuple[Part, ...]
     allowed: bool
+    packed_bytes: float = 0.0
     correction: float = 1.0
     measured_s: float | None = None
 
@@ -100,7 +102,7 @@ class Priced:
     @property
     def peak_bytes(self) -> float:
         """Most bytes alive at once, inputs left out."""
-        return float(cast(float, self.work.peak_bytes))
+        return float(cast(float, self.work.peak_bytes)) + self.packed_bytes
 
 
 def price(problem: Problem, request: MethodRequest) -> list[tuple[Priced, ...]]:
@@ -175,10 +177,12 @@ class _Figures:
         work: Their work at the problem's sizes.
         parts: Seconds, operations and bytes of every statement, and of the addition to
             the kernel where there is one.
+        packed_bytes: What libraries hold for the largest product.
     """
 
     work: Work
     parts: tuple[tuple[float, float, float], ...]
+    packed_bytes: float
 
 
 def _counts(candidate: Candidate, problem: Problem) -> tuple[tuple[Key, int], ...]:
@@ -200,7 +204,20 @@ def _figures(
     parts = [take(count) for _, count in counts]
     if pending:
         parts.append(take(len(pending)))
-    return _Figures(work=work, parts=tuple(parts))
+    return _Figures(
+        work=work, parts=tuple(parts), packed_bytes=_packed_bytes(work, problem)
+    )
+
+
+def _packed_bytes(work: Work, problem: Problem) -> float:
+    """Returns what a library holds of the right operand of the largest product."""
+    columns = problem.profile.memory.packed_columns
+    packed = (
+        min(cast(float, item.n), columns) * cast(float, item.k)
+        for item in work.operations
+        if item.kind is OperationKind.DOT
+    )
+    return problem.study.itemsize * max(packed, default=0.0)
 
 
 def _priced(
@@ -212,7 +229,13 @@ def _priced(
         Part(key=key, seconds=seconds, flops=flops, bytes_moved=moved)
         for key, (seconds, flops, moved) in zip(own, figures.parts, strict=True)
     )
-    return Priced(candidate=candidate, work=figures.work, parts=parts, allowed=allowed)
+    return Priced(
+        candidate=candidate,
+        work=figures.work,
+        parts=parts,
+        allowed=allowed,
+        packed_bytes=figures.packed_bytes,
+    )
 
 
 def _allowed(
