@@ -28,7 +28,9 @@ def select(options: Sequence[Sequence[Priced]]) -> list[Priced]:
         One for every leaf.
     """
     users = Counter(
-        key for items in options for key in {key for item in items for key in item.keys}
+        itertools.chain.from_iterable(
+            frozenset().union(*(item.keys for item in items)) for items in options
+        )
     )
     shared = {key for key, count in users.items() if count > 1}
     few = [_undominated(items, shared) for items in options]

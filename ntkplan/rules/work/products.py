@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 
 from ntkplan._jax import Primitive, primitives
@@ -182,25 +183,39 @@ def _valid_pairs(call: Call) -> int:
     parameters = call.parameters
     numbers = parameters["dimension_numbers"]
     image, kernel = call.inputs
-    total = 1
-    for number, (low, _) in enumerate(parameters["padding"]):
-        size = image.shape[numbers.lhs_spec[2 + number]]
-        dilation = parameters["lhs_dilation"][number]
-        last = (size - 1) * dilation
-        total *= sum(
-            1
-            for position in range(call.result.shape[numbers.out_spec[2 + number]])
-            for tap in range(kernel.shape[numbers.rhs_spec[2 + number]])
-            if 0
-            <= (
-                place := position * parameters["window_strides"][number]
-                + tap * parameters["rhs_dilation"][number]
-                - low
-            )
-            <= last
-            and place % dilation == 0
+    return math.prod(
+        _valid_pairs_along(
+            size=image.shape[numbers.lhs_spec[2 + number]],
+            positions=call.result.shape[numbers.out_spec[2 + number]],
+            taps=kernel.shape[numbers.rhs_spec[2 + number]],
+            stride=parameters["window_strides"][number],
+            low=low,
+            image_dilation=parameters["lhs_dilation"][number],
+            kernel_dilation=parameters["rhs_dilation"][number],
         )
-    return total
+        for number, (low, _) in enumerate(parameters["padding"])
+    )
+
+
+@functools.lru_cache(maxsize=1024)
+def _valid_pairs_along(
+    *,
+    size: int,
+    positions: int,
+    taps: int,
+    stride: int,
+    low: int,
+    image_dilation: int,
+    kernel_dilation: int,
+) -> int:
+    """Counts the pairs along one axis; the same few axes are asked for again."""
+    last = (size - 1) * image_dilation
+    places = (
+        position * stride + tap * kernel_dilation - low
+        for position in range(positions)
+        for tap in range(taps)
+    )
+    return sum(0 <= place <= last and place % image_dilation == 0 for place in places)
 
 
 def _convolution_pull(call: Call, operand: int) -> tuple[Step, ...]:
