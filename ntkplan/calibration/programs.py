@@ -119,7 +119,9 @@ def compile_case(case: Case, arrays: Arrays) -> Timed:
         with jax.default_matmul_precision(case.precision):
             return case.function(*arguments)
 
-    with types(wide):
+    # A thread has a default device of its own: with another one than where the rounds
+    # are run, every program would be compiled a second time there.
+    with jax.default_device(arrays.device), types(wide):
         timed = Timed(
             function=jax.jit(program),
             arguments=tuple(
