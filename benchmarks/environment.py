@@ -13,6 +13,8 @@ from typing import Any
 
 import jax
 
+from ntkplan.cost.host import this_host
+
 _PACKAGES = ("jax", "jaxlib", "numpy", "networkx", "sympy", "ntkplan")
 _PLUGINS = ("jax-cuda12-plugin", "jax-cuda13-plugin", "libtpu", "jax-rocm7-plugin")
 _FLAGS = ("XLA_FLAGS", "JAX_ENABLE_X64", "JAX_PLATFORMS", "OMP_NUM_THREADS")
@@ -25,7 +27,7 @@ def environment() -> dict[str, Any]:
         Date, git commit and whether files differ from it, versions, device, processor,
         cores, memory in bytes, and flags.
     """
-    device = jax.devices()[0]
+    device, host = jax.devices()[0], this_host()
     return {
         "date": today(),
         "git_commit": _git("rev-parse", "HEAD"),
@@ -36,8 +38,8 @@ def environment() -> dict[str, Any]:
         "platform": device.platform,
         "device_kind": device.device_kind,
         "machine": platform.machine(),
-        "processor": _processor(),
-        "cores": cores(),
+        "processor": host.processor,
+        "cores": host.cores,
         "memory_bytes": memory_bytes(),
         "flags": flags(),
     }
@@ -46,11 +48,6 @@ def environment() -> dict[str, Any]:
 def today() -> str:
     """Returns today's date, ISO format, in UTC."""
     return datetime.datetime.now(datetime.UTC).date().isoformat()
-
-
-def cores() -> int:
-    """Returns how many cores this process may use."""
-    return len(os.sched_getaffinity(0))
 
 
 def memory_bytes() -> int:
@@ -109,15 +106,3 @@ def _git(*arguments: str) -> str:
     except (OSError, subprocess.CalledProcessError):
         return ""
     return done.stdout.strip()
-
-
-def _processor() -> str:
-    """Returns the processor's name as the system gives it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    for line in lines:
-        if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return platform.processor()

@@ -7,7 +7,7 @@ import functools
 from collections.abc import Callable, Sequence
 
 from ntkplan.assembly import headline, program_of, records_of, symbolic_work
-from ntkplan.cost.work import Work
+from ntkplan.cost.work import joined
 from ntkplan.emit.join import HIDDEN_KERNEL, with_hidden
 from ntkplan.emit.source import Module, print_module
 from ntkplan.errors import InternalError
@@ -159,12 +159,8 @@ def _symbolic(chosen: CutChosen) -> Symbolic:
     forward = [tail.forward, *([hidden.forward] if chosen.cut.has_loop else [])]
     return Symbolic(
         layers={**hidden.layers, **own},
-        forward=_sum(forward),
-        sweep=_sum([hidden.sweep, tail.sweep]),
-        push=_sum([hidden.push, tail.push]),
+        forward=joined(forward),
+        sweep=joined([hidden.sweep, tail.sweep]),
+        push=joined([hidden.push, tail.push]),
         cut=products,
     )
-
-
-def _sum(works: Sequence[Work]) -> Work:
-    return Work(operations=tuple(item for work in works for item in work.operations))

@@ -12,7 +12,7 @@ import jax
 import numpy
 
 from ntkplan.cost.profile import DeviceProfile
-from ntkplan.cost.work import Work
+from ntkplan.cost.work import Work, joined
 from ntkplan.emit.load import load, save_constants
 from ntkplan.emit.source import Module
 from ntkplan.errors import (
@@ -72,14 +72,8 @@ class Symbolic:
     @property
     def total(self) -> Work:
         """All of it; the peak is that of the parts, not of the whole."""
-        parts = (
-            self.forward,
-            self.sweep,
-            self.push,
-            self.cut,
-            *self.layers.values(),
-        )
-        return Work(operations=tuple(op for part in parts for op in part.operations))
+        passes = (self.forward, self.sweep, self.push, self.cut)
+        return joined((*passes, *self.layers.values()))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from ntkplan.cost.work import Work
+from ntkplan.cost.work import Work, joined
 from ntkplan.emit.source import Module
 from ntkplan.emit.sum_of_parts import sum_of_parts
 from ntkplan.ir.kernel import KernelSpec
@@ -105,6 +105,4 @@ def _symbolic(exact: Symbolic, summed: Symbolic) -> Symbolic:
 
 
 def _both(one: Work, other: Work) -> Work:
-    return Work(
-        operations=(*one.operations, *other.operations), peak_bytes=one.peak_bytes
-    )
+    return dataclasses.replace(joined((one, other)), peak_bytes=one.peak_bytes)

@@ -172,6 +172,11 @@ class Work:
         return _total(op.repeats for op in self.operations)
 
 
+def joined(works: Iterable[Work]) -> Work:
+    """Returns one work after the other; what is alive at once is left open."""
+    return Work(operations=tuple(item for work in works for item in work.operations))
+
+
 def _total(parts: Iterable[Size]) -> Size:
     """Sums sizes without building a sympy sum term by term."""
     numbers: int = 0

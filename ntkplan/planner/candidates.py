@@ -112,33 +112,16 @@ def price(problem: Problem, request: MethodRequest) -> list[tuple[Priced, ...]]:
         MethodNotApplicableError: A method that is forced on a leaf is not to be had.
     """
     study = problem.study
-    works = study.works(symmetric=problem.symmetric)(
-        problem.n1, problem.n2, problem.n_basis
-    )
-    # All temporaries of a program are one allocation. Where it is large, its pages are
-    # new at every call, also to a leaf that needs few of them.
-    beside = shared_work(problem, study.layers, ()).resident_bytes
-    known: dict[int, _Figures] = {}
+    pricer = _Pricer(problem)
     result: list[tuple[Priced, ...]] = []
     for layer, candidates in zip(study.layers, study.candidates, strict=True):
         # A cut is no leaf: what the user says of leaves is not said of it.
         is_cut = layer is study.cut
         allowed = tuple(Method) if is_cut else _allowed(layer, candidates, request)
-        priced = []
-        for candidate in candidates:
-            symbolic = candidate.symmetric_work if problem.symmetric else candidate.work
-            if id(symbolic) not in known:
-                known[id(symbolic)] = _figures(
-                    _counts(candidate, problem), works[id(symbolic)], problem, beside
-                )
-            priced.append(
-                _priced(
-                    candidate,
-                    known[id(symbolic)],
-                    problem,
-                    allowed=candidate.method in allowed,
-                )
-            )
+        priced = (
+            pricer.priced(candidate, allowed=candidate.method in allowed)
+            for candidate in candidates
+        )
         result.append(tuple(sorted(priced, key=lambda item: item.seconds)))
     return result
 
@@ -150,23 +133,51 @@ def price_chosen(problem: Problem, chosen: Sequence[Priced]) -> list[Priced]:
         problem: The sizes.
         chosen: Candidates of its study.
     """
-    works = problem.study.works(symmetric=problem.symmetric)(
-        problem.n1, problem.n2, problem.n_basis
-    )
-    beside = shared_work(problem, problem.study.layers, ()).resident_bytes
-    known: dict[int, _Figures] = {}
-    found = []
-    for item in chosen:
-        candidate = item.candidate
-        symbolic = candidate.symmetric_work if problem.symmetric else candidate.work
-        if id(symbolic) not in known:
-            known[id(symbolic)] = _figures(
-                _counts(candidate, problem), works[id(symbolic)], problem, beside
-            )
-        found.append(
-            _priced(candidate, known[id(symbolic)], problem, allowed=item.allowed)
+    pricer = _Pricer(problem)
+    return [pricer.priced(item.candidate, allowed=item.allowed) for item in chosen]
+
+
+class _Pricer:
+    """Prices candidates of a problem's study, those of one form once."""
+
+    def __init__(self, problem: Problem) -> None:
+        study = problem.study
+        self._problem = problem
+        self._works = study.works(symmetric=problem.symmetric)(
+            problem.n1, problem.n2, problem.n_basis
         )
-    return found
+        # All temporaries of a program are one allocation. Where it is large, its pages
+        # are new at every call, also to a leaf that needs few of them.
+        self._beside_bytes = shared_work(problem, study.layers, ()).resident_bytes
+        self._known: dict[int, _Figures] = {}
+
+    def priced(self, candidate: Candidate, *, allowed: bool) -> Priced:
+        """Prices a candidate, of which it is known whether the user allows it."""
+        symmetric = self._problem.symmetric
+        form = id(candidate.symmetric_work if symmetric else candidate.work)
+        if form not in self._known:
+            counts = _counts(candidate, self._problem)
+            self._known[form] = _figures(
+                counts, self._works[form], self._problem, self._beside_bytes
+            )
+        return _priced(candidate, self._known[form], self._problem, allowed=allowed)
+
+
+def pushable(
+    priced: Sequence[tuple[Priced, ...]],
+) -> tuple[frozenset[int], frozenset[int]]:
+    """Returns the numbers of leaves that must be pushed forward, and that can be."""
+    forced = frozenset(
+        number
+        for number, items in enumerate(priced)
+        if all(item.pushed for item in items if item.allowed)
+    )
+    able = frozenset(
+        number
+        for number, items in enumerate(priced)
+        if any(item.pushed and item.allowed for item in items)
+    )
+    return forced, able
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from ntkplan.ir.plan import PlanCost
 from ntkplan.ir.program import Tiling
 from ntkplan.ir.use import Layer
 from ntkplan.methods.sharing import Key
-from ntkplan.planner.candidates import Part, Priced
+from ntkplan.planner.candidates import Part, Priced, pushable
 from ntkplan.planner.problem import Problem
 from ntkplan.planner.select import select
 from ntkplan.planner.shared import SharedWork, shared_work
@@ -130,16 +130,7 @@ class _Search:
     ) -> None:
         self._problem, self._priced, self._limit = problem, priced, limit_bytes
         self._below_s = below_s
-        self.forced = frozenset(
-            number
-            for number, items in enumerate(priced)
-            if all(item.pushed for item in items if item.allowed)
-        )
-        self.able = frozenset(
-            number
-            for number, items in enumerate(priced)
-            if any(item.pushed and item.allowed for item in items)
-        )
+        self.forced, self.able = pushable(priced)
         self.exhaustive = len(self.able - self.forced) <= _MOST_FREE
         self.best: Decision | None = None
         self.least_bytes = float("inf")

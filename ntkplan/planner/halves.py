@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 from ntkplan.cost.work import Operation, OperationKind, Work
@@ -10,8 +11,9 @@ from ntkplan.planner.candidates import Priced, price_chosen
 from ntkplan.planner.choose import Decision
 from ntkplan.planner.problem import Problem
 from ntkplan.planner.select import total_seconds
+from ntkplan.planner.shared import held_bytes
 
-_COUNTS = (2,)
+_BLOCKS = 2
 
 # Blocks are further products, to compile and to launch; they are taken where the kernel
 # as a whole is expected to gain this.
@@ -33,40 +35,33 @@ def halved(problem: Problem, decision: Decision) -> Decision:
     hopeful = cost.seconds / (cost.seconds - 0.5 * own) >= _LEAST_GAIN
     if not problem.symmetric or problem.spec.matched or not hopeful:
         return decision
-    best, least = decision, cost.seconds / _LEAST_GAIN
-    for count in _COUNTS:
-        if problem.n1 < 2 * count:
-            break
-        contraction, peak_bytes = _blocks(problem, decision.chosen, count)
-        seconds = cost.seconds - own + contraction
-        shared = decision.shared
-        if seconds < least:
-            least = seconds
-            best = dataclasses.replace(
-                decision,
-                lower_blocks=count,
-                cost=dataclasses.replace(
-                    cost,
-                    seconds=seconds,
-                    contraction_seconds=contraction,
-                    peak_bytes=max(
-                        shared.sweep_bytes, shared.resident_bytes + peak_bytes
-                    ),
-                ),
-            )
-    return best
+    if problem.n1 < 2 * _BLOCKS:
+        return decision
+    contraction, peak_bytes = _blocks(problem, decision.chosen)
+    seconds = cost.seconds - own + contraction
+    if seconds * _LEAST_GAIN >= cost.seconds:
+        return decision
+    shared = decision.shared
+    return dataclasses.replace(
+        decision,
+        lower_blocks=_BLOCKS,
+        cost=dataclasses.replace(
+            cost,
+            seconds=seconds,
+            contraction_seconds=contraction,
+            peak_bytes=max(shared.sweep_bytes, shared.resident_bytes + peak_bytes),
+        ),
+    )
 
 
-def _blocks(
-    problem: Problem, chosen: Sequence[Priced], count: int
-) -> tuple[float, float]:
+def _blocks(problem: Problem, chosen: Sequence[Priced]) -> tuple[float, float]:
     """Prices the blocks, and putting them together with their mirror images.
 
     Returns:
         Seconds, and the most bytes alive at once. Blocks do not wait for each other, so
         each of them may hold what it needs most.
     """
-    size = -(-problem.n1 // count)
+    size = -(-problem.n1 // _BLOCKS)
     total = peak_bytes = 0.0
     for start in range(0, problem.n1, size):
         rows = min(size, problem.n1 - start)
@@ -74,17 +69,10 @@ def _blocks(
         priced = price_chosen(block, chosen)
         total += total_seconds(priced)
         peak_bytes += max(item.peak_bytes for item in priced)
-    spec = problem.spec
-    kernel_bytes = (
-        problem.study.itemsize
-        * problem.n1
-        * problem.n2
-        * spec.n_full**2
-        * spec.n_diagonal
-    )
+    kernel_bytes = held_bytes(problem, ()).kernel_bytes
     copies = Operation(
         kind=OperationKind.TRANSPOSE,
-        bytes_read=3 * kernel_bytes,
-        bytes_written_fresh=2 * kernel_bytes,
+        bytes_read=math.ceil(3 * kernel_bytes),
+        bytes_written_fresh=math.ceil(2 * kernel_bytes),
     )
     return total + problem.seconds(Work(operations=(copies,))), peak_bytes

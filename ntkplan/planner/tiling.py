@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from ntkplan.cost.work import Operation, Work, repeated
+from ntkplan.cost.work import Work, joined, repeated
 from ntkplan.errors import MemoryLimitError
 from ntkplan.ir.program import Tiling
 from ntkplan.ir.use import Layer
-from ntkplan.planner.candidates import Priced, price
+from ntkplan.planner.candidates import Priced, price, pushable
 from ntkplan.planner.choose import Decision, choose, decide
 from ntkplan.planner.halves import halved
 from ntkplan.planner.problem import Problem
@@ -111,7 +111,7 @@ class _Search:
             if keeps and self._problem.spec.matched:
                 continue
             tiling = Tiling(rows=rows, columns=columns, outputs=outputs, keeps=keeps)
-            for pushed in _divisions(priced):
+            for pushed in dict.fromkeys(pushable(priced)):
                 fits |= self._decide(tile, tiling, priced, pushed)
         return fits
 
@@ -150,23 +150,6 @@ def _output_tiles(problem: Problem) -> Iterator[int]:
     while size > 1:
         size = -(-size // 2)
         yield size
-
-
-def _divisions(priced: Sequence[tuple[Priced, ...]]) -> Iterator[frozenset[int]]:
-    """Yields the leaves that must be pushed, and all that can be."""
-    forced = frozenset(
-        number
-        for number, items in enumerate(priced)
-        if all(item.pushed for item in items if item.allowed)
-    )
-    able = frozenset(
-        number
-        for number, items in enumerate(priced)
-        if any(item.pushed and item.allowed for item in items)
-    )
-    yield forced
-    if able != forced:
-        yield able
 
 
 class _Tiles:
@@ -223,26 +206,16 @@ class _Tiles:
             times = [(self._problem.n2, 1), *([] if symmetric else times)]
         else:
             times.append((tiling.columns, again))
-        basis = self._tile.n_basis
-        forward = Work(
-            operations=tuple(
-                operation
-                for n, count in times
-                for operation in _times(study.forward.at(n=n), count)
-            )
-        )
         if not tapped:
             return Work(), Work()
-        sweep = Work(
-            operations=tuple(
-                operation
+        basis = self._tile.n_basis
+        return (
+            _repeatedly((study.forward.at(n=n), count) for n, count in times),
+            _repeatedly(
+                (sweep_work(study, tapped, n=n, columns=basis), count)
                 for n, count in times
-                for operation in _times(
-                    sweep_work(study, tapped, n=n, columns=basis), count
-                )
-            )
+            ),
         )
-        return forward, sweep
 
     def _push(self, pushed: Sequence[Layer]) -> tuple[Work, int]:
         """Returns the NTK-vector products of all rows."""
@@ -279,5 +252,9 @@ class _Tiles:
         )
 
 
-def _times(work: Work, count: int) -> tuple[Operation, ...]:
-    return repeated(work.operations, count, in_loop=count > 1)
+def _repeatedly(works: Iterable[tuple[Work, int]]) -> Work:
+    """Returns the work of loops, each given by what a step does and how many it has."""
+    return joined(
+        Work(operations=repeated(work.operations, count, in_loop=count > 1))
+        for work, count in works
+    )

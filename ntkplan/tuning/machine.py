@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
-import platform
 from pathlib import Path
 
 import jax
 
+from ntkplan.cost.choice import PLATFORM_NAMES
+from ntkplan.cost.host import this_host
 from ntkplan.cost.profile import DeviceProfile
 from ntkplan.errors import ConflictingOptionsError
 
 # Settings of JAX on which it depends how a program is compiled.
 _SWITCHES = ("jax_disable_most_optimizations", "jax_default_matmul_precision")
-
-_PLATFORMS = {"cuda": "gpu", "rocm": "gpu"}
 
 
 def require_present(profile: DeviceProfile) -> None:
@@ -25,8 +24,8 @@ def require_present(profile: DeviceProfile) -> None:
         ConflictingOptionsError: It is another one.
     """
     running = jax.devices()[0]
-    family = _PLATFORMS.get(running.platform, running.platform)
-    if (profile.platform.value, profile.device_kind) == (family, running.device_kind):
+    family = PLATFORM_NAMES.get(running.platform)
+    if (profile.platform, profile.device_kind) == (family, running.device_kind):
         return
     raise ConflictingOptionsError(
         what=f"tune= measures on the device that is present, {running.platform} "
@@ -38,11 +37,12 @@ def require_present(profile: DeviceProfile) -> None:
 
 def surroundings() -> dict[str, str]:
     """Returns what, beside a program itself, determines how fast it runs."""
+    host = this_host()
     return {
         "ntkplan": importlib.metadata.version("ntkplan"),
         "jax": jax.__version__,
-        "machine": f"{platform.machine()} {_processor()}".strip(),
-        "cores": str(_cores()),
+        "machine": f"{host.architecture} {host.processor}",
+        "cores": str(host.cores),
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
         **{name: str(jax.config.values.get(name)) for name in _SWITCHES},
     }
@@ -53,30 +53,18 @@ def free_bytes(profile: DeviceProfile) -> float:
     statistics = jax.devices()[0].memory_stats()
     if statistics and "bytes_limit" in statistics:
         return statistics["bytes_limit"] - statistics.get("bytes_in_use", 0)
-    available = _line("/proc/meminfo", "MemAvailable")
-    if available:
-        return 1024.0 * int(available.split()[0])
-    return float(profile.memory.usable_bytes)
+    available = _available_bytes()
+    return float(available or profile.memory.usable_bytes)
 
 
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _processor() -> str:
-    return _line("/proc/cpuinfo", "model name") or platform.processor()
-
-
-def _line(path: str, name: str) -> str:
-    """Returns what stands behind a name in one of the files of Linux, or nothing."""
+def _available_bytes() -> int:
+    """Returns what Linux says that programs can have of main memory; 0 elsewhere."""
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
     except OSError:
-        return ""
-    for line in text.splitlines():
-        key, _, value = line.partition(":")
-        if key.strip() == name:
-            return value.strip()
-    return ""
+        return 0
+    for line in lines:
+        name, _, value = line.partition(":")
+        if name == "MemAvailable":
+            return 1024 * int(value.split()[0])
+    return 0

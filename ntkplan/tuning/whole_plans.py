@@ -65,10 +65,8 @@ def rivals(
         limit_bytes: What every choice has to fit into.
         untuned: The choice at the model's prices.
     """
-    best = Rival(
-        what="the choice by timed leaves",
-        decision=halved(problem, choose(problem, priced, limit_bytes)),
-    )
+    plain = choose(problem, priced, limit_bytes)
+    best = Rival(what="the choice by timed leaves", decision=halved(problem, plain))
     wanted = [item.candidate for item in untuned.chosen]
     as_untuned = [
         tuple(item for item in items if item.candidate is candidate)
@@ -78,10 +76,7 @@ def rivals(
         what="the model's choice",
         decision=halved(problem, choose(problem, as_untuned, limit_bytes)),
     )
-    at_once = Rival(
-        what=f"{best.what}, not in blocks",
-        decision=choose(problem, priced, limit_bytes),
-    )
+    at_once = Rival(what=f"{best.what}, not in blocks", decision=plain)
     unlike = sorted(
         _unlike(problem, priced, limit_bytes), key=lambda r: r.decision.cost.seconds
     )
