@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ntkplan.ir.program import Block, Contract, Cut, Match, Scatter, Statement, Take
+from ntkplan.ir.program import Block
+from ntkplan.ir.statements import (
+    Contract,
+    Cut,
+    Match,
+    Scatter,
+    Statement,
+    Take,
+)
 
 _WINDOWS = '''
 def windows(x, window, strides, padding, input_dilation=None, window_dilation=None):

@@ -9,14 +9,7 @@ from ntkplan._jax import Var, array_dtype, array_shape
 from ntkplan.emit import names
 from ntkplan.emit.sharing import share
 from ntkplan.ir.graph import KernelGraph
-from ntkplan.ir.program import (
-    Block,
-    Cotangent,
-    Program,
-    Record,
-    Tap,
-    Tiling,
-)
+from ntkplan.ir.program import Block, Cotangent, Program, Record, Tap, Tiling
 from ntkplan.ir.use import Layer, Stack
 from ntkplan.methods.candidate import Candidate, Method
 from ntkplan.methods.network import Frame, input_name

@@ -6,7 +6,8 @@ import dataclasses
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from ntkplan.ir.program import Block, Cut, Statement
+from ntkplan.ir.program import Block
+from ntkplan.ir.statements import Cut, Statement
 from ntkplan.methods.sharing import Key, keys, renamed, renamed_array
 
 

@@ -14,7 +14,8 @@ from ntkplan.emit.halves import halved_lines
 from ntkplan.emit.helpers import helper_sections, multiplies_rows
 from ntkplan.emit.kernel_function import kernel_lines, pushed_lines
 from ntkplan.emit.tiles import tiled_lines
-from ntkplan.ir.program import Cut, Program
+from ntkplan.ir.program import Program
+from ntkplan.ir.statements import Cut
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)

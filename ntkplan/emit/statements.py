@@ -16,9 +16,9 @@ from ntkplan.emit.expression import (
     subscript,
 )
 from ntkplan.emit.taps import WIDTH
-from ntkplan.ir.program import (
+from ntkplan.ir.program import Block
+from ntkplan.ir.statements import (
     Array,
-    Block,
     Contract,
     Cut,
     Match,

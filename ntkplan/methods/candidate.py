@@ -10,7 +10,7 @@ import sympy
 
 from ntkplan.cost.symbols import Size, product, total
 from ntkplan.cost.work import Operation, OperationKind, Work, repeated
-from ntkplan.ir.program import (
+from ntkplan.ir.statements import (
     Array,
     Contract,
     Cut,

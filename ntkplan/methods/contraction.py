@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from ntkplan.cost.symbols import Size, product, total
 from ntkplan.cost.work import Operation, OperationKind
-from ntkplan.ir.program import Array, Contract, Reduce, Statement
+from ntkplan.ir.statements import Array, Contract, Reduce, Statement
 from ntkplan.methods.lookups import look_up
 
 Tree = str | tuple["Tree", "Tree"]

@@ -7,7 +7,7 @@ H is the full kernel of the values at the cut, C their cotangents.
 
 from __future__ import annotations
 
-from ntkplan.ir.program import Array
+from ntkplan.ir.statements import Array
 from ntkplan.ir.use import Layer
 from ntkplan.methods import network
 from ntkplan.methods.candidate import Candidate, Method, candidate

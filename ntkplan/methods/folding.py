@@ -13,7 +13,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping, Sequence
 
-from ntkplan.ir.program import Array
+from ntkplan.ir.statements import Array
 from ntkplan.methods.contraction import Tree
 from ntkplan.methods.network import Side
 

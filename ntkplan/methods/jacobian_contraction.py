@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ntkplan.cost.symbols import Size
-from ntkplan.ir.program import Array, Statement, Sum
+from ntkplan.ir.statements import Array, Statement, Sum
 from ntkplan.ir.use import Layer, Stack
 from ntkplan.methods import network
 from ntkplan.methods.candidate import Candidate, Method, candidate

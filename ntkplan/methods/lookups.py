@@ -11,7 +11,7 @@ from typing import cast
 
 from ntkplan.cost.symbols import Size, product, total
 from ntkplan.cost.work import Operation, OperationKind
-from ntkplan.ir.program import Array, Match, Scatter, Take
+from ntkplan.ir.statements import Array, Match, Scatter, Take
 
 
 class ImpossibleOrderError(Exception):

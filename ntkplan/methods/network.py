@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from ntkplan.cost import symbols
 from ntkplan.cost.symbols import Size
 from ntkplan.ir.kernel import KernelSpec
-from ntkplan.ir.program import Array
+from ntkplan.ir.statements import Array
 from ntkplan.ir.use import Layer, Stack, Use
 
 EXAMPLES = ("examples1", "examples2")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ntkplan.ir.program import (
+from ntkplan.ir.statements import (
     Array,
     Contract,
     Cut,

@@ -11,7 +11,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import cast
 
-from ntkplan.ir.program import Array, Statement
+from ntkplan.ir.statements import Array, Statement
 from ntkplan.ir.use import Layer, Stack
 from ntkplan.methods import network
 from ntkplan.methods.candidate import Candidate, Method, candidate

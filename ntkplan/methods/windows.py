@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ntkplan.errors import InternalError
-from ntkplan.ir.program import Cut, Statement
+from ntkplan.ir.statements import Cut, Statement
 from ntkplan.ir.use import Patches, Stack
 from ntkplan.methods.network import Side
 

@@ -1,0 +1,260 @@
+"""Statements over labelled arrays, of which a kernel function consists."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+from ntkplan.ir.use import Patches
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Array:
+    """An array in the kernel function.
+
+    Attributes:
+        name: How the kernel function calls it. Names of inputs are Python expressions.
+        labels: The label of every axis.
+        hot: A label along which the array is one at one index and zero elsewhere. Its
+            axis is not stored; the array holds the indices.
+        step: The axis at which the array is indexed by the step of a loop, or None. It
+            has no label.
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    hot: str | None = None
+    step: int | None = None
+
+    @property
+    def stored(self) -> tuple[str, ...]:
+        """Labels of the axes that the array has in memory."""
+        return tuple(label for label in self.labels if label != self.hot)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Contract:
+    """`target = sum over the labels that only the operands have of left * right`."""
+
+    target: Array
+    left: Array
+    right: Array
+
+    @property
+    def summed(self) -> tuple[str, ...]:
+        """Labels that are summed over, in the left operand's order."""
+        return tuple(
+            label for label in self.left.labels if label not in self.target.labels
+        )
+
+    @property
+    def is_of_rows(self) -> bool:
+        """Whether all rows of one array are multiplied with all rows of the other.
+
+        A row is what the last axes hold, two or more; as a product of two matrices this
+        needs no copy of either array.
+        """
+        summed = self.summed
+        rows = self.left.labels[: len(self.left.labels) - len(summed)]
+        columns = self.right.labels[: len(self.right.labels) - len(summed)]
+        return (
+            len(summed) > 1
+            and self.left.labels == (*rows, *summed)
+            and self.right.labels == (*columns, *summed)
+            and self.target.labels == (*rows, *columns)
+            and set(rows).isdisjoint(columns)
+        )
+
+    @property
+    def sources(self) -> tuple[Array, ...]:
+        """The arrays that are read."""
+        return (self.left, self.right)
+
+    def over(self, change: Callable[[Array], Array]) -> Contract:
+        """Returns the same statement over other arrays."""
+        return dataclasses.replace(
+            self,
+            target=change(self.target),
+            left=change(self.left),
+            right=change(self.right),
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Reduce:
+    """`target = source summed over the axes that target lacks`, axes in order."""
+
+    target: Array
+    source: Array
+
+    @property
+    def sources(self) -> tuple[Array, ...]:
+        """The arrays that are read."""
+        return (self.source,)
+
+    def over(self, change: Callable[[Array], Array]) -> Reduce:
+        """Returns the same statement over other arrays."""
+        return dataclasses.replace(
+            self, target=change(self.target), source=change(self.source)
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Cut:
+    """`target = windows of source`, example axis first.
+
+    Attributes:
+        target: The windows.
+        source: What they are cut from.
+        patches: How.
+        n_kept: How many leading axes, of examples and of uses, `shape` leaves out.
+        windows_shape: Shape of what is cut, the leading axes left out.
+        shape: The same without axes of length one, products of axes split.
+    """
+
+    target: Array
+    source: Array
+    patches: Patches
+    n_kept: int
+    windows_shape: tuple[int, ...]
+    shape: tuple[int, ...]
+
+    @property
+    def sources(self) -> tuple[Array, ...]:
+        """The arrays that are read."""
+        return (self.source,)
+
+    def over(self, change: Callable[[Array], Array]) -> Cut:
+        """Returns the same statement over other arrays."""
+        return dataclasses.replace(
+            self, target=change(self.target), source=change(self.source)
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Sum:
+    """`target = first + second + ...`, each brought into the target's label order."""
+
+    target: Array
+    terms: tuple[Array, ...]
+    factors: tuple[float, ...]
+
+    @property
+    def sources(self) -> tuple[Array, ...]:
+        """The arrays that are read."""
+        return self.terms
+
+    def over(self, change: Callable[[Array], Array]) -> Sum:
+        """Returns the same statement over other arrays."""
+        return dataclasses.replace(
+            self, target=change(self.target), terms=tuple(map(change, self.terms))
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Match:
+    """`target = whether the rows of left and right are the same`, as zeros and ones.
+
+    Attributes:
+        target: What is computed.
+        left: Rows.
+        right: Rows.
+        size: How many rows there are; one from `size` up stands for none.
+    """
+
+    target: Array
+    left: Array
+    right: Array
+    size: int
+
+    @property
+    def sources(self) -> tuple[Array, ...]:
+        """The arrays that are read."""
+        return (self.left, self.right)
+
+    def over(self, change: Callable[[Array], Array]) -> Match:
+        """Returns the same statement over other arrays."""
+        return dataclasses.replace(
+            self,
+            target=change(self.target),
+            left=change(self.left),
+            right=change(self.right),
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Scatter:
+    """`target = source summed over positions into the rows that it belongs to`.
+
+    Attributes:
+        target: Labels that both operands keep, then the rows, then the rest.
+        source: What is summed.
+        rows: The row of every position.
+        size: How many rows there are.
+    """
+
+    target: Array
+    source: Array
+    rows: Array
+    size: int
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """Labels that both operands and the target have."""
+        return tuple(x for x in self.rows.stored if x in self.target.labels)
+
+    @property
+    def positions(self) -> tuple[str, ...]:
+        """Labels that are summed over."""
+        return tuple(x for x in self.rows.stored if x not in self.target.labels)
+
+    @property
+    def sources(self) -> tuple[Array, ...]:
+        """The arrays that are read."""
+        return (self.source, self.rows)
+
+    def over(self, change: Callable[[Array], Array]) -> Scatter:
+        """Returns the same statement over other arrays."""
+        return dataclasses.replace(
+            self,
+            target=change(self.target),
+            source=change(self.source),
+            rows=change(self.rows),
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Take:
+    """`target = the rows of source`.
+
+    Attributes:
+        target: Labels that both operands have, those of the rows, then the rest.
+        source: What has the rows.
+        rows: Which rows are taken.
+    """
+
+    target: Array
+    source: Array
+    rows: Array
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """Labels that both operands have."""
+        return tuple(x for x in self.rows.stored if x in self.source.labels)
+
+    @property
+    def sources(self) -> tuple[Array, ...]:
+        """The arrays that are read."""
+        return (self.source, self.rows)
+
+    def over(self, change: Callable[[Array], Array]) -> Take:
+        """Returns the same statement over other arrays."""
+        return dataclasses.replace(
+            self,
+            target=change(self.target),
+            source=change(self.source),
+            rows=change(self.rows),
+        )
+
+
+Statement = Contract | Reduce | Cut | Sum | Match | Scatter | Take
