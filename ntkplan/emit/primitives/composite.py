@@ -10,7 +10,16 @@ import numpy as np
 from ntkplan._jax import Primitive, Var, primitives
 from ntkplan.emit.primitives.context import Context, Step
 from ntkplan.emit.primitives.control_flow import print_platform_dependent
-from ntkplan.emit.primitives.idioms import activations, lookups, statistics
+from ntkplan.emit.primitives.idioms import (
+    activations,
+    arithmetic,
+    dynamic_slices,
+    lookups,
+    masks,
+    orders,
+    statistics,
+    updates,
+)
 from ntkplan.emit.primitives.idioms.matching import (
     Matcher,
     Producers,
@@ -37,9 +46,17 @@ def _by_primitive(*families: dict[Primitive, tuple[Proposer, ...]]):
     return joined
 
 
-_PROPOSERS = _by_primitive(
-    *(family.PROPOSERS for family in (activations, statistics, lookups))
+_FAMILIES = (
+    activations,
+    arithmetic,
+    dynamic_slices,
+    lookups,
+    masks,
+    orders,
+    statistics,
+    updates,
 )
+_PROPOSERS = _by_primitive(*(family.PROPOSERS for family in _FAMILIES))
 
 
 def steps(body: Body, protected: Collection[Var]) -> list[Step]:

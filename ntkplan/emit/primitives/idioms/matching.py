@@ -23,6 +23,12 @@ from ntkplan.emit.primitives.value import aval_of
 from ntkplan.ir.equation import Atom, Body, Equation
 from ntkplan.trace.jaxpr import flatten
 
+_SPREADING = (
+    primitives.broadcast_in_dim_p,
+    primitives.convert_element_type_p,
+    primitives.reshape_p,
+    primitives.copy_p,
+)
 # What has no bearing on the value, and differs between ways to write the same.
 _IGNORED = ("weak_type", "sharding", "out_sharding")
 
@@ -77,17 +83,19 @@ class Producers:
         return item
 
     def number(self, item: Atom) -> Any:
-        """Returns the number that an atom is a copy, a cast or a spread of, or None."""
-        item = self.behind(
-            item,
-            primitives.broadcast_in_dim_p,
-            primitives.convert_element_type_p,
-            primitives.reshape_p,
-            primitives.copy_p,
-        )
+        """Returns the number that all elements of an atom are, or None."""
+        dtypes = [aval_of(item).dtype]
+        equation = self.find(item, *_SPREADING)
+        while equation is not None:
+            item = equation.inputs[0]
+            dtypes.append(aval_of(item).dtype)
+            equation = self.find(item, *_SPREADING)
         if not isinstance(item, Literal) or np.shape(item.val):
             return None
-        return np.asarray(item.val).astype(aval_of(item).dtype)[()]
+        number = np.asarray(item.val)
+        for dtype in reversed(dtypes):
+            number = number.astype(dtype)
+        return number[()]
 
     def identity(self, item: Atom) -> Equation | None:
         """Returns the equation of an atom if it only copies its operand."""
@@ -159,7 +167,9 @@ class _Match:
                 continue
             wanted = self._skip(self._ours, wanted, None)
             actual = self._skip(self._theirs, actual, self._group)
-            if self._is_bound(bound, wanted, actual) or _same_literal(wanted, actual):
+            if self._is_bound(bound, wanted, actual) or self._same_number(
+                wanted, actual
+            ):
                 continue
             mine, other = self._ours.find(wanted), self._theirs.find(actual)
             if mine is None or other is None or not _same_equation(mine, other):
@@ -172,6 +182,13 @@ class _Match:
             self._group.add(other)
             pairs.extend(zip(mine.inputs, other.inputs, strict=True))
         return self._group
+
+    def _same_number(self, wanted: Atom, actual: Atom) -> bool:
+        """Whether all elements of both arrays are the same bits."""
+        numbers = [self._ours.number(wanted), self._theirs.number(actual)]
+        if numbers[0] is None or numbers[1] is None or not _alike(wanted, actual):
+            return False
+        return numbers[0].tobytes() == numbers[1].tobytes()
 
     @staticmethod
     def _is_bound(bound: dict[Var, Atom], wanted: Atom, actual: Atom) -> bool:
@@ -196,16 +213,6 @@ def _variable(item: Atom) -> Var:
 def _alike(one: Atom, other: Atom) -> bool:
     first, second = aval_of(one), aval_of(other)
     return first.shape == second.shape and first.dtype == second.dtype
-
-
-def _same_literal(one: Atom, other: Atom) -> bool:
-    """Whether two atoms are the same bits."""
-    if not isinstance(one, Literal) or not isinstance(other, Literal):
-        return False
-    if not _alike(one, other):
-        return False
-    arrays = [np.asarray(item.val).astype(aval_of(item).dtype) for item in (one, other)]
-    return arrays[0].tobytes() == arrays[1].tobytes()
 
 
 def _same_equation(one: Equation, other: Equation) -> bool:
