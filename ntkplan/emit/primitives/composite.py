@@ -17,6 +17,7 @@ from ntkplan.emit.primitives.idioms import (
     lookups,
     masks,
     orders,
+    products,
     statistics,
     updates,
 )
@@ -53,6 +54,7 @@ _FAMILIES = (
     lookups,
     masks,
     orders,
+    products,
     statistics,
     updates,
 )
@@ -79,10 +81,6 @@ class _Grouping:
         self._matcher = Matcher(self._producers)
         self._read = {*protected, *(v for v in body.outputs if isinstance(v, Var))}
         self._order = {item: index for index, item in enumerate(body.equations)}
-        self._readers: dict[Var, list[Equation]] = {}
-        for equation in body.equations:
-            for item in equation.reads:
-                self._readers.setdefault(item, []).append(equation)
 
     def step(self, equation: Equation) -> Step | None:
         """Returns what an equation is printed in, or None if nothing reads it now."""
@@ -123,7 +121,7 @@ class _Grouping:
             """Whether a step that was made, or an equation to come, reads it."""
             return variable in self._read or any(
                 reader not in group and self._order[reader] < end
-                for reader in self._readers.get(variable, ())
+                for reader in self._producers.readers(variable)
             )
 
         return all(_is_index(item) or not is_read(item) for item in inner)

@@ -52,7 +52,7 @@ Proposer = Callable[[Equation, "Producers"], Iterator[Proposal]]
 
 
 class Producers:
-    """Which equation defines a variable."""
+    """Which equation defines a variable, and which ones read it."""
 
     def __init__(self, body: Body) -> None:
         self._by_variable = {
@@ -60,6 +60,20 @@ class Producers:
             for equation in body.equations
             for variable in equation.outputs
         }
+        self._readers: dict[Var, list[Equation]] = {}
+        for equation in body.equations:
+            for variable in equation.reads:
+                self._readers.setdefault(variable, []).append(equation)
+
+    def readers(self, variable: Var) -> list[Equation]:
+        """Returns the equations that read a variable, in order."""
+        return self._readers.get(variable, [])
+
+    def is_read_by(self, equation: Equation, kind: Primitive) -> bool:
+        """Returns whether one equation, of a kind, reads the only result."""
+        (output,) = equation.outputs
+        readers = self.readers(output)
+        return len(readers) == 1 and readers[0].primitive is kind
 
     def find(self, item: Atom, *kinds: Primitive) -> Equation | None:
         """Returns the equation that defines an atom, if it is of one of the kinds."""
@@ -233,6 +247,11 @@ def _parameters_text(equation: Equation) -> str:
         for name, value in equation.parameters.items()
         if name not in _IGNORED
     }
+    preferred = kept.get("preferred_element_type")
+    if preferred is not None and all(
+        aval_of(item).dtype == preferred for item in equation.inputs
+    ):
+        kept["preferred_element_type"] = None
     return stable_text(kept)
 
 

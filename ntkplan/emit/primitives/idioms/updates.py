@@ -51,18 +51,16 @@ def _update(
 ) -> Proposal:
     """`x.at[items].name(value, **keywords)`."""
     options = [atom(f"{key}={text}") for key, text in keywords.items()]
-    is_number = isinstance(value, Literal)
+    number: Expression | None = None
+    if isinstance(value, Literal):
+        number = number_value(value.val, aval_of(value).dtype, ()).expression
 
     def write(x: Expression, *rest: Expression) -> Expression:
-        changed = (
-            number_value(value.val, aval_of(value).dtype, ()).expression
-            if is_number
-            else rest[-1]
-        )
+        changed = rest[-1] if number is None else number
         place = subscript(attribute(x, "at"), *filled(items, rest))
         return method(place, name, changed, *options)
 
-    operands = (last.inputs[0], *arrays, *([] if is_number else [value]))
+    operands = (last.inputs[0], *arrays, *([value] if number is None else []))
     return Proposal(operands=operands, write=over_examples(write, lead))
 
 
