@@ -46,6 +46,8 @@ OPERATORS: dict[str, Precedence] = {
     "-": Precedence.ADD,
     "*": Precedence.MULTIPLY,
     "/": Precedence.MULTIPLY,
+    "//": Precedence.MULTIPLY,
+    "%": Precedence.MULTIPLY,
     "@": Precedence.MULTIPLY,
     "**": Precedence.POWER,
 }

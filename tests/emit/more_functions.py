@@ -251,7 +251,7 @@ DERIVATIVES = (
     _of("relu", jax.nn.relu, X, text="h0 = jax.nn.relu(x0)"),
     _of("relu6", jax.nn.relu6, X),
     _of("silu", jax.nn.silu, X, text="h0 = jax.nn.silu(x0)"),
-    _of("softplus", jax.nn.softplus, X, text="h0 = jnp.logaddexp(x0, 0.0)"),
+    _of("softplus", jax.nn.softplus, X, text="h0 = jax.nn.softplus(x0)"),
     _of("log_sigmoid", jax.nn.log_sigmoid, X),
     _of("gelu", jax.nn.gelu, X, text="h0 = jax.nn.gelu(x0)"),
     _of(

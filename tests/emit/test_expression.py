@@ -41,6 +41,8 @@ _NODES = {
     "-": ast.Sub,
     "*": ast.Mult,
     "/": ast.Div,
+    "//": ast.FloorDiv,
+    "%": ast.Mod,
     "@": ast.MatMult,
     "**": ast.Pow,
 }

@@ -58,6 +58,14 @@ def _dot_general(equation: Equation, operands: Sequence[Value], _: Context) -> V
     return dataclasses.replace(value, transposed=transposed)
 
 
+def is_matmul(equation: Equation, permutation: tuple[int, ...] | None) -> bool:
+    """Whether a contraction, its result permuted, prints as a product of matrices."""
+    ranks = tuple(len(aval_of(operand).shape) for operand in equation.inputs)
+    if permutation is None:
+        return _as_matmul(equation, ranks) is not None
+    return _is_swapped(equation, ranks, permutation)
+
+
 def _as_matmul(equation: Equation, ranks: tuple[int, ...]) -> str | None:
     """Says whether `@` is the same, or is with the right operand transposed."""
     (left_sum, right_sum), (left_batch, right_batch) = equation.parameters[
@@ -82,19 +90,26 @@ def _swapped(
     equation: Equation, operands: Sequence[Value], permutation: tuple[int, ...]
 ) -> tuple[Expression, Expression] | None:
     """The factors of `right @ left`, if a permuted contraction is just that."""
-    (left_sum, right_sum), (left_batch, _) = equation.parameters["dimension_numbers"]
-    left_rank, right_rank = (len(operand.full_shape) for operand in operands)
-    axis_at_end = (*range(1, right_rank), 0)
-    if (
-        left_batch
-        or left_rank != 2
-        or len(left_sum) != 1
-        or tuple(right_sum) != (right_rank - 1,)
-        or permutation != axis_at_end
-    ):
+    ranks = tuple(len(operand.full_shape) for operand in operands)
+    if not _is_swapped(equation, ranks, permutation):
         return None
+    (left_sum, _), _ = equation.parameters["dimension_numbers"]
     left, right = (exact(operand) for operand in operands)
     return right, (left if tuple(left_sum) == (0,) else attribute(left, "T"))
+
+
+def _is_swapped(
+    equation: Equation, ranks: tuple[int, ...], permutation: tuple[int, ...]
+) -> bool:
+    (left_sum, right_sum), (left_batch, _) = equation.parameters["dimension_numbers"]
+    left_rank, right_rank = ranks
+    return (
+        not left_batch
+        and left_rank == 2
+        and len(left_sum) == 1
+        and tuple(right_sum) == (right_rank - 1,)
+        and permutation == (*range(1, right_rank), 0)
+    )
 
 
 def _einsum_text(

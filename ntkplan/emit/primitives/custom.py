@@ -13,9 +13,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import jax.scipy.special
-import numpy as np
 
-from ntkplan._jax import ClosedJaxpr, Literal, Primitive, Var, primitives
+from ntkplan._jax import Literal, Primitive, Var, primitives
 from ntkplan.emit.expression import call
 from ntkplan.emit.primitives.context import (
     Context,
@@ -31,10 +30,10 @@ from ntkplan.emit.primitives.custom_rules import (
     call_jaxpr,
     check_outputs,
     free_shapes,
+    jaxpr_text,
     jvp_rule,
     vjp_rules,
 )
-from ntkplan.emit.primitives.parameters import stable_text
 from ntkplan.emit.primitives.value import Unpacked, Value, aval_of, exact, whole
 from ntkplan.errors import NotPrintableError
 from ntkplan.ir.equation import Equation
@@ -108,18 +107,9 @@ def _derived(equation: Equation, context: Context, derive: Derive) -> tuple[Any,
             str(atom) if isinstance(atom, Literal) else str(aval_of(atom))
             for atom in equation.inputs
         ]
-        texts = [_text(closed) for closed in (call_jaxpr(equation), *rules)]
+        texts = [jaxpr_text(closed) for closed in (call_jaxpr(equation), *rules)]
         keys[equation] = ((equation.primitive.name, *atoms, *texts), write)
     return keys[equation]
-
-
-def _text(closed: ClosedJaxpr) -> tuple[str, ...]:
-    """A jaxpr and its constants as text that is the same in every trace."""
-    constants = flatten(closed).constants
-    return (
-        stable_text(closed),
-        *(repr(np.asarray(array).tobytes()) for _, array in constants),
-    )
 
 
 def _function_name(equation: Equation) -> str:

@@ -22,6 +22,7 @@ from ntkplan._jax import (
     new_variable,
 )
 from ntkplan.emit.primitives.context import Context, Group, Signature
+from ntkplan.emit.primitives.parameters import stable_text
 from ntkplan.emit.primitives.value import aval_of
 from ntkplan.errors import NotPrintableError
 from ntkplan.ir.equation import Body, Equation
@@ -102,8 +103,17 @@ def check_outputs(equation: Equation) -> None:
         )
 
 
-def jvp_rule(equation: Equation, context: Context) -> tuple[list[ClosedJaxpr], Write]:
-    """The derivative of a `jax.custom_jvp` function, and what writes its source."""
+def jaxpr_text(closed: ClosedJaxpr) -> tuple[str, ...]:
+    """A jaxpr and its constants as text that is the same in every trace."""
+    constants = flatten(closed).constants
+    return (
+        stable_text(closed),
+        *(repr(np.asarray(array).tobytes()) for _, array in constants),
+    )
+
+
+def jvp_jaxpr(equation: Equation) -> ClosedJaxpr:
+    """The derivative of a `jax.custom_jvp` function: primals, tangents to both."""
     shapes = free_shapes(equation)
     moving = _differentiable(shapes)
     function = _one_by_one(equation)
@@ -116,7 +126,14 @@ def jvp_rule(equation: Equation, context: Context) -> tuple[list[ClosedJaxpr], W
         )
         return jax.jvp(function, primals, full)
 
-    rule = jax.make_jaxpr(derivative)(shapes, tuple(shapes[index] for index in moving))
+    return jax.make_jaxpr(derivative)(shapes, tuple(shapes[index] for index in moving))
+
+
+def jvp_rule(equation: Equation, context: Context) -> tuple[list[ClosedJaxpr], Write]:
+    """The derivative of a `jax.custom_jvp` function, and what writes its source."""
+    shapes = free_shapes(equation)
+    moving = _differentiable(shapes)
+    rule = jvp_jaxpr(equation)
     n_outputs = len(equation.outputs)
     tangents: list[int | None] = [None] * len(shapes)
     for position, index in enumerate(moving):

@@ -8,10 +8,12 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from ntkplan._jax import Primitive, primitives
 from ntkplan.emit.expression import Expression, atom, binary, call, method, prefixed
 from ntkplan.emit.primitives.context import Context, Printer, Result
+from ntkplan.emit.primitives.folding import simplified
 from ntkplan.emit.primitives.parameters import check_known, enum_text
 from ntkplan.emit.primitives.shape import without_leading_ones
 from ntkplan.emit.primitives.value import (
@@ -72,6 +74,9 @@ def strict(operands: Sequence[Value]) -> tuple[list[Expression], list[tuple]]:
 def _operator(symbol: str) -> Printer:
     def write(equation: Equation, operands: Sequence[Value], _: Context) -> Value:
         check_known(equation)
+        simpler = simplified(symbol, operands, aval_of(equation.outputs[0]))
+        if simpler is not None:
+            return simpler
         left, right = broadcasting(operands)
         shapes = [operand.shape for operand in operands]
         return combine(equation, binary(symbol, left, right), shapes)
@@ -103,6 +108,28 @@ def _and(equation: Equation, operands: Sequence[Value], context: Context) -> Res
         if sure and other.shape == other.full_shape:
             return other
     return _operator("&")(equation, operands, context)
+
+
+def _of_floats(name: str, plain: str) -> Printer:
+    """A function of numpy's for real numbers, one of `jax.lax` for other dtypes."""
+    function, lax_function = _function(f"jnp.{name}"), _lax_function(plain)
+
+    def write(equation: Equation, operands: Sequence[Value], context: Context):
+        real = all(jnp.issubdtype(item.dtype, np.floating) for item in operands)
+        return (function if real else lax_function)(equation, operands, context)
+
+    return write
+
+
+def _shift(symbol: str, kind: type, otherwise: str) -> Printer:
+    """A shift as an operator, where numpy's is this one for the dtype."""
+    operator, function = _operator(symbol), _lax_function(otherwise)
+
+    def write(equation: Equation, operands: Sequence[Value], context: Context):
+        plain = all(jnp.issubdtype(item.dtype, kind) for item in operands)
+        return (operator if plain else function)(equation, operands, context)
+
+    return write
 
 
 def _by_dtype(symbol: str, *kinds: type, otherwise: str) -> Printer:
@@ -149,8 +176,13 @@ def _power(equation: Equation, operands: Sequence[Value], context: Context) -> R
 
 def _round(equation: Equation, operands: Sequence[Value], _: Context) -> Value:
     check_known(equation, "rounding_method")
-    method = enum_text(equation, equation.parameters["rounding_method"])
-    expression = call("lax.round", typed(operands[0]), atom(method))
+    way = equation.parameters["rounding_method"]
+    even = way is lax.RoundingMethod.TO_NEAREST_EVEN
+    if even and operands[0].dtype in (np.float32, np.float64):
+        expression = call("jnp.round", typed(operands[0]))
+    else:
+        arguments = [typed(operands[0]), atom(enum_text(equation, way))]
+        expression = call("lax.round", *arguments)
     return combine(equation, expression, [operands[0].shape])
 
 
@@ -166,8 +198,17 @@ def _reduce_precision(equation: Equation, operands: Sequence[Value], _: Context)
 def _select(equation: Equation, operands: Sequence[Value], _: Context) -> Value:
     which, *cases = operands
     if len(cases) == 2 and which.dtype == np.bool_:
+        if which.number is not None and which.shape == ():
+            case = cases[int(which.number)]
+            if case.shape in ((), case.full_shape):
+                return case
         yes, no = broadcasting(cases[::-1])
-        expression = call("jnp.where", typed(which), yes, no)
+        full = any(
+            item.inserted is None and len(item.shape) == len(item.full_shape)
+            for item in cases
+        )
+        condition = without_leading_ones(which) if full else typed(which)
+        expression = call("jnp.where", condition, yes, no)
         return combine(equation, expression, [item.shape for item in operands])
     scalar = which.full_shape == ()
     arguments = [typed(which) if scalar else exact(which), *map(exact, cases)]
@@ -240,8 +281,8 @@ PRINTERS: dict[Primitive, Printer] = {
     primitives.integer_pow_p: _integer_pow,
     primitives.max_p: _function("jnp.maximum"),
     primitives.min_p: _function("jnp.minimum"),
-    primitives.atan2_p: _lax_function("atan2"),
-    primitives.nextafter_p: _lax_function("nextafter"),
+    primitives.atan2_p: _of_floats("arctan2", "atan2"),
+    primitives.nextafter_p: _of_floats("nextafter", "nextafter"),
     primitives.complex_p: _lax_function("complex"),
     primitives.eq_p: _operator("=="),
     primitives.ne_p: _operator("!="),
@@ -252,9 +293,13 @@ PRINTERS: dict[Primitive, Printer] = {
     primitives.and_p: _and,
     primitives.or_p: _operator("|"),
     primitives.xor_p: _operator("^"),
-    primitives.shift_left_p: _lax_function("shift_left"),
-    primitives.shift_right_arithmetic_p: _lax_function("shift_right_arithmetic"),
-    primitives.shift_right_logical_p: _lax_function("shift_right_logical"),
+    primitives.shift_left_p: _shift("<<", np.integer, "shift_left"),
+    primitives.shift_right_arithmetic_p: _shift(
+        ">>", np.signedinteger, "shift_right_arithmetic"
+    ),
+    primitives.shift_right_logical_p: _shift(
+        ">>", np.unsignedinteger, "shift_right_logical"
+    ),
     primitives.neg_p: _prefix("-"),
     primitives.not_p: _prefix("~"),
     primitives.select_n_p: _select,
@@ -286,15 +331,15 @@ PRINTERS: dict[Primitive, Printer] = {
     primitives.conj_p: _lax_function("conj", "input_dtype"),
     primitives.logistic_p: _function("jax.nn.sigmoid"),
     primitives.rsqrt_p: _lax_function("rsqrt"),
-    primitives.sign_p: _lax_function("sign"),
-    primitives.floor_p: _lax_function("floor"),
-    primitives.ceil_p: _lax_function("ceil"),
-    primitives.asin_p: _lax_function("asin"),
-    primitives.acos_p: _lax_function("acos"),
-    primitives.atan_p: _lax_function("atan"),
-    primitives.asinh_p: _lax_function("asinh"),
-    primitives.acosh_p: _lax_function("acosh"),
-    primitives.atanh_p: _lax_function("atanh"),
+    primitives.sign_p: _of_floats("sign", "sign"),
+    primitives.floor_p: _of_floats("floor", "floor"),
+    primitives.ceil_p: _of_floats("ceil", "ceil"),
+    primitives.asin_p: _of_floats("arcsin", "asin"),
+    primitives.acos_p: _of_floats("arccos", "acos"),
+    primitives.atan_p: _of_floats("arctan", "atan"),
+    primitives.asinh_p: _of_floats("arcsinh", "asinh"),
+    primitives.acosh_p: _of_floats("arccosh", "acosh"),
+    primitives.atanh_p: _of_floats("arctanh", "atanh"),
     primitives.erf_p: _lax_function("erf"),
     primitives.erfc_p: _lax_function("erfc"),
     primitives.erf_inv_p: _lax_function("erf_inv"),

@@ -71,7 +71,7 @@ def precision_keywords(equation: Equation) -> dict[str, Expression]:
         )
     elif isinstance(precision, enum.Enum):
         if precision is not lax.Precision.DEFAULT:
-            keywords["precision"] = atom(enum_text(equation, precision))
+            keywords["precision"] = atom(f'"{precision.name.lower()}"')
     elif precision is not None:
         raise NotPrintableError(
             primitive=equation.primitive.name, reason=f"precision {precision!r}"

@@ -200,13 +200,24 @@ def _transpose(equation: Equation, operands: Sequence[Value], _: Context) -> Val
     if operand.transposed is not None:
         return whole(operand.transposed(permutation), aval)
     base = typed(operand)
-    expression = (
-        attribute(base, "T")
-        if permutation == (1, 0)
-        else method(base, "transpose", *(str(int(axis)) for axis in permutation))
+
+    def again(after: tuple[int, ...]) -> Expression:
+        return _turned(base, tuple(permutation[axis] for axis in after))
+
+    return dataclasses.replace(
+        whole(_turned(base, permutation), aval),
+        shape=tuple(operand.shape[axis] for axis in permutation),
+        transposed=again if operand.shape == operand.full_shape else None,
     )
-    shape = tuple(operand.shape[axis] for axis in permutation)
-    return dataclasses.replace(whole(expression, aval), shape=shape)
+
+
+def _turned(base: Expression, permutation: Sequence[int]) -> Expression:
+    """An array with its axes in another order."""
+    if list(permutation) == sorted(permutation):
+        return base
+    if tuple(permutation) == (1, 0):
+        return attribute(base, "T")
+    return method(base, "transpose", *(str(int(axis)) for axis in permutation))
 
 
 def _slice(equation: Equation, operands: Sequence[Value], _: Context) -> Value:
@@ -285,11 +296,15 @@ def _tile(equation: Equation, operands: Sequence[Value], _: Context) -> Value:
 
 def _split(equation: Equation, operands: Sequence[Value], _: Context) -> Unpacked:
     check_known(equation, "sizes", "axis")
+    sizes = [int(size) for size in equation.parameters["sizes"]]
+    ends = [str(sum(sizes[:count])) for count in range(1, len(sizes))]
+    even = len(set(sizes)) == 1
+    rank = len(operands[0].full_shape)
     expression = call(
-        "lax.split",
+        "jnp.split",
         exact(operands[0]),
-        integers(equation.parameters["sizes"]),
-        axis=str(int(equation.parameters["axis"])),
+        atom(str(len(sizes))) if even else sequence(ends, brackets="[]"),
+        axis=axes_text((equation.parameters["axis"],), rank),
     )
     return Unpacked(expression=expression, target=tuple_target)
 
@@ -300,9 +315,10 @@ def _pad(equation: Equation, operands: Sequence[Value], _: Context) -> Value:
     config = equation.parameters["padding_config"]
     aval = aval_of(equation.outputs[0])
     simple = all(low >= 0 and high >= 0 and not gap for low, high, gap in config)
-    if simple and is_zero(filling):
+    if simple and filling.number is not None:
         widths = integers([(low, high) for low, high, _ in config])
-        return whole(call("jnp.pad", exact(operand), widths), aval)
+        value = {} if is_zero(filling) else {"constant_values": filling.expression}
+        return whole(call("jnp.pad", exact(operand), widths, **value), aval)
     expression = call("lax.pad", exact(operand), typed(filling), integers(config))
     return whole(expression, aval)
 

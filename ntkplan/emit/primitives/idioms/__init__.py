@@ -1,0 +1,1 @@
+"""Public functions that several equations are, one family per file."""
