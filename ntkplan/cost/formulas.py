@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 
@@ -16,7 +15,7 @@ from ntkplan.cost.roofline import (
     memory_seconds,
 )
 from ntkplan.cost.samples import Columns
-from ntkplan.cost.work import Operation, OperationKind, Variant, Work
+from ntkplan.cost.work import Operation, OperationKind, Work
 
 _REMEMBERED = 2**16
 
@@ -99,51 +98,6 @@ def operation_seconds(
     return known
 
 
-def operations_seconds(
-    operations: Sequence[Operation],
-    profile: DeviceProfile,
-    *,
-    dtype: str,
-    precision: str | None,
-    program_bytes: float = 0,
-) -> list[float]:
-    """Predicts how long each of many operations takes, class by class at once.
-
-    Args:
-        operations: Operations with numbers.
-        profile: The device.
-        dtype: NumPy's name of the data type.
-        precision: As `jax.lax.Precision` in lower case, or None.
-        program_bytes: What the program around them allocates at once, where known.
-
-    Returns:
-        Seconds of each, as `operation_seconds` gives them.
-    """
-    found = [0.0] * len(operations)
-    classes: dict[tuple[OperationKind, Variant], list[int]] = {}
-    for index, operation in enumerate(operations):
-        kind = _class_of(operation)
-        if operation.in_loop or kind is OperationKind.LOOP:
-            found[index] = operation_seconds(
-                operation,
-                profile,
-                dtype=dtype,
-                precision=precision,
-                program_bytes=program_bytes,
-            )
-        else:
-            classes.setdefault((kind, operation.variant), []).append(index)
-    for (kind, variant), indices in classes.items():
-        rate = profile.rate(kind, dtype, precision, variant)
-        columns = Columns.of([operations[index] for index in indices])
-        times = predicted_seconds(
-            columns, profile, rate, correction(profile, rate), program_bytes
-        )
-        for index, time in zip(indices, times, strict=True):
-            found[index] = float(time)
-    return found
-
-
 def predicted_seconds(
     columns: Columns,
     profile: DeviceProfile,
@@ -203,7 +157,7 @@ def _operation_seconds(
         return repeats * launch.loop_overhead_s
     rate = profile.rate(kind, dtype, precision, operation.variant)
     if operation.in_loop and launch.loop_operation_s:
-        small = _in_loop_seconds(operation, profile, rate)
+        small = in_loop_seconds(operation, profile, rate)
         if small < launch.loop_small_s * repeats:
             return small
     predicted = (
@@ -214,15 +168,20 @@ def _operation_seconds(
     return predicted if corrected is None else predicted * corrected.factor(operation)
 
 
-def _in_loop_seconds(operation: Operation, profile: DeviceProfile, rate: Rate) -> float:
+def in_loop_seconds(counts: Any, profile: DeviceProfile, rate: Rate) -> Any:
     """Returns the seconds of a small operation in the body of a loop.
 
     The body is compiled as one piece: a small operation in it calls no library, pays no
     launch of its own and runs on one core.
+
+    Args:
+        counts: An `Operation` with numbers, or `Columns` of one class.
+        profile: The device.
+        rate: The rates of the operation's class.
     """
-    arithmetic = cast(float, operation.flops) / rate.peak_flops_per_s
-    memory = memory_seconds(operation, profile, rate, 0)
-    launches = cast(float, operation.repeats) * profile.launch.loop_operation_s
+    arithmetic = counts.flops / rate.peak_flops_per_s
+    memory = memory_seconds(counts, profile, rate, 0)
+    launches = counts.repeats * profile.launch.loop_operation_s
     return profile.cores * (arithmetic + memory) + launches
 
 

@@ -91,7 +91,7 @@ def compile_works(works: Sequence[Work]) -> Callable[[int, int, int], list[Work]
     """
     formulas: dict[sympy.Expr, int] = {}
     plans = [_WorkPlan(work, formulas) for work in works]
-    compute = _compile(list(formulas))
+    compute = compile_formulas(list(formulas))
 
     def at(n1: int, n2: int, n_outputs: int) -> list[Work]:
         values = compute(n1, n2, n_outputs)
@@ -134,8 +134,10 @@ class _WorkPlan:
         return work
 
 
-def _compile(formulas: list[sympy.Expr]) -> Callable[..., Sequence[float]]:
-    """Returns one function of the symbols that computes all formulas.
+def compile_formulas(
+    formulas: Sequence[sympy.Expr],
+) -> Callable[[int, int, int], Sequence[float]]:
+    """Returns one function of `n1`, `n2`, `n_outputs` that computes all formulas.
 
     The usual formulas are sums of monomials, and for these printing the source here
     takes a tenth of what `sympy.lambdify` takes; it is still asked for all others.
@@ -153,16 +155,16 @@ def _compile(formulas: list[sympy.Expr]) -> Callable[..., Sequence[float]]:
     scope = {"ceiling": math.ceil, "floor": math.floor}
     # The text holds nothing but numbers, the three symbols and the operators that
     # `_source` prints.
-    function: Callable[..., Sequence[float]] = eval(
+    function: Callable[[int, int, int], Sequence[float]] = eval(
         f"lambda {names}: (\n{body}\n)", scope
     )
     if not foreign:
         return function
     other = sympy.lambdify(SYMBOLS, [formulas[index] for index in foreign], "math")
 
-    def both(*sizes: int) -> Sequence[float]:
-        values = list(function(*sizes))
-        for index, value in zip(foreign, other(*sizes), strict=True):
+    def both(n1: int, n2: int, n_outputs: int) -> Sequence[float]:
+        values = list(function(n1, n2, n_outputs))
+        for index, value in zip(foreign, other(n1, n2, n_outputs), strict=True):
             values[index] = value
         return values
 

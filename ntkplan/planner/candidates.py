@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
-from collections.abc import Container, Sequence
-from typing import cast
+from collections.abc import Container, Iterator, Sequence
 
-from ntkplan.cost.work import OperationKind, Work
 from ntkplan.errors import MethodNotApplicableError
 from ntkplan.ir.use import Layer
 from ntkplan.methods.candidate import Candidate, Method
 from ntkplan.methods.sharing import Key
+from ntkplan.planner.forms import Figures, Named
 from ntkplan.planner.problem import Problem
 from ntkplan.planner.request import MethodRequest
-from ntkplan.planner.shared import shared_work
+from ntkplan.planner.shared import resident_bytes
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -42,39 +40,53 @@ class Priced:
 
     Attributes:
         candidate: The candidate.
-        work: Its work at the problem's sizes.
-        parts: Its statements, and last the addition of the results to the kernel.
+        named: What it computes.
+        figures: What that takes, statement by statement.
         allowed: Whether the user allows it.
-        packed_bytes: What libraries hold for its largest product.
         correction: By what its estimated time was multiplied, see `corrected`.
         measured_s: Its time if it shares nothing, where it was measured.
     """
 
     candidate: Candidate
-    work: Work
-    parts: tuple[Part, ...]
+    named: Named
+    figures: Figures
     allowed: bool
-    packed_bytes: float = 0.0
     correction: float = 1.0
     measured_s: float | None = None
 
     @functools.cached_property
     def seconds(self) -> float:
         """Its time if it shares nothing; 0 for a pushed leaf, whose work is shared."""
-        return sum(part.seconds for part in self.parts)
+        return sum(self.figures.seconds)
 
-    @functools.cached_property
+    @property
     def keys(self) -> frozenset[Key]:
         """Keys of its statements."""
-        return frozenset(part.key for part in self.parts if part.key is not None)
+        return self.named.keys
+
+    @property
+    def timed(self) -> Iterator[tuple[Key | None, float]]:
+        """The key of every statement, and its seconds."""
+        return zip(self.named.statements, self.figures.seconds, strict=True)
 
     def own(self, computed: Container[Key | None]) -> tuple[Part, ...]:
         """Returns what is left to do where some statements are computed anyway."""
-        return tuple(part for part in self.parts if part.key not in computed)
+        figures = self.figures
+        return tuple(
+            Part(key=key, seconds=seconds, flops=flops, bytes_moved=moved)
+            for key, seconds, flops, moved in zip(
+                self.named.statements,
+                figures.seconds,
+                figures.flops,
+                figures.bytes_moved,
+                strict=True,
+            )
+            if key not in computed
+        )
 
     def marginal_seconds(self, computed: Container[Key | None]) -> float:
         """Returns its time where some statements are computed anyway."""
-        return sum(part.seconds for part in self.own(computed))
+        return sum(seconds for key, seconds in self.timed if key not in computed)
 
     def corrected(self, factor: float, *, measured_s: float | None = None) -> Priced:
         """Returns the same candidate with the time of every statement multiplied.
@@ -83,13 +95,10 @@ class Priced:
             factor: By what.
             measured_s: Its measured time, if that is where the factor comes from.
         """
-        parts = (
-            dataclasses.replace(part, seconds=part.seconds * factor)
-            for part in self.parts
-        )
+        seconds = tuple(each * factor for each in self.figures.seconds)
         return dataclasses.replace(
             self,
-            parts=tuple(parts),
+            figures=dataclasses.replace(self.figures, seconds=seconds),
             correction=self.correction * factor,
             measured_s=measured_s,
         )
@@ -102,7 +111,7 @@ class Priced:
     @property
     def peak_bytes(self) -> float:
         """Most bytes alive at once, inputs left out."""
-        return float(cast(float, self.work.peak_bytes)) + self.packed_bytes
+        return self.figures.peak_bytes
 
 
 def price(problem: Problem, request: MethodRequest) -> list[tuple[Priced, ...]]:
@@ -142,25 +151,25 @@ class _Pricer:
 
     def __init__(self, problem: Problem) -> None:
         study = problem.study
-        self._problem = problem
-        self._works = study.works(symmetric=problem.symmetric)(
-            problem.n1, problem.n2, problem.n_basis
+        self._forms = study.forms(symmetric=problem.symmetric)
+        self._figures = self._forms.figures(
+            (problem.n1, problem.n2, problem.n_basis),
+            problem.profile,
+            dtype=study.dtype,
+            precision=problem.precision,
+            itemsize=study.itemsize,
+            beside_bytes=resident_bytes(problem, study.layers),
         )
-        # All temporaries of a program are one allocation. Where it is large, its pages
-        # are new at every call, also to a leaf that needs few of them.
-        self._beside_bytes = shared_work(problem, study.layers, ()).resident_bytes
-        self._known: dict[int, _Figures] = {}
 
     def priced(self, candidate: Candidate, *, allowed: bool) -> Priced:
         """Prices a candidate, of which it is known whether the user allows it."""
-        symmetric = self._problem.symmetric
-        form = id(candidate.symmetric_work if symmetric else candidate.work)
-        if form not in self._known:
-            counts = _counts(candidate, self._problem)
-            self._known[form] = _figures(
-                counts, self._works[form], self._problem, self._beside_bytes
-            )
-        return _priced(candidate, self._known[form], self._problem, allowed=allowed)
+        named = self._forms.named(candidate)
+        return Priced(
+            candidate=candidate,
+            named=named,
+            figures=self._figures[named.form],
+            allowed=allowed,
+        )
 
 
 def pushable(
@@ -178,75 +187,6 @@ def pushable(
         if any(item.pushed and item.allowed for item in items)
     )
     return forced, able
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _Figures:
-    """What candidates of one form have in common.
-
-    Attributes:
-        work: Their work at the problem's sizes.
-        parts: Seconds, operations and bytes of every statement, and of the addition to
-            the kernel where there is one.
-        packed_bytes: What libraries hold for the largest product.
-    """
-
-    work: Work
-    parts: tuple[tuple[float, float, float], ...]
-    packed_bytes: float
-
-
-def _counts(candidate: Candidate, problem: Problem) -> tuple[tuple[Key, int], ...]:
-    return candidate.symmetric_parts if problem.symmetric else candidate.parts
-
-
-def _figures(
-    counts: Sequence[tuple[Key, int]], work: Work, problem: Problem, beside_bytes: float
-) -> _Figures:
-    pending = list(work.operations)
-    peak_bytes = math.ceil(beside_bytes + cast(float, work.peak_bytes))
-
-    def take(count: int) -> tuple[float, float, float]:
-        taken = Work(operations=tuple(pending[:count]), peak_bytes=peak_bytes)
-        del pending[:count]
-        moved = cast(float, taken.bytes_read) + cast(float, taken.bytes_written)
-        return problem.seconds(taken), float(cast(float, taken.flops)), float(moved)
-
-    parts = [take(count) for _, count in counts]
-    if pending:
-        parts.append(take(len(pending)))
-    return _Figures(
-        work=work, parts=tuple(parts), packed_bytes=_packed_bytes(work, problem)
-    )
-
-
-def _packed_bytes(work: Work, problem: Problem) -> float:
-    """Returns what a library holds of the right operand of the largest product."""
-    columns = problem.profile.memory.packed_columns
-    packed = (
-        min(cast(float, item.n), columns) * cast(float, item.k)
-        for item in work.operations
-        if item.kind is OperationKind.DOT
-    )
-    return problem.study.itemsize * max(packed, default=0.0)
-
-
-def _priced(
-    candidate: Candidate, figures: _Figures, problem: Problem, *, allowed: bool
-) -> Priced:
-    own: list[Key | None] = [key for key, _ in _counts(candidate, problem)]
-    own += [None] * (len(figures.parts) - len(own))
-    parts = tuple(
-        Part(key=key, seconds=seconds, flops=flops, bytes_moved=moved)
-        for key, (seconds, flops, moved) in zip(own, figures.parts, strict=True)
-    )
-    return Priced(
-        candidate=candidate,
-        work=figures.work,
-        parts=parts,
-        allowed=allowed,
-        packed_bytes=figures.packed_bytes,
-    )
 
 
 def _allowed(

@@ -29,7 +29,7 @@ def select(options: Sequence[Sequence[Priced]]) -> list[Priced]:
     """
     users = Counter(
         itertools.chain.from_iterable(
-            frozenset().union(*(item.keys for item in items)) for items in options
+            frozenset().union(*(item.named.meeting for item in items)) for items in options
         )
     )
     shared = {key for key, count in users.items() if count > 1}
@@ -51,12 +51,12 @@ def total_seconds(chosen: Iterable[Priced]) -> float:
     computed: set[Key] = set()
     seconds = 0.0
     for item in chosen:
-        for part in item.parts:
-            if part.key is None:
-                seconds += part.seconds
-            elif part.key not in computed:
-                computed.add(part.key)
-                seconds += part.seconds
+        for key, taken_s in item.timed:
+            if key is None:
+                seconds += taken_s
+            elif key not in computed:
+                computed.add(key)
+                seconds += taken_s
     return seconds
 
 
@@ -64,7 +64,7 @@ def _undominated(items: Sequence[Priced], shared: set[Key]) -> list[Priced]:
     """Keeps the cheapest of the options that have the same statements to share."""
     found: dict[frozenset[Key], Priced] = {}
     for item in items:
-        found.setdefault(item.keys & shared, item)
+        found.setdefault(item.named.meeting & shared, item)
     alone = next((item for keys, item in found.items() if not keys), None)
     if alone is None:
         return list(found.values())
@@ -82,7 +82,9 @@ def _groups(options: Sequence[Sequence[Priced]], shared: set[Key]) -> list[list[
     group_of: dict[Key, int] = {}
     groups: dict[int, list[int]] = {}
     for number, items in enumerate(options):
-        keys = {key for item in items for key in item.keys if key in shared}
+        keys = {
+            key for item in items for key in item.named.meeting if key in shared
+        }
         joined = {group_of[key] for key in keys if key in group_of}
         members = [number]
         for group in joined:
@@ -90,7 +92,7 @@ def _groups(options: Sequence[Sequence[Priced]], shared: set[Key]) -> list[list[
         groups[number] = members
         for member in members:
             for item in options[member]:
-                for key in item.keys & shared:
+                for key in item.named.meeting & shared:
                     group_of[key] = number
     return [
         sorted(members)
@@ -111,9 +113,9 @@ def _descend(options: Sequence[Sequence[Priced]]) -> list[Priced]:
 
             def marginal(item: Priced) -> float:
                 return sum(
-                    part.seconds
-                    for part in item.parts
-                    if part.key is None or users[part.key] <= 0
+                    seconds
+                    for key, seconds in item.timed
+                    if key is None or users[key] <= 0
                 )
 
             best = min(items, key=marginal)

@@ -60,9 +60,7 @@ def shared_work(
             problem, [layer.leaf.variable for layer in pushed], counts
         )
     held = held_bytes(problem, tapped)
-    resident = (
-        held.fixed_bytes + held.kernel_bytes * 2 + problem.n_points * held.side_bytes
-    )
+    resident = resident_bytes(problem, tapped)
     return SharedWork(
         forward=study.forward.at(n=counts.points),
         sweep=sweep_work(study, tapped, n=counts.points, columns=counts.basis),
@@ -71,6 +69,17 @@ def shared_work(
         resident_bytes=resident,
         sweep_bytes=resident + problem.n_points * held.sweep_bytes,
     )
+
+
+def resident_bytes(problem: Problem, tapped: Sequence[Layer]) -> float:
+    """Counts what stays alive while the leaves' own parts run.
+
+    Args:
+        problem: The kernel's sizes.
+        tapped: Leaves whose uses are tapped.
+    """
+    held = held_bytes(problem, tapped)
+    return held.fixed_bytes + 2 * held.kernel_bytes + problem.n_points * held.side_bytes
 
 
 def sweep_work(

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy
 
 from ntkplan._jax import Var, array_shape, primitives
-from ntkplan.cost.symbols import compile_works
-from ntkplan.cost.work import Work
 from ntkplan.ir.graph import KernelGraph
 from ntkplan.ir.kernel import KernelSpec
 from ntkplan.ir.use import Layer, Stack
@@ -19,12 +17,8 @@ from ntkplan.methods.candidate import Candidate, Method
 from ntkplan.methods.cut import candidates as cut_candidates
 from ntkplan.methods.network import Frame, input_name
 from ntkplan.methods.table import METHODS
-from ntkplan.rules.equation_work import (
-    Counted,
-    count_forward,
-    count_push,
-    count_sweep,
-)
+from ntkplan.planner.forms import Forms
+from ntkplan.rules.equation_work import Counted, DerivativeCounts, count_forward
 
 
 class Study:
@@ -66,6 +60,7 @@ class Study:
         if cut is not None:
             made = cut_candidates(cut, self.frame, self.itemsize)
             self.candidates = (*self.candidates, made)
+        self._known = known
         self._variants: dict[object, Study] = {}
         self._active: dict[frozenset[Var], frozenset[Var]] = {}
         self._sweeps: dict[frozenset[Var], Counted] = known._sweeps if known else {}
@@ -101,40 +96,21 @@ class Study:
             self._variants[name] = made
         return self._variants[name]
 
-    def works(self, *, symmetric: bool) -> Callable[[int, int, int], dict[int, Work]]:
-        """Returns a function of sizes that gives every candidate's work in numbers.
+    def forms(self, *, symmetric: bool) -> Forms:
+        """Returns the forms of all candidates.
 
         Args:
             symmetric: Whether `x2` is absent.
-
-        Returns:
-            A function of `n1`, `n2` and the number of basis vectors; its result is
-            keyed by the `id` of the work in symbols, which candidates share.
         """
-        return self._symmetric_works if symmetric else self._crossed_works
+        return self._symmetric_forms if symmetric else self._crossed_forms
 
     @functools.cached_property
-    def _symmetric_works(self) -> Callable[[int, int, int], dict[int, Work]]:
-        return self._compiled(lambda candidate: candidate.symmetric_work)
+    def _symmetric_forms(self) -> Forms:
+        return Forms(self.candidates, symmetric=True)
 
     @functools.cached_property
-    def _crossed_works(self) -> Callable[[int, int, int], dict[int, Work]]:
-        return self._compiled(lambda candidate: candidate.work)
-
-    def _compiled(
-        self, work_of: Callable[[Candidate], Work]
-    ) -> Callable[[int, int, int], dict[int, Work]]:
-        works = {
-            id(work): work
-            for candidates in self.candidates
-            for work in map(work_of, candidates)
-        }
-        compute = compile_works(list(works.values()))
-
-        def at(n1: int, n2: int, n_outputs: int) -> dict[int, Work]:
-            return dict(zip(works, compute(n1, n2, n_outputs), strict=True))
-
-        return at
+    def _crossed_forms(self) -> Forms:
+        return Forms(self.candidates, symmetric=False)
 
     def active(self, variables: Iterable[Var]) -> frozenset[Var]:
         """Returns the variables through which cotangents flow back to some others."""
@@ -189,20 +165,24 @@ class Study:
             shared=self.graph.shared_variables,
         )
 
+    @functools.cached_property
+    def _derivatives(self) -> DerivativeCounts:
+        if self._known is not None:
+            return self._known._derivatives
+        return DerivativeCounts(
+            self.graph.body.equations, shared=self.graph.shared_variables
+        )
+
     def sweep(self, active: frozenset[Var]) -> Counted:
         """Returns what pulling back to some variables takes, see `active`."""
         if active not in self._sweeps:
-            self._sweeps[active] = count_sweep(
-                self.graph.body.equations, active, shared=self.graph.shared_variables
-            )
+            self._sweeps[active] = self._derivatives.sweep(active)
         return self._sweeps[active]
 
     def push(self, active: frozenset[Var]) -> Counted:
         """Returns what pushing tangents of some variables forward takes."""
         if active not in self._pushes:
-            self._pushes[active] = count_push(
-                self.graph.body.equations, active, shared=self.graph.shared_variables
-            )
+            self._pushes[active] = self._derivatives.push(active)
         return self._pushes[active]
 
 

@@ -14,7 +14,7 @@ from ntkplan.ir.equation import Equation
 from ntkplan.rules.work import passes
 from ntkplan.rules.work.amount import Level, Scale, Tally
 from ntkplan.rules.work.flat import CALLS, Flat, flat_equations, levels_of
-from ntkplan.rules.work.fusion import Fused
+from ntkplan.rules.work.fusion import Fused, fuse
 from ntkplan.rules.work.loops import LOOPS, OF_UNKNOWN_LENGTH
 from ntkplan.rules.work.table import work_rules
 
@@ -193,6 +193,34 @@ def count_push(
     """
     flat = flat_equations(equations, active=active, itemsize=itemsize)
     return Counted(fused=passes.push(flat, _levels(flat, shared)))
+
+
+class DerivativeCounts:
+    """Counts sweeps and pushes over the same equations, for many sets of variables.
+
+    What a single equation takes is counted once. What is alive at once is left open.
+
+    Args:
+        equations: Straight-line code of one example, in order.
+        shared: As for `count_forward`.
+    """
+
+    def __init__(
+        self, equations: Sequence[Equation], *, shared: Collection[Var] | None = None
+    ) -> None:
+        flat = flat_equations(equations)
+        self._flat = flat
+        self._made = passes.Derivatives(flat=flat, levels=_levels(flat, shared))
+
+    def sweep(self, active: Collection[Var]) -> Counted:
+        """Counts one backward sweep, as `count_sweep`."""
+        nodes = self._made.sweep(self._flat.activated(active))
+        return Counted(fused=fuse(nodes, with_peak=False))
+
+    def push(self, active: Collection[Var]) -> Counted:
+        """Counts pushing tangents forward, as `count_push`."""
+        nodes = self._made.push(self._flat.activated(active))
+        return Counted(fused=fuse(nodes, with_peak=False))
 
 
 def _levels(flat: Flat, shared: Collection[Var] | None) -> dict[int | None, Level]:

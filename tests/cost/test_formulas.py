@@ -5,8 +5,9 @@ import math
 import pytest
 
 from ntkplan.cost.device import available_profiles, load_profile
-from ntkplan.cost.formulas import operation_seconds, operations_seconds, seconds
+from ntkplan.cost.formulas import operation_seconds, seconds
 from ntkplan.cost.profile import PRECISIONS, Platform, Rate
+from ntkplan.cost.tables import OperationTable, table_seconds
 from ntkplan.cost.work import Operation, OperationKind, Variant, Work
 from tests.cost import profiles
 
@@ -260,8 +261,13 @@ def test_many_at_once_take_what_each_takes(name):
         for number, (batch, m, n, k) in enumerate(sizes)
         for scale in (4, 40000)
     ]
-    for dtype, program_bytes in (("float32", 0), ("float64", 10**9)):
-        options = {"dtype": dtype, "precision": None, "program_bytes": program_bytes}
-        found = operations_seconds(operations, profile, **options)
-        expected = [operation_seconds(item, profile, **options) for item in operations]
-        assert found == pytest.approx(expected, rel=1e-6)
+    table = OperationTable.of(operations)
+    for dtype in ("float32", "float64"):
+        options = {"dtype": dtype, "precision": None}
+        found = table_seconds(table, profile, **options)
+        for program_bytes, times in ((0, found.warm), (10**9, found.fresh)):
+            expected = [
+                operation_seconds(item, profile, program_bytes=program_bytes, **options)
+                for item in operations
+            ]
+            assert list(times) == pytest.approx(expected, rel=1e-6)

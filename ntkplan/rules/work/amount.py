@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from ntkplan.cost.symbols import Size
@@ -55,6 +56,13 @@ class Amount(NamedTuple):
 
 NOTHING = Amount()
 ONE = Amount(once=1)
+
+
+def sum_of(amounts: Sequence[Amount]) -> Amount:
+    """Returns the sum of any number of amounts."""
+    if len(amounts) == 1:
+        return amounts[0]
+    return Amount(*map(sum, zip(*amounts, strict=True))) if amounts else NOTHING
 
 
 def amount(count: int, level: Level) -> Amount:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Protocol
@@ -41,11 +42,13 @@ class FlatEquation:
         call: The primitive and the shapes.
         inputs: Numbers of values; None for a literal.
         outputs: Numbers of values.
+        inside: Whether it stands inside of a call.
     """
 
     call: Call
     inputs: tuple[int | None, ...]
     outputs: tuple[int, ...]
+    inside: bool = False
 
 
 @dataclasses.dataclass(kw_only=True, eq=False)
@@ -59,6 +62,8 @@ class Flat:
         active: Numbers of the values that are differentiated.
         number_of: The numbers of the variables at the top.
         results: Numbers of the values that a jaxpr returns; none of a mere list.
+        named: For every variable at the top how many of the written-out equations stand
+            before it first has a number, that number, and the variable.
     """
 
     equations: list[FlatEquation]
@@ -67,6 +72,33 @@ class Flat:
     active: set[int]
     number_of: dict[Var, int]
     results: frozenset[int] = frozenset()
+    named: list[tuple[int, int, Var]] = dataclasses.field(default_factory=list)
+
+    @functools.cached_property
+    def read(self) -> frozenset[int | None]:
+        """Numbers of the values that some equation reads."""
+        return frozenset(number for item in self.equations for number in item.inputs)
+
+    def activated(self, variables: Collection[Var]) -> frozenset[int]:
+        """Returns what is differentiated where some variables at the top are.
+
+        Inside of calls it is all that depends on one of them.
+        """
+        found: set[int | None] = set()
+        named = (item for item in self.named if item[2] in variables)
+        after = (len(self.equations), 0, None)
+        before, number, variable = next(named, after)
+        for position, equation in enumerate(self.equations):
+            while variable is not None and before <= position:
+                found.add(number)
+                before, number, variable = next(named, after)
+            if equation.inside and not found.isdisjoint(equation.inputs):
+                found.update(
+                    made for made in equation.outputs if self.arrays[made].inexact
+                )
+        if variable is not None:
+            found.update((number, *(number for _, number, _ in named)))
+        return frozenset(found)
 
 
 class _Applied(Protocol):
@@ -149,6 +181,7 @@ class _Writer:
         self.active: set[int] = set()
         self.known_active: set[Var] = set()
         self.by_aval: dict[tuple[Any, Any], Array] = {}
+        self.named: list[tuple[int, int, Var]] = []
 
     def result(self) -> Flat:
         return Flat(
@@ -157,6 +190,7 @@ class _Writer:
             free=self.free,
             active=self.active,
             number_of=self.top,
+            named=self.named,
         )
 
     def array(self, aval: Any) -> Array:
@@ -181,6 +215,7 @@ class _Writer:
         if known is None:
             known = scope[atom] = self.make(atom.aval)
             self.free.append(known)
+            self.named.append((len(self.equations), known, atom))
             if atom in self.known_active:
                 self.active.add(known)
         return known
@@ -207,7 +242,12 @@ class _Writer:
                 parameters=parameters,
             )
             self.equations.append(
-                FlatEquation(call=call, inputs=tuple(numbers), outputs=tuple(made))
+                FlatEquation(
+                    call=call,
+                    inputs=tuple(numbers),
+                    outputs=tuple(made),
+                    inside=depth > 0,
+                )
             )
             if depth and any(number in self.active for number in numbers):
                 self.active.update(
@@ -215,6 +255,8 @@ class _Writer:
                 )
         scope.update(zip(outputs, made, strict=True))
         if not depth:
+            before = len(self.equations)
+            self.named += [(before, scope[variable], variable) for variable in outputs]
             self.active.update(
                 scope[variable] for variable in outputs if variable in self.known_active
             )

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Sequence
 
 from ntkplan.cost.work import OperationKind
-from ntkplan.rules.work.amount import NOTHING, ONE, Amount, Level, Tally
+from ntkplan.rules.work.amount import NOTHING, ONE, Amount, Level, Tally, sum_of
 from ntkplan.rules.work.step import Fuses, Pass
 
 Key = Hashable
@@ -32,6 +33,12 @@ class Node:
     reads: dict[Key, Amount] = dataclasses.field(default_factory=dict)
     writes: dict[Key, Amount] = dataclasses.field(default_factory=dict)
 
+    @functools.cached_property
+    def alone(self) -> Tally:
+        """The operation of the pass, if it were joined with no other."""
+        assert self.fused is not None
+        return self.fused.tally(self.levels)
+
 
 @dataclasses.dataclass(kw_only=True)
 class Fused:
@@ -46,7 +53,9 @@ class Fused:
     peak: Amount
 
 
-def fuse(nodes: Sequence[Node], kept: Iterable[Key] = ()) -> Fused:
+def fuse(
+    nodes: Sequence[Node], kept: Iterable[Key] = (), *, with_peak: bool = True
+) -> Fused:
     """Joins what a compiler joins.
 
     The result of an elementwise pass is written only where something else than an
@@ -56,32 +65,34 @@ def fuse(nodes: Sequence[Node], kept: Iterable[Key] = ()) -> Fused:
     Args:
         nodes: In order.
         kept: Values that are written even where they need not be.
+        with_peak: Whether to count what is alive at once; it is left open otherwise.
     """
-    nodes, kept = _without_aliases(nodes, set(kept))
+    found, kept = _without_aliases(nodes, set(kept))
     readers: dict[Key, list[int]] = defaultdict(list)
-    for index, node in enumerate(nodes):
-        for key in node.reads:
+    for index, (_, reads) in enumerate(found):
+        for key in reads:
             readers[key].append(index)
-    groups = _Groups(len(nodes))
+    groups = _Groups(len(found))
     inside: set[Key] = set()
-    for index, node in enumerate(nodes):
+    for index, (node, _) in enumerate(found):
         if node.fused is None or node.fused.fuses is not Fuses.LOOP:
             continue
         for key in node.writes:
-            joined = readers.get(key, [])
-            if joined and key not in kept and all(nodes[i].fused for i in joined):
+            joined = readers.get(key)
+            if joined and key not in kept and all([found[i][0].fused for i in joined]):
                 inside.add(key)
                 for reader in joined:
                     groups.join(index, reader)
-    members: dict[int, list[Node]] = defaultdict(list)
+    members: dict[int, list[_Reading]] = defaultdict(list)
     tallies: list[Tally] = []
-    for index, node in enumerate(nodes):
-        if node.fused is None:
-            tallies.extend(node.tallies)
+    for index, reading in enumerate(found):
+        if reading[0].fused is None:
+            tallies.extend(reading[0].tallies)
         else:
-            members[groups.root(index)].append(node)
+            members[groups.root(index)].append(reading)
     tallies.extend(_together(group, inside) for group in members.values())
-    return Fused(tallies=tallies, peak=_peak(nodes, inside, readers, kept))
+    peak = _peak(found, inside, readers, kept) if with_peak else NOTHING
+    return Fused(tallies=tallies, peak=peak)
 
 
 class _Groups:
@@ -100,16 +111,20 @@ class _Groups:
         self.parents[self.root(one)] = self.root(other)
 
 
+_Reading = tuple[Node, dict[Key, Amount]]
+"""A node, and what it reads where every alias is what it stands for."""
+
+
 def _without_aliases(
     nodes: Sequence[Node], kept: set[Key]
-) -> tuple[list[Node], set[Key]]:
+) -> tuple[list[_Reading], set[Key]]:
     """Takes out the nodes that cost nothing, and reads through them.
 
     A result that is nobody's operand here is kept, and so is what it is an alias of.
     """
-    read = {key for node in nodes for key in node.reads}
+    read: set[Key] = set().union(*[node.reads for node in nodes])
     source: dict[Key, Key] = {}
-    found: list[Node] = []
+    found: list[_Reading] = []
     for node in nodes:
         if node.fused is not None and node.fused.fuses is Fuses.ALIAS:
             origin = next(iter(node.reads), None)
@@ -118,62 +133,56 @@ def _without_aliases(
                 if key not in read:
                     kept.add(key)
         else:
-            found.append(_reading_through(node, source))
+            found.append((node, _reading_through(node.reads, source)))
     return found, {source.get(key, key) for key in kept}
 
 
-def _reading_through(node: Node, source: dict[Key, Key]) -> Node:
-    """Returns the node with every alias replaced by what it stands for."""
-    if not any(key in source for key in node.reads):
-        return node
-    reads: dict[Key, Amount] = {}
-    for key, count in node.reads.items():
+def _reading_through(
+    reads: dict[Key, Amount], source: dict[Key, Key]
+) -> dict[Key, Amount]:
+    """Returns what is read with every alias replaced by what it stands for."""
+    if source.keys().isdisjoint(reads):
+        return reads
+    found: dict[Key, Amount] = {}
+    for key, count in reads.items():
         origin = source.get(key, key)
-        reads[origin] = count.at_least(reads.get(origin, NOTHING))
-    return dataclasses.replace(node, reads=reads)
+        known = found.get(origin)
+        found[origin] = count if known is None else count.at_least(known)
+    return found
 
 
-def _together(group: Sequence[Node], inside: set[Key]) -> Tally:
+def _together(group: Sequence[_Reading], inside: set[Key]) -> Tally:
     """Returns one group as one operation, launched for every result it writes."""
-    flops = transcendentals = written = NOTHING
     reads: dict[Key, Amount] = {}
-    launches = 0
+    written: list[Amount] = []
     widest: Tally | None = None
-    for node in group:
-        assert node.fused is not None
-        tally = node.fused.tally(node.levels)
-        flops = flops.plus(tally.flops)
-        transcendentals = transcendentals.plus(tally.transcendentals)
-        for key, count in node.reads.items():
+    for node, read in group:
+        for key, count in read.items():
             if key not in inside:
-                reads[key] = count.at_least(reads.get(key, NOTHING))
-        for key, count in node.writes.items():
-            if key not in inside:
-                written = written.plus(count)
-                launches += 1
+                known = reads.get(key)
+                reads[key] = count if known is None else count.at_least(known)
+        written += [count for key, count in node.writes.items() if key not in inside]
+        tally = node.alone
         is_reduction = tally.kind is not OperationKind.ELEMENTWISE
         if is_reduction and (
             widest is None or sum(tally.bytes_read) > sum(widest.bytes_read)
         ):
             widest = tally
-    read = NOTHING
-    for count in reads.values():
-        read = read.plus(count)
     return Tally(
         kind=widest.kind if widest else OperationKind.ELEMENTWISE,
-        flops=flops,
-        transcendentals=transcendentals,
-        bytes_read=read,
-        bytes_written=written,
+        flops=sum_of([node.alone.flops for node, _ in group]),
+        transcendentals=sum_of([node.alone.transcendentals for node, _ in group]),
+        bytes_read=sum_of(list(reads.values())),
+        bytes_written=sum_of(written),
         m=widest.m if widest else ONE,
         n=widest.n if widest else ONE,
         k=widest.k if widest else ONE,
-        repeats=max(1, launches),
+        repeats=max(1, len(written)),
     )
 
 
 def _peak(
-    nodes: Sequence[Node],
+    nodes: Sequence[_Reading],
     inside: set[Key],
     readers: dict[Key, list[int]],
     kept: set[Key],
@@ -181,7 +190,7 @@ def _peak(
     """Follows what is alive, every value from its node to its last reader."""
     freed: dict[int, list[Amount]] = defaultdict(list)
     alive = peak = NOTHING
-    for index, node in enumerate(nodes):
+    for index, (node, _) in enumerate(nodes):
         for key, count in node.writes.items():
             if key in inside:
                 continue

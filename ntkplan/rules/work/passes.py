@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from ntkplan.rules.work import loops
 from ntkplan.rules.work.amount import NOTHING, Amount, Level, Tally, amount
@@ -36,49 +37,112 @@ def forward(flat: Flat, levels: Levels, *, floor: Level = Level.SHARED) -> Fused
     return fuse(nodes, kept=flat.results)
 
 
-def sweep(flat: Flat, levels: Levels) -> Fused:
-    """Returns what one pull-back of all cotangents does, to the active values.
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Derivatives:
+    """Derivative passes over some equations, of any of their values.
 
-    Values that nothing here reads have a cotangent from elsewhere.
+    What a single equation does is found out once for all passes.
+
+    Attributes:
+        flat: The equations; its own `active` counts for nothing here.
+        levels: The level of every value.
+        known: The nodes that were made before.
     """
-    nodes: list[Node] = []
-    parts: dict[int, list[Key]] = defaultdict(list)
-    readers = {number for item in flat.equations for number in item.inputs}
-    for equation in reversed(flat.equations):
-        results = [
-            number
-            for number in equation.outputs
-            if number in parts
-            or number in flat.results
-            or (number not in readers and flat.arrays[number].inexact)
-        ]
-        wanted = [
-            index
-            for index, number in enumerate(equation.inputs)
-            if number is not None and number in flat.active
-        ]
-        if not wanted or not results:
-            continue
-        for number in results:
-            nodes.extend(_accumulate(flat, number, parts[number]))
-        nodes.extend(_pull_nodes(flat, equation, wanted, results, parts, levels))
-    for number in flat.free:
-        nodes.extend(_accumulate(flat, number, parts.get(number, [])))
-    return fuse(nodes)
+
+    flat: Flat
+    levels: Levels
+    known: dict[object, list[Node]] = dataclasses.field(default_factory=dict)
+
+    def sweep(self, active: Collection[int]) -> list[Node]:
+        """Returns the nodes of one pull-back of all cotangents to the active values.
+
+        Values that nothing here reads have a cotangent from elsewhere.
+        """
+        flat = self.flat
+        nodes: list[Node] = []
+        parts: dict[int, list[Key]] = defaultdict(list)
+        for position, equation in reversed(list(enumerate(flat.equations))):
+            wanted = _wanted(equation, active)
+            if not wanted:
+                continue
+            results = tuple(
+                number
+                for number in equation.outputs
+                if number in parts
+                or number in flat.results
+                or (number not in flat.read and flat.arrays[number].inexact)
+            )
+            if not results:
+                continue
+            for number in results:
+                nodes += self._accumulated(number, parts[number])
+            nodes += self._pulled(position, wanted, results, parts)
+            for index in wanted:
+                parts[_number(equation, index)].append(("part", position, index))
+        for number in flat.free:
+            nodes += self._accumulated(number, parts.get(number, []))
+        return nodes
+
+    def push(self, active: Collection[int]) -> list[Node]:
+        """Returns the nodes of pushing a tangent of the active values through."""
+        nodes: list[Node] = []
+        for position, equation in enumerate(self.flat.equations):
+            wanted = _wanted(equation, active)
+            if wanted:
+                key = ("push", position, wanted)
+                if key not in self.known:
+                    self.known[key] = _push_nodes(
+                        self.flat, equation, wanted, self.levels
+                    )
+                nodes += self.known[key]
+        return nodes
+
+    def _accumulated(self, number: int, parts: Sequence[Key]) -> list[Node]:
+        """Returns the node that adds the parts of a cotangent, if there are several."""
+        if len(parts) < 2:
+            return []
+        key = ("accumulate", number, *parts)
+        if key not in self.known:
+            self.known[key] = [_accumulation(self.flat, number, parts)]
+        return self.known[key]
+
+    def _pulled(
+        self,
+        position: int,
+        wanted: tuple[int, ...],
+        results: tuple[int, ...],
+        parts: Mapping[int, Sequence[Key]],
+    ) -> list[Node]:
+        # What a cotangent is called, where it has but one part: as that part.
+        sources = tuple(
+            [
+                parts[number][0] if len(parts[number]) == 1 else _cotangent(number)
+                for number in results
+            ]
+        )
+        key = ("pull", position, wanted, results, sources)
+        if key not in self.known:
+            self.known[key] = _pull_nodes(
+                self.flat, position, wanted, results, sources, self.levels
+            )
+        return self.known[key]
+
+
+def _wanted(equation: FlatEquation, active: Collection[int]) -> tuple[int, ...]:
+    """Returns the operands that are active; a literal is not."""
+    return tuple(
+        [index for index, number in enumerate(equation.inputs) if number in active]
+    )
+
+
+def sweep(flat: Flat, levels: Levels) -> Fused:
+    """Returns what one pull-back of all cotangents does, to the active values."""
+    return fuse(Derivatives(flat=flat, levels=levels).sweep(flat.active))
 
 
 def push(flat: Flat, levels: Levels) -> Fused:
     """Returns what pushing a tangent of the active values through does."""
-    nodes: list[Node] = []
-    for equation in flat.equations:
-        wanted = [
-            index
-            for index, number in enumerate(equation.inputs)
-            if number is not None and number in flat.active
-        ]
-        if wanted:
-            nodes.extend(_push_nodes(flat, equation, wanted, levels))
-    return fuse(nodes)
+    return fuse(Derivatives(flat=flat, levels=levels).push(flat.active))
 
 
 class Engine:
@@ -176,46 +240,34 @@ def _cotangent(number: int) -> Key:
     return ("cotangent", number)
 
 
-def _accumulate(flat: Flat, number: int, parts: Sequence[Key]) -> list[Node]:
-    """Returns the node that adds the parts of a cotangent, or names its only one."""
-    if not parts:
-        return []
+def _accumulation(flat: Flat, number: int, parts: Sequence[Key]) -> Node:
+    """Returns the node that adds the parts of a cotangent."""
     array = flat.arrays[number]
     count = amount(array.nbytes, Level.COLUMN)
-    several = len(parts) > 1
-    fused = Pass(
-        reads=((TANGENT, array.nbytes * len(parts)),),
-        written_bytes=array.nbytes,
-        flops=(len(parts) - 1) * array.elements,
-        fuses=Fuses.LOOP if several else Fuses.ALIAS,
+    return Node(
+        fused=Pass(
+            reads=((TANGENT, array.nbytes * len(parts)),),
+            written_bytes=array.nbytes,
+            flops=(len(parts) - 1) * array.elements,
+        ),
+        levels={TANGENT: Level.COLUMN},
+        reads=dict.fromkeys(parts, count),
+        writes={_cotangent(number): count},
     )
-    return [
-        Node(
-            fused=fused,
-            levels={TANGENT: Level.COLUMN},
-            reads=dict.fromkeys(parts, count),
-            writes={_cotangent(number): count},
-        )
-    ]
 
 
 def _pull_nodes(
     flat: Flat,
-    equation: FlatEquation,
+    position: int,
     wanted: Sequence[int],
     results: Sequence[int],
-    parts: dict[int, list[Key]],
+    sources: Sequence[Key],
     levels: Levels,
 ) -> list[Node]:
+    equation = flat.equations[position]
     operands = _operand_levels(equation, levels, Level.SHARED)
     nested = loops.LOOPS.get(equation.call.primitive)
-    sources = [_cotangent(number) for number in results]
-    names: dict[int, Key] = {}
-    for index in wanted:
-        number = equation.inputs[index]
-        assert number is not None
-        names[index] = ("part", number, len(parts[number]))
-        parts[number].append(names[index])
+    names: dict[int, Key] = {index: ("part", position, index) for index in wanted}
     if nested is not None:
         tallies = nested.pull(equation.call, operands, wanted, _ENGINE)
         node = Node(

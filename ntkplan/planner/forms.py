@@ -1,0 +1,252 @@
+"""Candidates whose work is the same but for names, priced once and all together."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from ntkplan.cost.formula_tables import FormulaTable
+from ntkplan.cost.profile import DeviceProfile
+from ntkplan.cost.tables import OperationTable, kind_number, table_seconds
+from ntkplan.cost.work import Operation, OperationKind, Work
+from ntkplan.methods.candidate import Candidate
+from ntkplan.methods.sharing import Key
+
+_DOT = kind_number(Operation(kind=OperationKind.DOT))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Figures:
+    """What candidates of one form take: statement by statement, and the addition of
+    the results to the kernel last.
+
+    Attributes:
+        seconds: Times on the problem's device.
+        flops: Floating-point operations.
+        bytes_moved: Bytes read and written.
+        peak_bytes: Most bytes alive at once, inputs left out, and what libraries hold
+            for the largest product.
+    """
+
+    seconds: tuple[float, ...]
+    flops: tuple[float, ...]
+    bytes_moved: tuple[float, ...]
+    peak_bytes: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Named:
+    """What a candidate computes, by name.
+
+    Attributes:
+        form: Number of its form.
+        statements: The key of every entry of its form's `Figures`; None for the
+            addition of the results to the kernel.
+        keys: Those of them that are keys.
+        meeting: Keys that candidates of other leaves have as well.
+    """
+
+    form: int
+    statements: tuple[Key | None, ...]
+    keys: frozenset[Key]
+    meeting: frozenset[Key]
+
+
+class Forms:
+    """The forms of a study's candidates, for any sizes.
+
+    Args:
+        candidates: Those of every layer.
+        symmetric: Whether `x2` is absent.
+    """
+
+    def __init__(
+        self, candidates: Sequence[Sequence[Candidate]], *, symmetric: bool
+    ) -> None:
+        self._symmetric = symmetric
+        works: dict[int, Work] = {}
+        counts: dict[int, list[int]] = {}
+        for candidate in itertools.chain.from_iterable(candidates):
+            work, parts = self._of(candidate)
+            if id(work) not in works:
+                works[id(work)] = work
+                counts[id(work)] = _lengths(work, [count for _, count in parts])
+        self._numbers = {each: number for number, each in enumerate(works)}
+        self._table = FormulaTable(list(works.values()))
+        self._lengths = list(counts.values())
+        self._named = self._names(candidates)
+
+    def _of(self, candidate: Candidate) -> tuple[Work, tuple[tuple[Key, int], ...]]:
+        if self._symmetric:
+            return candidate.symmetric_work, candidate.symmetric_parts
+        return candidate.work, candidate.parts
+
+    def _names(self, candidates: Sequence[Sequence[Candidate]]) -> dict[int, Named]:
+        statements: dict[int, tuple[Key | None, ...]] = {}
+        keys: list[list[frozenset[Key]]] = []
+        for many in candidates:
+            keys.append([])
+            for candidate in many:
+                work, parts = self._of(candidate)
+                own: list[Key | None] = [key for key, _ in parts]
+                n_entries = len(self._lengths[self._numbers[id(work)]])
+                own += [None] * (n_entries - len(own))
+                statements[id(candidate)] = tuple(own)
+                keys[-1].append(frozenset(key for key, _ in parts))
+        users = Counter(
+            itertools.chain.from_iterable(frozenset().union(*many) for many in keys)
+        )
+        shared = frozenset(key for key, count in users.items() if count > 1)
+        return {
+            id(candidate): Named(
+                form=self._numbers[id(self._of(candidate)[0])],
+                statements=statements[id(candidate)],
+                keys=own,
+                meeting=own & shared,
+            )
+            for many, sets in zip(candidates, keys, strict=True)
+            for candidate, own in zip(many, sets, strict=True)
+        }
+
+    def named(self, candidate: Candidate) -> Named:
+        """Returns what a candidate computes."""
+        return self._named[id(candidate)]
+
+    def figures(
+        self,
+        sizes: tuple[int, int, int],
+        profile: DeviceProfile,
+        *,
+        dtype: str,
+        precision: str | None,
+        itemsize: int,
+        beside_bytes: float,
+    ) -> list[Figures]:
+        """Prices every form.
+
+        Args:
+            sizes: Examples in `x1` and `x2`, and vectors of the output basis.
+            profile: The device.
+            dtype: NumPy's name of the data type.
+            precision: As `jax.lax.Precision` in lower case, or None.
+            itemsize: Bytes of one number.
+            beside_bytes: What the program holds beside what a leaf needs. All
+                temporaries of a program are one allocation: where it is large, its
+                pages are new at every call, also to a leaf that needs few of them.
+        """
+        table, place, peaks = self._table.at(*sizes)
+        row = place[self._places.rows]
+        packed = np.zeros(len(peaks))
+        columns = profile.memory.packed_columns
+        np.maximum.at(packed, self._places.forms, _packed_entries(table, columns)[row])
+        seconds = self._part_seconds(
+            table,
+            row,
+            np.ceil(beside_bytes + peaks),
+            profile,
+            dtype=dtype,
+            precision=precision,
+        )
+        counts = table.columns
+        moved = (
+            counts.bytes_read + counts.bytes_written_fresh + counts.bytes_written_reused
+        )
+        flops = self._by_part(counts.flops[row])
+        bytes_moved = self._by_part(moved[row])
+        peak_bytes = (peaks + itemsize * packed).tolist()
+        listed = [values.tolist() for values in (seconds, flops, bytes_moved)]
+        found: list[Figures] = []
+        start = 0
+        for lengths, peak in zip(self._lengths, peak_bytes, strict=True):
+            end = start + len(lengths)
+            mine = [tuple(values[start:end]) for values in listed]
+            found.append(
+                Figures(
+                    seconds=mine[0],
+                    flops=mine[1],
+                    bytes_moved=mine[2],
+                    peak_bytes=peak,
+                )
+            )
+            start = end
+        return found
+
+    def _part_seconds(
+        self,
+        table: OperationTable,
+        row: np.ndarray,
+        program_bytes: np.ndarray,
+        profile: DeviceProfile,
+        *,
+        dtype: str,
+        precision: str | None,
+    ) -> np.ndarray:
+        """Returns the seconds of every part, as `ntkplan.cost.formulas.seconds`."""
+        times = table_seconds(table, profile, dtype=dtype, precision=precision)
+        least = profile.memory.fresh_buffer_bytes
+        is_fresh = (program_bytes >= least) & bool(least)
+        forms = self._places.forms
+        seconds = self._by_part(
+            np.where(is_fresh[forms], times.fresh[row], times.warm[row])
+        )
+        fresh_bytes = self._by_part(table.columns.bytes_written_fresh[row])
+        faults = self._by_part(times.page_faults[row])
+        of_part = self._places.form_of_part
+        # No more than the peak is ever fresh; what is freed is used again.
+        above = is_fresh[of_part] & (fresh_bytes > program_bytes[of_part])
+        share = program_bytes[of_part] / np.where(above, fresh_bytes, 1.0)
+        return seconds - np.where(above, faults * (1 - share), 0.0)
+
+    def _by_part(self, values: np.ndarray) -> np.ndarray:
+        places = self._places
+        return np.bincount(
+            places.parts, weights=values, minlength=len(places.form_of_part)
+        )
+
+    @functools.cached_property
+    def _places(self) -> _Places:
+        rows = self._table.rows
+        numbers = np.arange(len(rows))
+        lengths = [np.array(many, int) for many in self._lengths]
+        every = np.concatenate([*lengths, np.zeros(0, int)])
+        return _Places(
+            rows=np.concatenate([*rows, np.zeros(0, int)]),
+            forms=np.repeat(numbers, [len(many) for many in rows]),
+            parts=np.repeat(np.arange(len(every)), every),
+            form_of_part=np.repeat(numbers, [len(many) for many in lengths]),
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class _Places:
+    """Where the operations of all forms stand, one after the other.
+
+    Attributes:
+        rows: Their rows in the table of formulas.
+        forms: Numbers of their forms.
+        parts: Numbers of their statements, counted through all forms.
+        form_of_part: The form of every such statement.
+    """
+
+    rows: np.ndarray
+    forms: np.ndarray
+    parts: np.ndarray
+    form_of_part: np.ndarray
+
+
+def _lengths(work: Work, counts: Sequence[int]) -> list[int]:
+    """Returns how many operations each part has; what is left over is the last."""
+    left = len(work.operations) - sum(counts)
+    return [*counts, *([left] if left else [])]
+
+
+def _packed_entries(table: OperationTable, most_columns: float) -> np.ndarray:
+    """Returns what a library holds of the right operand of a product."""
+    counts = table.columns
+    held = np.minimum(counts.n, most_columns) * counts.k
+    return np.where(table.kinds == _DOT, held, 0.0)
