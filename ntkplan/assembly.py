@@ -13,7 +13,6 @@ from ntkplan.ir.plan import LayerPlan, Tuning
 from ntkplan.ir.program import Program
 from ntkplan.methods.candidate import Method
 from ntkplan.planner.explain import (
-    comments,
     device_line,
     idle_plan,
     layer_plans,
@@ -157,7 +156,8 @@ def program_of(
             Choice(
                 layer=layer,
                 candidate=item.candidate,
-                comments=cut_comments if layer is study.cut else comments(record),
+                comments=cut_comments if layer is study.cut else (),
+                record=None if layer is study.cut else record,
             )
             for layer, item, record in items
         ],

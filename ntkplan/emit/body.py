@@ -11,10 +11,7 @@ import numpy as np
 
 from ntkplan._jax import Var
 from ntkplan.emit.primitives.composite import steps
-from ntkplan.emit.primitives.context import (
-    IDENTIFIER,
-    Module,
-)
+from ntkplan.emit.primitives.context import IDENTIFIER, Module, Step
 from ntkplan.emit.primitives.value import (
     array_value,
     aval_of,
@@ -60,7 +57,9 @@ def print_body(
     name_hints: Mapping[Var, str] = _NOTHING,
     after: Mapping[Var, str] = _NOTHING,
     keep: Collection[Var] = (),
+    inside_parts: Collection[Var] = (),
     taken: Collection[str] = (),
+    outlined: Callable[[Sequence[Step]], Sequence[Step]] = list,
 ) -> PrintedBody:
     """Prints a flat body as readable statements.
 
@@ -71,7 +70,10 @@ def print_body(
         after: An expression that is added to a variable where it is defined.
         keep: Variables that get a name, even when they are read once. Every output
             gets one too.
+        inside_parts: Further variables that must not vanish in what prints as one;
+            they have names in functions of their own.
         taken: Names that must not be used.
+        outlined: Puts calls in the place of steps.
 
     Returns:
         The statements, and what they need around them. The same body gives the same
@@ -86,7 +88,7 @@ def print_body(
     module = Module({*taken, *words})
     visible = frozenset({*keep, *outputs, *after})
     draft = Draft(
-        steps=tuple(steps(body, visible)),
+        steps=tuple(outlined(steps(body, visible | {*inside_parts}))),
         visible=visible,
         hints=name_hints,
         after=after,

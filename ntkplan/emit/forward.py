@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-from ntkplan._jax import Var, array_dtype, array_shape
+from ntkplan._jax import Var, array_dtype
 from ntkplan.emit.body import PrintedBody, print_body
 from ntkplan.emit.expression import (
     INDENT,
     Expression,
     atom,
-    call,
     indented,
     method,
     statement,
-    subscript,
 )
 from ntkplan.emit.expression import sequence as bracketed
+from ntkplan.emit.marks import marks_of, own
 from ntkplan.emit.names import RESERVED
-from ntkplan.emit.taps import WIDTH, dictionary
-from ntkplan.ir.program import Program, Record, Tap
-from ntkplan.ir.use import Crop
+from ntkplan.emit.part_function import part_functions, with_calls
+from ntkplan.emit.record_table import record_lines
+from ntkplan.emit.taps import WIDTH
+from ntkplan.ir.program import Program
 
 
 def _data_names(program: Program) -> list[str]:
@@ -39,48 +38,33 @@ def _data_names(program: Program) -> list[str]:
 
 def print_forward(program: Program) -> PrintedBody:
     """Prints the model's equations, taps added and what is recorded kept."""
-    graph = program.graph
-    hints: dict[Var, str] = {}
-    after: dict[Var, str] = {}
-    inside: dict[Var, str] = {}
-    for tap in (*program.taps, *program.shifts):
-        source = "taps" if tap in program.taps else "shifts"
-        if any(tap.variable is variable for variable in graph.taps):
-            inside[tap.variable] = _tap_text(tap, source)
-            continue
-        after[tap.variable] = _tap_text(tap, source)
-        if not any(tap.variable is leaf.variable for leaf in graph.leaves):
-            hints[tap.variable] = f"{tap.key}_out"
-    records = (*program.records, *program.factors)
-    keep = [variable for record in records for variable in record.variables]
+    graph, marks = program.graph, marks_of(program, "")
+    hints = dict(marks.hints)
+    keep = list(marks.recorded)
+    functions = part_functions(program)
+    for function in functions:
+        for variable in function.returned:
+            hints.setdefault(variable, f"{function.part.key}_out")
+        keep += function.returned
     if isinstance(graph.output.variable, Var):
         keep.append(graph.output.variable)
         hints.setdefault(graph.output.variable, "logits")
-    for record in records:
-        for variable in record.variables:
-            hints.setdefault(variable, record.key)
+    marked = {v for function in functions for v in function.marks.after}
+    recorded = {v for function in functions for v in function.marks.recorded}
     return print_body(
         graph.body,
         input_names=[
             *program.leaf_names,
             *_data_names(program),
-            *(inside[variable] for variable in graph.taps),
+            *(marks.inside.get(variable, "") for variable in graph.taps),
         ],
         name_hints=hints,
-        after=after,
+        after=marks.after,
         keep=list(dict.fromkeys(keep)),
-        taken=RESERVED | set(program.leaf_names),
+        inside_parts=marked | recorded,
+        taken=RESERVED | set(program.leaf_names) | {part.key for part in program.parts},
+        outlined=lambda steps: with_calls(steps, functions, graph.body),
     )
-
-
-def _tap_text(tap: Tap, source: str) -> str:
-    text = f'{source}["{tap.key}"]'
-    shape = array_shape(tap.variable)
-    if tuple(shape) == tap.shape:
-        return text
-    if tuple(shape) == (1, *tap.shape):
-        return f"{text}[None]"
-    return f"{text}.reshape({', '.join(map(str, shape))})"
 
 
 def forward_lines(program: Program, printed: PrintedBody) -> list[str]:
@@ -101,20 +85,13 @@ def forward_lines(program: Program, printed: PrintedBody) -> list[str]:
     if not program.records and not program.factors:
         return [*lines, *indented(statement("return ", output, WIDTH))]
     returned = "activations"
-    lines += _table_lines("activations", program.records, printed)
+    parts = dict.fromkeys(record.part for record in program.records if record.part)
+    records = own(program.records, "")
+    lines += indented(record_lines("activations", records, printed.names, list(parts)))
     if program.factors:
-        lines += _table_lines("factors", program.factors, printed)
+        lines += indented(record_lines("factors", program.factors, printed.names))
         returned = "(activations, factors)"
     return [*lines, *indented([f"return {output.text}, {returned}"])]
-
-
-def _table_lines(
-    name: str, records: Sequence[Record], printed: PrintedBody
-) -> list[str]:
-    table = dictionary(
-        [(record.key, _record_expression(record, printed)) for record in records]
-    )
-    return indented(statement(f"{name} = ", table, WIDTH))
 
 
 def _forward_docstring(program: Program) -> list[str]:
@@ -125,16 +102,18 @@ def _forward_docstring(program: Program) -> list[str]:
 
 
 def _used_leaves(program: Program) -> set[Var]:
+    """Returns what is read outside of all parts."""
     read: set[Var] = set()
     for equation in program.graph.body.equations:
         read.update(equation.reads)
-    read.update(tap.variable for tap in (*program.taps, *program.shifts))
+    taps = (*own(program.taps, ""), *own(program.shifts, ""))
+    read.update(tap.variable for tap in taps)
     read.update(
         variable for variable in program.graph.body.outputs if isinstance(variable, Var)
     )
-    records = (*program.records, *program.factors)
+    records = (*own(program.records, ""), *program.factors)
     read.update(v for record in records for v in record.variables)
-    return read
+    return read - {v for part in program.parts for v in part.variables}
 
 
 def _unpacking(program: Program, used: set[Var]) -> list[str]:
@@ -192,48 +171,3 @@ def _value(printed: PrintedBody, variable: Any) -> Expression:
         return atom(printed.names[variable])
     dtype = array_dtype(variable)
     return atom(f"jnp.asarray({variable.val}, {str(dtype)!r})".replace("'", '"'))
-
-
-def _record_expression(record: Record, printed: PrintedBody) -> Expression:
-    parts = [_one_record(record, variable, printed) for variable in record.variables]
-    if len(parts) == 1:
-        return parts[0]
-    return call("jnp.stack", bracketed(parts, brackets="[]"))
-
-
-def _one_record(record: Record, variable: Var, printed: PrintedBody) -> Expression:
-    value = atom(printed.names[variable])
-    shape = tuple(array_shape(variable))
-    if record.order is not None:
-        value = method(value, "transpose", *map(str, record.order))
-        shape = tuple(shape[axis] for axis in record.order)
-    if record.crop is not None:
-        if shape != record.crop.shape:
-            value = method(value, "reshape", *map(str, record.crop.shape))
-        value = cropped(value, record.crop, lead=0)
-        shape = tuple(len(range(*bounds)) for bounds in record.crop.slices)
-    if shape == record.shape:
-        return value
-    if shape == (1, *record.shape):
-        if value.text.endswith("[None]"):
-            return atom(value.text.removesuffix("[None]"))
-        return Expression(text=f"{value.text}[0]")
-    return (
-        method(value, "reshape", *map(str, record.shape))
-        if record.shape
-        else method(value, "reshape", "()")
-    )
-
-
-def cropped(value: Expression, crop: Crop, *, lead: int) -> Expression:
-    """Takes the part of an array that a crop says, after some leading axes."""
-    items = [":"] * lead
-    for size, (start, stop, step) in zip(crop.shape, crop.slices, strict=True):
-        if (start, stop, step) == (0, size, 1):
-            items.append(":")
-            continue
-        text = f"{start or ''}:{stop if stop < size else ''}"
-        items.append(text if step == 1 else f"{text}:{step}")
-    while items and items[-1] == ":":
-        items.pop()
-    return subscript(value, *items) if items else value

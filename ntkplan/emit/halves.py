@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from ntkplan.emit.blocks import comment_lines
 from ntkplan.emit.expression import INDENT, indented
 from ntkplan.emit.kernel_function import (
     block_function,
-    comment_lines,
     mapped_derivatives,
     result_lines,
 )
@@ -15,16 +15,16 @@ from ntkplan.methods.network import DIAGONAL, EXAMPLES, FULL
 
 
 def halved_lines(program: Program) -> list[str]:
-    """Prints `block` and `kernel`, whose blocks end at the diagonal without `x2`."""
+    """Prints `kernel`, the blocks of which end at the diagonal."""
     labels = program.kernel_labels
     axes = tuple(labels.index(label) for label in EXAMPLES)
     swapped = _swapped(labels)
     factors = ", factors" if program.factors else ""
     unpacked = f"*side1{factors}" if factors else "side1"
     others = "*side2, _" if factors else "side2"
-    block = "block"
+    block = "kernel_block"
     if factors:
-        block = "lambda own, upto: block(own, upto, factors)"
+        block = "lambda own, upto: kernel_block(own, upto, factors)"
     body = [
         f'"""Returns the kernel, {program.spec.describe()}."""',
         f"sides = {mapped_derivatives(program)}",
@@ -35,7 +35,7 @@ def halved_lines(program: Program) -> list[str]:
         f"{INDENT})",
         "else:",
         f"{INDENT}{others} = sides(params, x2)",
-        f"{INDENT}theta = block(side1, side2{factors})",
+        f"{INDENT}theta = kernel_block(side1, side2{factors})",
     ]
     if program.shifts:
         body += ["", *comment_lines(program.pushed_comments, WIDTH)]

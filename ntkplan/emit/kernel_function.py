@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Mapping, Sequence
 
+from ntkplan.emit.blocks import block_lines, comment_lines
 from ntkplan.emit.expression import (
     INDENT,
     atom,
@@ -14,10 +14,9 @@ from ntkplan.emit.expression import (
     method,
     statement,
 )
-from ntkplan.emit.statements import BlockPrinter
 from ntkplan.emit.taps import WIDTH, zeros
 from ntkplan.ir.kernel import KernelSpec
-from ntkplan.ir.program import Block, Program
+from ntkplan.ir.program import Program
 from ntkplan.methods.network import DIAGONAL, EXAMPLES, FULL
 
 
@@ -44,7 +43,7 @@ def kernel_lines(program: Program) -> list[str]:
 
 
 def block_function(program: Program, *, in_loop: bool) -> list[str]:
-    """Prints `block(side1, side2)`, the kernel of some examples with others."""
+    """Prints `kernel_block(side1, side2)`, the kernel of some examples with others."""
     factors = ", factors" if program.factors else ""
     barrier = [
         "# What is made of one side alone would else be kept for all of a row's tiles.",
@@ -58,51 +57,7 @@ def block_function(program: Program, *, in_loop: bool) -> list[str]:
         *block_lines(program),
         "return theta",
     ]
-    return [f"def block(side1, side2{factors}):", *indented(body)]
-
-
-def block_lines(program: Program) -> list[str]:
-    """Prints all blocks; those that run over the same steps share a loop."""
-    lines: list[str] = []
-    first, group = True, None
-    pending = list(program.blocks)
-    while pending:
-        steps = pending[0].loop
-        if steps == 1:
-            block = pending.pop(0)
-            lines += [""] * (block.group != group)
-            group = block.group
-            lines += _one_block(program, block, first=first)
-            first = False
-            continue
-        looped = [block for block in pending if block.loop == steps]
-        pending = [block for block in pending if block.loop != steps]
-        lines += ["", *(["theta = 0.0"] * first), f"for step in range({steps}):"]
-        first, group = False, None
-        for number, block in enumerate(looped):
-            lines += [""] * (number > 0)
-            inner = _one_block(program, block, first=False, width=WIDTH - len(INDENT))
-            lines += [INDENT + line for line in inner]
-    return lines
-
-
-def _one_block(
-    program: Program, block: Block, *, first: bool, width: int = WIDTH
-) -> list[str]:
-    printer = BlockPrinter(
-        block,
-        program.kernel_labels,
-        program.input_names,
-        program.precision,
-        program.sums_dtype,
-        width,
-    )
-    return [*comment_lines(block.comments, width), *printer.lines(first=first)]
-
-
-def comment_lines(texts: Sequence[str], width: int) -> list[str]:
-    """Prints texts as comments, folded to a width."""
-    return [f"# {line}" for text in texts for line in textwrap.wrap(text, width - 2)]
+    return [f"def kernel_block(side1, side2{factors}):", *indented(body)]
 
 
 def _example_axes(program: Program) -> str:
@@ -231,8 +186,8 @@ def pushed_lines(program: Program) -> list[str]:
     ]
     body: list[str] = []
     if program.taps:
-        body += zeros("taps", program.taps)
-    body += zeros("shifts", program.shifts)
+        body += zeros("taps", program.taps, program.parts)
+    body += zeros("shifts", program.shifts, program.parts)
     body += _basis_lines(program.spec, dtype)
     body += [
         "",

@@ -17,7 +17,7 @@ RESERVED = frozenset(
         *("x1", "x2", "basis", "output", "pull_back", "leaves", "numpy"),
         *("inner_products", "itertools", "match_rows", "math", "pathlib"),
         *(
-            "block",
+            "kernel_block",
             "from_lower_blocks",
             "over_tiles",
             "side1",

@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from ntkplan.emit.blocks import part_sections
 from ntkplan.emit.body import PrintedBody
 from ntkplan.emit.derivatives import derivative_lines
 from ntkplan.emit.forward import forward_lines, print_forward
@@ -61,6 +62,7 @@ def print_module(program: Program) -> Module:
         sections.append("\n\n" + "\n".join(derivative_lines(program)))
     if program.shifts:
         sections.append("\n\n" + "\n".join(pushed_lines(program)))
+    sections += [f"\n\n{section}" for section in part_sections(program)]
     kernel = kernel_lines(program)
     if program.tiling is not None:
         kernel = tiled_lines(program)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ntkplan.emit.derivatives import basis_lines
+from ntkplan.emit.blocks import comment_lines
 from ntkplan.emit.expression import INDENT, indented, statement
 from ntkplan.emit.kernel_function import (
     block_function,
-    comment_lines,
     result_lines,
 )
+from ntkplan.emit.output_basis import basis_lines
 from ntkplan.emit.taps import WIDTH
 from ntkplan.errors import InternalError
 from ntkplan.ir.program import Program, Tiling
@@ -18,7 +18,7 @@ from ntkplan.methods.network import DIAGONAL, EXAMPLES, FULL
 
 
 def tiled_lines(program: Program) -> list[str]:
-    """Prints `block`, the kernel of one tile, and `kernel(params, x1, x2=None)`."""
+    """Prints the kernel of one tile, and `kernel(params, x1, x2=None)` over all."""
     lines = []
     if program.blocks:
         lines = [*block_function(program, in_loop=True), "", ""]
@@ -131,7 +131,7 @@ class _Kernel:
             f"side1{self._factors} = sides(x1)",
             "",
             "def tile(x2):",
-            f"{INDENT}return block(side1, {second}{self._factors})",
+            f"{INDENT}return kernel_block(side1, {second}{self._factors})",
             "",
             *self._row_result("tile", "x2"),
         ]
@@ -155,7 +155,7 @@ class _Kernel:
         pushes = bool(self._program.shifts)
         row = [
             "def tile(side2):",
-            f"{INDENT}return block(side1, side2{self._factors})",
+            f"{INDENT}return kernel_block(side1, side2{self._factors})",
             "",
             *self._row_result("tile", "side2"),
         ]
@@ -188,7 +188,7 @@ class _Kernel:
         size = self._tiling.outputs
         second = "sides(x2, basis2)" if second_axis is not None else "sides(x2, basis1)"
         second += "[0]" * bool(self._factors)
-        block = f"return block(side1, {second}{self._factors})"
+        block = f"return kernel_block(side1, {second}{self._factors})"
         if second_axis is not None:
             tile = [
                 "def outputs2(basis2):",
@@ -229,7 +229,7 @@ class _Kernel:
             second = "sides(x2)[0]" if self._factors else "sides(x2)"
             row += [
                 f"side1{self._factors} = sides(x1)",
-                f"theta = block(side1, {second}{self._factors})",
+                f"theta = kernel_block(side1, {second}{self._factors})",
             ]
         if self._program.shifts:
             first = "theta += " if self._program.blocks else "theta = "
@@ -247,7 +247,7 @@ class _Kernel:
         axis, second_axis = self._basis_axes()
         size = self._tiling.outputs
         second = "sides(x2, basis1)" if second_axis is None else "sides(x2, basis2)"
-        block = f"return block(side1, {second}{'[0]' * bool(self._factors)}"
+        block = f"return kernel_block(side1, {second}{'[0]' * bool(self._factors)}"
         inner = [f"side1{self._factors} = sides(x1, basis1)"]
         if second_axis is None:
             inner += [f"{block}{self._factors})"]

@@ -32,7 +32,7 @@ from ntkplan.emit.primitives.value import (
     array_value,
     aval_of,
     exact,
-    number_value,
+    literal_value,
     typed,
 )
 from ntkplan.ir.equation import Atom, Body
@@ -141,7 +141,7 @@ class Writer:
     def read(self, item: Atom) -> Value:
         """What prints for an operand."""
         if isinstance(item, Literal):
-            return number_value(item.val, aval_of(item).dtype, aval_of(item).shape)
+            return literal_value(item)
         return self.values[item]
 
     def _count_uses(self, body: Body) -> None:

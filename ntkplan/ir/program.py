@@ -8,8 +8,34 @@ from collections.abc import Mapping
 from ntkplan._jax import Var
 from ntkplan.ir.graph import KernelGraph
 from ntkplan.ir.kernel import KernelSpec
+from ntkplan.ir.plan import LayerPlan
 from ntkplan.ir.statements import Array, Statement
 from ntkplan.ir.use import Crop
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Part:
+    """A part of the model that is like others, so that they share functions.
+
+    Attributes:
+        key: Its key in the dictionaries of taps, activations and cotangents.
+        path: The subtree of `params` whose leaves it reads, as `blocks/0`.
+        access: Python text that reads the subtree from `params`.
+        function: How its function is to be called.
+        alike: Paths of all parts that are like it, this one included.
+        variables: Its leaves, and the values that it computes.
+        given: Other values that it reads, in the order in which it does.
+        returned: Those of its values that are read elsewhere by the model.
+    """
+
+    key: str
+    path: str
+    access: str
+    function: str
+    alike: tuple[str, ...]
+    variables: frozenset[Var]
+    given: tuple[Var, ...]
+    returned: tuple[Var, ...]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -18,15 +44,23 @@ class Tap:
 
     Attributes:
         key: Its key in the dictionary of taps.
+        part: Key of the part that it lies in, whose dictionary of taps is meant; empty
+            where it lies in none.
         variable: The variable.
         shape: The variable's shape without axes of length one.
         dtype: The variable's dtype.
     """
 
     key: str
+    part: str = ""
     variable: Var
     shape: tuple[int, ...]
     dtype: str
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """Its part and its key."""
+        return self.part, self.key
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -35,6 +69,7 @@ class Record:
 
     Attributes:
         key: Its key in the dictionary of activations.
+        part: Key of the part that records it, or empty.
         variables: The variables; more than one are stacked.
         order: Permutation of the variable's axes, or None to leave them.
         shape: Shape of the record, without the stacked axis.
@@ -42,6 +77,7 @@ class Record:
     """
 
     key: str
+    part: str = ""
     variables: tuple[Var, ...]
     order: tuple[int, ...] | None
     shape: tuple[int, ...]
@@ -54,13 +90,15 @@ class Cotangent:
 
     Attributes:
         key: Its key in the dictionary of cotangents.
-        taps: Keys of the taps; more than one are stacked.
+        part: Key of the part whose taps it is of, or empty.
+        taps: Parts and keys of the taps; more than one are stacked.
         shape: Shape of one tap's cotangent, as the labels of the value count it.
         crop: The part of the tap's cotangent that it is, or None for all.
     """
 
     key: str
-    taps: tuple[str, ...]
+    part: str = ""
+    taps: tuple[tuple[str, str], ...]
     shape: tuple[int, ...]
     crop: Crop | None = None
 
@@ -71,7 +109,9 @@ class Block:
 
     Attributes:
         group: What the leaf belongs to; blocks of one group stand together.
+        part: Key of the part of the model whose arrays alone it reads, or empty.
         comments: What stands above it.
+        record: What was chosen for the leaf, where that is to stand above it.
         statements: What it computes.
         results: Arrays that are added to the kernel, with their factors.
         shared: Names of arrays that other blocks read too.
@@ -79,7 +119,9 @@ class Block:
     """
 
     group: str
+    part: str = ""
     comments: tuple[str, ...]
+    record: LayerPlan | None = None
     statements: tuple[Statement, ...]
     results: tuple[tuple[Array, float], ...]
     shared: frozenset[str] = frozenset()
@@ -112,6 +154,7 @@ class Program:
         title: First line of the docstring.
         notes: Further lines of the docstring.
         graph: The model of one example.
+        parts: What in it is alike, in the order in which it runs.
         leaf_names: A Python name for every leaf of `params`, in their order.
         spec: The kernel.
         batch_axis: The example axis of every array of `x`, or None.
@@ -125,6 +168,7 @@ class Program:
         pushed_comments: What stands above the NTK-vector products.
         kernel_labels: Labels of the kernel while it is summed up.
         input_names: Python text for the arrays that the blocks are given.
+        part_names: The same for each part, as its own functions are given them.
         precision: Name of the precision of every contraction, or None.
         sums_dtype: In which dtype contractions add up, where that is another one than
             that of their operands; None where it is the same.
@@ -133,13 +177,14 @@ class Program:
             computed, each as far as the diagonal; 1 for all at once.
         prelude: Lines with which the kernel function begins, before it looks at its
             arguments: what they compute is among the arrays that the blocks are given.
-        tangents: Keys of the taps, all of them on leaves, whose cotangents are made by
-            pushing tangents forward instead.
+        tangents: Parts and keys of the taps, all of them on leaves, whose cotangents
+            are made by pushing tangents forward instead.
     """
 
     title: str
     notes: tuple[str, ...]
     graph: KernelGraph
+    parts: tuple[Part, ...]
     leaf_names: tuple[str, ...]
     spec: KernelSpec
     batch_axis: int | None
@@ -153,12 +198,13 @@ class Program:
     pushed_comments: tuple[str, ...]
     kernel_labels: tuple[str, ...]
     input_names: Mapping[str, str]
+    part_names: Mapping[str, Mapping[str, str]]
     precision: str | None
     sums_dtype: str | None = None
     tiling: Tiling | None = None
     lower_blocks: int = 1
     prelude: tuple[str, ...] = ()
-    tangents: tuple[str, ...] = ()
+    tangents: tuple[tuple[str, str], ...] = ()
 
     @property
     def tiles_outputs(self) -> bool:

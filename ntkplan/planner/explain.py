@@ -13,6 +13,7 @@ from rich.table import Table
 from ntkplan.cost.profile import DeviceProfile
 from ntkplan.errors import readable_bytes
 from ntkplan.ir.plan import Alternative, Approximation, LayerPlan, PlanCost, Tuning
+from ntkplan.ir.quantities import duration, quantity
 from ntkplan.ir.use import Layer
 from ntkplan.methods.candidate import Method
 from ntkplan.methods.sharing import Key
@@ -282,45 +283,6 @@ def device_line(profile: DeviceProfile) -> str:
         f"device {profile.name} ({profile.device_kind}), rates {provenance.origin} "
         f"{provenance.date}"
     )
-
-
-def comments(layer: LayerPlan) -> tuple[str, ...]:
-    """Writes what the emitted source says above a leaf's block."""
-    shape = "x".join(map(str, layer.shape)) or "scalar"
-    first = f"{layer.path or 'params'} [{shape}]: {layer.method}, {layer.order}"
-    chosen = layer.chosen
-    if layer.method == Method.NTK_VECTOR_PRODUCTS.value:
-        return (first,)
-    return (
-        f"{first}; {quantity(chosen.flops)}flop, "
-        f"{readable_bytes(chosen.bytes_moved)}, {duration(chosen.seconds)}",
-    )
-
-
-def quantity(count: float) -> str:
-    """Returns a count with an SI prefix.
-
-    Example:
-        >>> quantity(2_500_000)
-        '2.5 M'
-    """
-    for factor, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if count >= factor:
-            return f"{count / factor:.3g} {prefix}"
-    return f"{count:.0f} "
-
-
-def duration(seconds: float) -> str:
-    """Returns a time as people write it.
-
-    Example:
-        >>> duration(0.0025)
-        '2.5 ms'
-    """
-    for factor, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "us")):
-        if seconds >= factor:
-            return f"{seconds / factor:.3g} {unit}"
-    return f"{seconds / 1e-9:.0f} ns" if seconds > 0 else "0 s"
 
 
 def alternatives_table(layer: LayerPlan) -> str:

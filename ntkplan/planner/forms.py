@@ -22,8 +22,7 @@ _DOT = kind_number(Operation(kind=OperationKind.DOT))
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Figures:
-    """What candidates of one form take: statement by statement, and the addition of
-    the results to the kernel last.
+    """What candidates of one form take, by statements, the results' addition last.
 
     Attributes:
         seconds: Times on the problem's device.

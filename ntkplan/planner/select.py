@@ -29,7 +29,8 @@ def select(options: Sequence[Sequence[Priced]]) -> list[Priced]:
     """
     users = Counter(
         itertools.chain.from_iterable(
-            frozenset().union(*(item.named.meeting for item in items)) for items in options
+            frozenset().union(*(item.named.meeting for item in items))
+            for items in options
         )
     )
     shared = {key for key, count in users.items() if count > 1}

@@ -9,6 +9,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from ntkplan._jax import Literal
 from ntkplan.emit.expression import Expression, atom, call, negative, sequence
 from ntkplan.ir.equation import Atom
 
@@ -113,6 +114,12 @@ def number_value(number: Any, dtype: Any, full_shape: Shape) -> Value:
         number=exact,
         cheap=True,
     )
+
+
+def literal_value(literal: Literal) -> Value:
+    """The value of a literal."""
+    aval = aval_of(literal)
+    return number_value(literal.val, aval.dtype, aval.shape)
 
 
 def number_text(number: Any) -> str:

@@ -79,7 +79,7 @@ def fuse(
             continue
         for key in node.writes:
             joined = readers.get(key)
-            if joined and key not in kept and all([found[i][0].fused for i in joined]):
+            if joined and key not in kept and all(found[i][0].fused for i in joined):
                 inside.add(key)
                 for reader in joined:
                     groups.join(index, reader)

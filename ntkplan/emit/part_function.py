@@ -1,0 +1,211 @@
+"""The function that is printed for parts of the model that are alike, and its calls."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Mapping, Sequence
+
+from ntkplan._jax import Var
+from ntkplan.emit.expression import INDENT, atom, call, indented, statement
+from ntkplan.emit.marks import Marks, marks_of, own
+from ntkplan.emit.primitives.context import Context, Step
+from ntkplan.emit.primitives.value import (
+    Unpacked,
+    Value,
+    array_value,
+    aval_of,
+    exact,
+)
+from ntkplan.emit.record_table import record_lines
+from ntkplan.emit.taps import WIDTH
+from ntkplan.emit.writer import Draft, write_body, write_function
+from ntkplan.ir.equation import Body
+from ntkplan.ir.program import Part, Program
+
+# What the values that a part is given are called, the first of a kind without a number.
+_GIVEN_NAMES = {"b": "mask", "i": "indices", "u": "indices"}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class PartFunction:
+    """A part with its steps and marks.
+
+    Attributes:
+        program: What it is a part of.
+        part: The part.
+        marks: What is added in it, and recorded by it.
+        returned: The values that it returns.
+    """
+
+    program: Program
+    part: Part
+    marks: Marks
+    returned: tuple[Var, ...]
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """Python text, outside, for the dictionaries that the function takes."""
+        key, program = self.part.key, self.program
+        sources = (("taps", program.taps), ("shifts", program.shifts))
+        return tuple(f'{name}["{key}"]' for name, taps in sources if own(taps, key))
+
+
+def part_functions(program: Program) -> list[PartFunction]:
+    """Returns the functions of a program's parts, in the order in which they run."""
+    outside = {
+        variable
+        for record in (*own(program.records, ""), *program.factors)
+        for variable in record.variables
+    }
+    return [
+        PartFunction(
+            program=program,
+            part=part,
+            marks=marks_of(program, part.key),
+            returned=tuple(
+                dict.fromkeys(
+                    (*part.returned, *_recorded_outside(program, part, outside))
+                )
+            ),
+        )
+        for part in program.parts
+    ]
+
+
+def _recorded_outside(
+    program: Program, part: Part, outside: Collection[Var]
+) -> list[Var]:
+    inputs = {leaf.variable for leaf in program.graph.leaves} | {*program.graph.taps}
+    equations = program.graph.body.equations
+    return [
+        variable
+        for equation in equations
+        for variable in equation.outputs
+        if variable in outside and variable in part.variables and variable not in inputs
+    ]
+
+
+def with_calls(
+    steps: Sequence[Step], functions: Sequence[PartFunction], body: Body
+) -> list[Step]:
+    """Puts a call of its function in the place of the steps of every part."""
+    result: list[Step] = []
+    of_step = {
+        id(step): function
+        for function in functions
+        for step in steps
+        if step.outputs and step.outputs[0] in function.part.variables
+    }
+    called: set[str] = set()
+    for step in steps:
+        function = of_step.get(id(step))
+        if function is None:
+            result.append(step)
+        elif function.part.key not in called:
+            called.add(function.part.key)
+            inside = [step for step in steps if of_step.get(id(step)) is function]
+            result.append(_call(function, inside, body))
+    return result
+
+
+def _call(function: PartFunction, steps: Sequence[Step], body: Body) -> Step:
+    part = function.part
+
+    def write(values: Sequence[Value], context: Context) -> Unpacked:
+        name = context.module.helper(
+            ("part", part.key),
+            part.function,
+            lambda name: _source(function, steps, body, name, context),
+        )
+        arguments = [exact(value) for value in values]
+        own_leaves = [atom(f"params{part.access}")]
+        dictionaries = map(atom, function.arguments)
+        records = [part.key] * bool(function.marks.records)
+        return Unpacked(
+            expression=call(name, *own_leaves, *arguments, *dictionaries),
+            target=lambda names: ", ".join([*names, *records]),
+        )
+
+    return Step(inputs=part.given, outputs=function.returned, write=write)
+
+
+def _source(
+    function: PartFunction,
+    steps: Sequence[Step],
+    body: Body,
+    name: str,
+    outer: Context,
+) -> str:
+    """Prints the function, which is the same text for parts that are alike."""
+    part, marks = function.part, function.marks
+    context = Context(
+        module=outer.module,
+        local={"params", "taps", "shifts", "activations"},
+        width=WIDTH,
+        deciding=True,
+        write_function=write_function,
+    )
+    inputs = _local_inputs(function)
+    given: list[str] = []
+    for variable in part.given:
+        kind = aval_of(variable).dtype.kind
+        text = context.claim(_GIVEN_NAMES.get(kind, "x"))
+        given.append(text)
+        inputs[variable] = array_value(text, aval_of(variable))
+    draft = Draft(
+        steps=tuple(steps),
+        visible=frozenset((*marks.after, *marks.recorded, *function.returned)),
+        hints=marks.hints,
+        after=marks.after,
+    )
+    inner = Body(
+        inputs=(), constants=body.constants, equations=(), outputs=function.returned
+    )
+    writer = write_body(inner, draft, context.module, context.local, WIDTH, inputs)
+    names = {key: value.expression.text for key, value in writer.values.items()}
+    dictionaries = (argument.partition("[")[0] for argument in function.arguments)
+    header = call(name, *map(atom, ("params", *given, *dictionaries)))
+    header = dataclasses.replace(header, text=f"{header.text}:", closing="):")
+    lines = [
+        *statement("def ", header, WIDTH + len(INDENT)),
+        *indented(_docstring(part, records=bool(marks.records))),
+        *(f"{INDENT}{line}" if line else "" for line in writer.lines()),
+        *indented(_ending(function, names)),
+    ]
+    return "\n".join(lines)
+
+
+def _local_inputs(function: PartFunction) -> dict[Var, Value]:
+    """Returns what prints for a part's leaves and for the taps in its loops."""
+    part = function.part
+    texts = dict(function.marks.inside)
+    for leaf in function.program.graph.leaves:
+        if leaf.variable in part.variables and leaf.access is not None:
+            texts[leaf.variable] = f"params{leaf.access.removeprefix(part.access)}"
+    return {
+        variable: array_value(text, aval_of(variable))
+        for variable, text in texts.items()
+    }
+
+
+def _docstring(part: Part, *, records: bool) -> list[str]:
+    paths = part.alike
+    given = ", and what its layers were given" * records
+    text = f"Output of one of {len(paths)} parts, `{paths[0]}` to `{paths[-1]}`{given}."
+    if len(text) + 6 > WIDTH:
+        return [
+            f'"""Output of one of {len(paths)} parts{given}.',
+            "",
+            *[f"The parts are `{paths[0]}` to `{paths[-1]}`."],
+            '"""',
+        ]
+    return [f'"""{text}"""']
+
+
+def _ending(function: PartFunction, names: Mapping[Var, str]) -> list[str]:
+    """Prints the dictionary of what is recorded, and what is returned."""
+    returned = [names[variable] for variable in function.returned]
+    if not function.marks.records:
+        return [f"return {', '.join(returned)}"]
+    lines = record_lines("activations", function.marks.records, names)
+    return [*lines, f"return {', '.join([*returned, 'activations'])}"]

@@ -1,0 +1,351 @@
+"""Which parts of a model are alike, so that one function can be printed for them.
+
+The tree of `params` proposes them: `blocks/0` to `blocks/11` differ in one number. A
+part is the run of steps in which its leaves are read, with what stands around it in
+every one of the like parts, as far as that leaves fewer arrays to hand over.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import re
+from collections.abc import Collection, Sequence
+
+from ntkplan._jax import Var
+from ntkplan.emit.names import RESERVED, free, layer_name
+from ntkplan.emit.primitives.context import Context, Module, Step
+from ntkplan.emit.primitives.value import array_value, aval_of, literal_value
+from ntkplan.emit.writer import write_function
+from ntkplan.ir.graph import KernelGraph, Leaf
+from ntkplan.ir.program import Part
+
+_ACCESS = re.compile(r"\[[^\]]*\]|\.\w+")
+_LEAST_STEPS = 3
+# Steps that functions must spare, a call being as long as two of them.
+_LEAST_SPARED = 8
+_CALL_STEPS = 2
+
+Key = tuple[object, ...]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Member:
+    """A subtree of `params`, and the steps that belong to it."""
+
+    path: str
+    access: str
+    start: int
+    stop: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Family:
+    """Members whose steps are the same."""
+
+    members: tuple[_Member, ...]
+
+    @property
+    def spared(self) -> int:
+        """How many steps need not be printed."""
+        first = self.members[0]
+        count = len(self.members)
+        return (count - 1) * (first.stop - first.start) - count * _CALL_STEPS
+
+
+def find_parts(
+    graph: KernelGraph, steps: Sequence[Step], tapped: Collection[Var]
+) -> tuple[Part, ...]:
+    """Returns the parts of a model that are alike, in the order in which they run.
+
+    Args:
+        graph: The model.
+        steps: Its equations, as they are printed.
+        tapped: Variables to which something is added.
+    """
+    reader = _Reader(graph, steps, tapped)
+    families: list[_Family] = []
+    while True:
+        taken = [member for family in families for member in family.members]
+        found = [
+            family
+            for members in reader.proposals(taken)
+            for family in reader.families(members, taken)
+            if family.spared >= _LEAST_SPARED
+        ]
+        if not found:
+            break
+        families.append(max(found, key=lambda family: family.spared))
+    names: list[str] = []
+    parts: list[tuple[int, Part]] = []
+    for family in families:
+        name = _function_name(family.members[0].path)
+        paths = tuple(member.path for member in family.members)
+        for member in family.members:
+            key = free(layer_name(f"{member.path}/leaf"), {*names, *RESERVED})
+            names.append(key)
+            part = Part(
+                key=key,
+                path=member.path,
+                access=member.access,
+                function=name,
+                alike=paths,
+                variables=reader.variables(member),
+                given=reader.given(member),
+                returned=reader.returned(member),
+            )
+            parts.append((member.start, part))
+    return tuple(part for _, part in sorted(parts, key=lambda item: item[0]))
+
+
+class _Reader:
+    """Who reads what, and what steps look like without the names in them."""
+
+    def __init__(
+        self, graph: KernelGraph, steps: Sequence[Step], tapped: Collection[Var]
+    ) -> None:
+        self._steps = steps
+        self._leaves = {leaf.variable: leaf for leaf in graph.leaves}
+        self._local_inputs = frozenset(graph.taps)
+        self._constants = frozenset(variable for variable, _ in graph.body.constants)
+        self._returned = frozenset(
+            item for item in graph.body.outputs if isinstance(item, Var)
+        )
+        self._tapped = frozenset(tapped)
+        self._definition: dict[Var, tuple[int, int]] = {}
+        self._readers: dict[Var, list[int]] = {}
+        for index, step in enumerate(steps):
+            for position, variable in enumerate(step.outputs):
+                self._definition[variable] = (index, position)
+            for item in step.inputs:
+                if isinstance(item, Var):
+                    self._readers.setdefault(item, []).append(index)
+        self._texts = [self._text(step) for step in steps]
+
+    def proposals(self, taken: Sequence[_Member]) -> list[list[_Member]]:
+        """Returns subtrees of `params` that differ in a number, each with its steps."""
+        reads: dict[tuple[str, str], list[int]] = {}
+        for leaf in self._leaves.values():
+            at = self._readers.get(leaf.variable, [])
+            for path, access in _prefixes(leaf):
+                reads.setdefault((path, access), []).extend(at)
+        groups: dict[str, list[_Member]] = {}
+        for (path, access), at in reads.items():
+            if at and re.search(r"\d", path.rpartition("/")[2]):
+                member = _Member(
+                    path=path, access=access, start=min(at), stop=max(at) + 1
+                )
+                if not any(_overlap(member, other) for other in taken):
+                    groups.setdefault(re.sub(r"\d+", "#", path), []).append(member)
+        result = []
+        for members in groups.values():
+            ordered = sorted(members, key=lambda member: member.start)
+            pairs = itertools.pairwise(ordered)
+            if len(ordered) > 1 and not any(_overlap(*pair) for pair in pairs):
+                result.append(ordered)
+        return result
+
+    def families(
+        self, members: Sequence[_Member], taken: Sequence[_Member]
+    ) -> list[_Family]:
+        """Sorts members by what their steps are, and widens them alike.
+
+        Args:
+            members: Subtrees with their steps.
+            taken: Others, whose steps are not to be had.
+        """
+        by_key: dict[Key, list[_Member]] = {}
+        for member in members:
+            by_key.setdefault(self._key(member), []).append(member)
+        return [
+            _Family(members=self._widened(family, [*members, *taken]))
+            for family in by_key.values()
+            if len(family) > 1 and family[0].stop - family[0].start >= _LEAST_STEPS
+        ]
+
+    def variables(self, member: _Member) -> frozenset[Var]:
+        """Returns what is a member's own: its leaves, taps and values."""
+        inside = range(member.start, member.stop)
+        own = {v for index in inside for v in self._steps[index].outputs}
+        for index in inside:
+            for item in self._steps[index].inputs:
+                if isinstance(item, Var) and self._is_local(member, item):
+                    own.add(item)
+        return frozenset(own)
+
+    def given(self, member: _Member) -> tuple[Var, ...]:
+        """Returns the values from outside that a member reads, in order."""
+        found: dict[Var, None] = {}
+        for index in range(member.start, member.stop):
+            for item in self._steps[index].inputs:
+                if isinstance(item, Var) and item not in self._constants:
+                    defined = self._definition.get(item, (-1, 0))[0]
+                    if defined < member.start and not self._is_local(member, item):
+                        found[item] = None
+        return tuple(found)
+
+    def returned(self, member: _Member) -> tuple[Var, ...]:
+        """Returns the values of a member that are read outside of it."""
+        inside = range(member.start, member.stop)
+        return tuple(
+            variable
+            for index in inside
+            for variable in self._steps[index].outputs
+            if variable in self._returned
+            or any(i not in inside for i in self._readers.get(variable, ()))
+        )
+
+    def _is_local(self, member: _Member, variable: Var) -> bool:
+        if variable in self._local_inputs:
+            return all(
+                member.start <= index < member.stop for index in self._readers[variable]
+            )
+        return self._leaf_of(member, variable) is not None
+
+    def _leaf_of(self, member: _Member, variable: Var) -> str | None:
+        """Returns the place of a leaf in a member, or None for everything else."""
+        leaf = self._leaves.get(variable)
+        if leaf is None or not leaf.path.startswith(f"{member.path}/"):
+            return None
+        return leaf.path[len(member.path) :]
+
+    def _text(self, step: Step) -> Key:
+        """Returns what a step prints from operands that are numbered."""
+        context = Context(
+            module=Module(()),
+            local=set(),
+            width=88,
+            deciding=False,
+            write_function=write_function,
+        )
+        operands = [
+            array_value(f"operand{number}", aval_of(item))
+            if isinstance(item, Var)
+            else literal_value(item)
+            for number, item in enumerate(step.inputs)
+        ]
+        written = step.write(operands, context).expression.text
+        taps = tuple(variable in self._tapped for variable in step.outputs)
+        return (written, tuple(context.before), taps)
+
+    def _key(self, member: _Member) -> Key:
+        """Returns what members must share to be the same code."""
+        outside: dict[Var, int] = {}
+        key: list[object] = []
+        for index in range(member.start, member.stop):
+            operands = tuple(
+                self._operand(member, item, outside)
+                for item in self._steps[index].inputs
+                if isinstance(item, Var)
+            )
+            key.append((self._texts[index], operands))
+        return tuple(key)
+
+    def _operand(self, member: _Member, variable: Var, outside: dict[Var, int]) -> Key:
+        place = self._leaf_of(member, variable)
+        if place is not None:
+            return ("leaf", place)
+        if variable in self._constants:
+            return ("constant", variable)
+        index, position = self._definition.get(variable, (-1, 0))
+        if index >= member.start:
+            return ("inside", index - member.start, position)
+        return ("outside", outside.setdefault(variable, len(outside)))
+
+    def _widened(
+        self, family: Sequence[_Member], members: Sequence[_Member]
+    ) -> tuple[_Member, ...]:
+        """Takes in steps before and after, the same for all, where that pays.
+
+        It pays where fewer arrays pass between the part and what stands around it, or
+        as many and more is within.
+
+        Args:
+            family: Members whose steps are the same.
+            members: These and all others, whose steps are not to be had.
+        """
+        before, after = self._room(family, members)
+        choices = [
+            tuple(
+                dataclasses.replace(
+                    member, start=member.start - low, stop=member.stop + high
+                )
+                for member in family
+            )
+            for low in range(self._alike(family, -1, before) + 1)
+            for high in range(self._alike(family, 1, after) + 1)
+        ]
+        choices.sort(
+            key=lambda chosen: (
+                self._crossings(chosen[0]),
+                chosen[0].start - chosen[0].stop,
+            )
+        )
+        for chosen in choices:
+            separate = [m for m in members if m not in family]
+            ordered = sorted((*chosen, *separate), key=lambda member: member.start)
+            apart = not any(_overlap(*pair) for pair in itertools.pairwise(ordered))
+            if apart and len({self._key(member) for member in chosen}) == 1:
+                return chosen
+        return tuple(family)
+
+    def _room(
+        self, family: Sequence[_Member], members: Sequence[_Member]
+    ) -> tuple[int, int]:
+        """Returns how many steps all members have before and after them to take in."""
+        before, after = [], []
+        for member in family:
+            stops = [m.stop for m in members if m.stop <= member.start]
+            starts = [m.start for m in members if m.start >= member.stop]
+            before.append(member.start - max(stops, default=0))
+            after.append(min(starts, default=len(self._steps)) - member.stop)
+        return min(before), min(after)
+
+    def _alike(self, family: Sequence[_Member], direction: int, room: int) -> int:
+        """Returns for how many steps onwards all members print the same."""
+        for distance in range(room):
+            at = [
+                member.stop + distance if direction > 0 else member.start - 1 - distance
+                for member in family
+            ]
+            if len({self._texts[index] for index in at}) > 1:
+                return distance
+        return room
+
+    def _crossings(self, member: _Member) -> int:
+        """Counts arrays that pass into a member or out of it."""
+        return len(self.given(member)) + len(self.returned(member))
+
+
+def _prefixes(leaf: Leaf) -> list[tuple[str, str]]:
+    """Returns the subtrees that a leaf lies in: their paths and how they are read."""
+    if leaf.access is None:
+        return []
+    words = leaf.path.split("/")
+    accesses = _ACCESS.findall(leaf.access)
+    if len(words) != len(accesses) or "".join(accesses) != leaf.access:
+        return []
+    return [
+        ("/".join(words[:depth]), "".join(accesses[:depth]))
+        for depth in range(1, len(words))
+    ]
+
+
+def _overlap(one: _Member, other: _Member) -> bool:
+    return one.start < other.stop and other.start < one.stop
+
+
+def _function_name(path: str) -> str:
+    """Names the function of parts after the last word of a path.
+
+    Example:
+        >>> _function_name("blocks/0"), _function_name("ResNetBlock_3")
+        ('block', 'res_net_block')
+    """
+    words = [re.sub(r"_?\d+$", "", word) for word in path.split("/")]
+    word = next((word for word in reversed(words) if word), "layer")
+    name = re.sub(r"\W+", "_", word).strip("_") or "layer"
+    name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+    if len(name) > 3 and name.endswith("s") and not name.endswith("ss"):
+        name = name[:-1]
+    return name

@@ -1,0 +1,83 @@
+"""The dictionary of what a function records beside its values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ntkplan._jax import Var, array_shape
+from ntkplan.emit.expression import (
+    Expression,
+    atom,
+    call,
+    method,
+    statement,
+    subscript,
+)
+from ntkplan.emit.expression import sequence as bracketed
+from ntkplan.emit.taps import WIDTH, dictionary
+from ntkplan.ir.program import Record
+from ntkplan.ir.use import Crop
+
+
+def record_lines(
+    name: str,
+    records: Sequence[Record],
+    names: Mapping[Var, str],
+    parts: Sequence[str] = (),
+) -> list[str]:
+    """Prints `name = {...}`.
+
+    Args:
+        name: What the dictionary is called.
+        records: Its entries.
+        names: Python text for the variables that are recorded.
+        parts: Names of further dictionaries, which are entries under their names.
+    """
+    entries = [(record.key, _record_expression(record, names)) for record in records]
+    entries += [(part, atom(part)) for part in parts]
+    return statement(f"{name} = ", dictionary(entries), WIDTH)
+
+
+def _record_expression(record: Record, names: Mapping[Var, str]) -> Expression:
+    parts = [_one_record(record, variable, names) for variable in record.variables]
+    if len(parts) == 1:
+        return parts[0]
+    return call("jnp.stack", bracketed(parts, brackets="[]"))
+
+
+def _one_record(record: Record, variable: Var, names: Mapping[Var, str]) -> Expression:
+    value = atom(names[variable])
+    shape = tuple(array_shape(variable))
+    if record.order is not None:
+        value = method(value, "transpose", *map(str, record.order))
+        shape = tuple(shape[axis] for axis in record.order)
+    if record.crop is not None:
+        if shape != record.crop.shape:
+            value = method(value, "reshape", *map(str, record.crop.shape))
+        value = cropped(value, record.crop, lead=0)
+        shape = tuple(len(range(*bounds)) for bounds in record.crop.slices)
+    if shape == record.shape:
+        return value
+    if shape == (1, *record.shape):
+        if value.text.endswith("[None]"):
+            return atom(value.text.removesuffix("[None]"))
+        return Expression(text=f"{value.text}[0]")
+    return (
+        method(value, "reshape", *map(str, record.shape))
+        if record.shape
+        else method(value, "reshape", "()")
+    )
+
+
+def cropped(value: Expression, crop: Crop, *, lead: int) -> Expression:
+    """Takes the part of an array that a crop says, after some leading axes."""
+    items = [":"] * lead
+    for size, (start, stop, step) in zip(crop.shape, crop.slices, strict=True):
+        if (start, stop, step) == (0, size, 1):
+            items.append(":")
+            continue
+        text = f"{start or ''}:{stop if stop < size else ''}"
+        items.append(text if step == 1 else f"{text}:{step}")
+    while items and items[-1] == ":":
+        items.pop()
+    return subscript(value, *items) if items else value
