@@ -15,7 +15,7 @@ from ntkplan.emit.expression import (
 )
 from ntkplan.emit.expression import sequence as bracketed
 from ntkplan.emit.forward import cropped
-from ntkplan.emit.taps import WIDTH, dictionary, zeros
+from ntkplan.emit.taps import WIDTH, dictionary
 from ntkplan.ir.kernel import KernelSpec
 from ntkplan.ir.program import Cotangent, Program
 
@@ -30,12 +30,11 @@ def derivative_lines(program: Program) -> list[str]:
     ]
     pulled = [tap for tap in program.taps if tap.key not in program.tangents]
     if pulled or not program.tangents:
-        lines += indented(zeros("taps", pulled))
+        lines.append(f"{INDENT}taps = zero_taps()")
     if program.tangents:
-        pushed = [tap for tap in program.taps if tap.key in program.tangents]
-        lines += indented(zeros("tangents", pushed))
+        lines.append(f"{INDENT}tangents = zero_tangents()")
     if program.shifts:
-        lines += indented(zeros("shifts", program.shifts))
+        lines.append(f"{INDENT}shifts = zero_shifts()")
     if pulled or not program.tangents:
         lines += indented(_vjp_lines(program))
         lines += indented(_pull_lines(program))

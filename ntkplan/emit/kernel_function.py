@@ -15,7 +15,8 @@ from ntkplan.emit.expression import (
     statement,
 )
 from ntkplan.emit.statements import BlockPrinter
-from ntkplan.emit.taps import WIDTH, zeros
+from ntkplan.emit.taps import WIDTH
+from ntkplan.emit.zero_taps import zero_taps
 from ntkplan.ir.kernel import KernelSpec
 from ntkplan.ir.program import Block, Program
 from ntkplan.methods.network import DIAGONAL, EXAMPLES, FULL
@@ -231,8 +232,8 @@ def pushed_lines(program: Program) -> list[str]:
     ]
     body: list[str] = []
     if program.taps:
-        body += zeros("taps", program.taps)
-    body += zeros("shifts", program.shifts)
+        body.append(f"taps = {zero_taps(program)}")
+    body.append("shifts = zero_shifts()")
     body += _basis_lines(program.spec, dtype)
     body += [
         "",

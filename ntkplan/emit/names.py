@@ -24,6 +24,9 @@ RESERVED = frozenset(
             "side2",
             "sum_rows",
             "take_rows",
+            "zero_shifts",
+            "zero_tangents",
+            "zero_taps",
         ),
     )
 )

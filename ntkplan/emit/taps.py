@@ -32,13 +32,13 @@ def dictionary(entries: Sequence[tuple[str, Expression]]) -> Expression:
     )
 
 
-def zeros(name: str, taps: Sequence[Tap]) -> list[str]:
-    """Prints a dictionary of zeros, one array for every tap."""
+def zeros(prefix: str, taps: Sequence[Tap]) -> list[str]:
+    """Prints a dictionary of zeros, one array for every tap, behind a prefix."""
     entries = [
         (tap.key, call("jnp.zeros", _shape(tap.shape), atom(f"jnp.{tap.dtype}")))
         for tap in taps
     ]
-    return statement(f"{name} = ", dictionary(entries), WIDTH)
+    return statement(prefix, dictionary(entries), WIDTH)
 
 
 def _shape(shape: Sequence[int]) -> Expression:
