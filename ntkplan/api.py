@@ -9,6 +9,7 @@ from typing import Any
 import jax
 
 from ntkplan.approximation.probes import Probes, choose_probes
+from ntkplan.call_text import call_text
 from ntkplan.cost.device import available_profiles, load_profile, profile_for
 from ntkplan.cost.profile import DeviceProfile, Platform
 from ntkplan.errors import ConflictingOptionsError
@@ -119,7 +120,22 @@ def plan(
         )
     if budget_s is not None and device is not None:
         require_present(profile)
-    signature = _signature(params, x1, x2, batch_axis)
+    options = {
+        "kernel": kernel,
+        "trace_axes": trace_axes,
+        "diagonal_axes": diagonal_axes,
+        "pairs": pairs,
+        "wrt": wrt,
+        "batch_axis": batch_axis,
+        "device": device,
+        "memory_limit": memory_limit,
+        "precision": precision,
+        "methods": methods,
+        "tune": tune,
+        "tolerance": tolerance,
+    }
+    call = call_text(f, x2, options, plan.__kwdefaults__)
+    signature = _signature(params, x1, x2, batch_axis, call)
     model = build(f, params, x1, batch_axis=batch_axis, wrt=wrt)
     specs = _kernel_specs(
         model,
@@ -317,11 +333,14 @@ def _name(f: Callable[..., Any]) -> str:
     return "a lambda" if name == "<lambda>" else f"`{name}`"
 
 
-def _signature(params: Any, x1: Any, x2: Any, batch_axis: int | None) -> Signature:
+def _signature(
+    params: Any, x1: Any, x2: Any, batch_axis: int | None, call: str
+) -> Signature:
     signature = Signature(
         params=jax.tree.map(shape_of, params),
         x=jax.tree.map(shape_of, x1),
         batch_axis=batch_axis,
+        call=call,
     )
     if x2 is not None:
         other = jax.tree.map(shape_of, x2)

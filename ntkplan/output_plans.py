@@ -221,7 +221,7 @@ class _Chooser:
             self.task.request,
             self.limit_bytes,
             budget_s=tuning.budget_s,
-            module_of=lambda priced, decision: made(priced, decision).module,
+            module_of=lambda priced, decision: made(priced, decision).emit(),
             arguments=functools.partial(tuning.arguments, n1, n2),
             shapes=[self.task.signature.fields, n1, n2],
         )

@@ -13,6 +13,7 @@ import numpy
 
 from ntkplan.cost.profile import DeviceProfile
 from ntkplan.cost.work import Work, joined
+from ntkplan.emit.frame import Frame, framed
 from ntkplan.emit.load import load, save_constants
 from ntkplan.emit.source import Module
 from ntkplan.errors import (
@@ -28,6 +29,7 @@ from ntkplan.planner.explain import (
     alternatives_table,
     table,
 )
+from ntkplan.trace.leaves import tree_inputs
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -38,11 +40,13 @@ class Signature:
         params: Tree of `jax.ShapeDtypeStruct`.
         x: Likewise, with the number of examples in `x1`.
         batch_axis: The example axis of every array of `x`, or None.
+        call: How the plan was asked for, as Python text.
     """
 
     params: Any
     x: Any
     batch_axis: int | None
+    call: str = ""
 
     @property
     def fields(self) -> list[object]:
@@ -93,7 +97,7 @@ class Plan:
         headline: What the plan is of, in words.
         notes: What else there is to say of it: tiles and why, where it is cut, what was
             measured.
-        emit: Makes the emitted module.
+        emit: Makes the emitted module, without what stands around its functions.
         symbolic_work: Makes the formulas of `symbolic`.
         plan_at: Plans the same for other numbers of examples.
         tuning: What was measured, with `tune=`; None where nothing was asked for.
@@ -123,7 +127,7 @@ class Plan:
     @functools.cached_property
     def module(self) -> Module:
         """The emitted module."""
-        return self.emit()
+        return framed(self.emit(), frame_of(self))
 
     def at(self, *, n1: int | None = None, n2: int | None = None) -> Plan:
         """Plans the same kernel for other numbers of examples, without tracing again.
@@ -307,6 +311,22 @@ class Kernel:
         matched = self.plan.spec.matched
         check_arguments(self.plan.signature, params, x1, x2, matched=matched)
         return self.function(params, x1, x2)
+
+
+def frame_of(*outputs: Plan) -> Frame:
+    """Returns what a module says of itself: the same plan has the same frame."""
+    signature = outputs[0].signature
+    every = {item.path for item in tree_inputs(signature.params)}
+    found = [plan.approximation for plan in outputs]
+    return Frame(
+        params=signature.params,
+        x=signature.x,
+        batch_axis=signature.batch_axis,
+        call=signature.call,
+        specs=tuple(plan.spec for plan in outputs),
+        fixed=frozenset(every - {layer.path for layer in outputs[0].layers}),
+        summed=tuple(frozenset(item.paths if item else ()) for item in found),
+    )
 
 
 def check_sizes(spec: KernelSpec, n1: int | None, n2: int | None) -> None:

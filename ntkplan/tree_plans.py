@@ -12,6 +12,7 @@ from typing import Any
 import jax
 
 from ntkplan.cost.profile import DeviceProfile
+from ntkplan.emit.frame import framed
 from ntkplan.emit.join import join_modules
 from ntkplan.emit.load import load
 from ntkplan.emit.source import Module
@@ -24,6 +25,7 @@ from ntkplan.plans import (
     Signature,
     Symbolic,
     check_arguments,
+    frame_of,
     pairs_of_axes,
     save_module,
 )
@@ -119,14 +121,15 @@ class TreePlan:
     @functools.cached_property
     def module(self) -> Module:
         """The emitted module: that of every output, and the tree of their kernels."""
-        return join_modules(
-            {path: plan.module for path, plan in self.outputs.items()},
+        joined = join_modules(
+            {path: plan.emit() for path, plan in self.outputs.items()},
             self.structure,
             title=f"{self._headline}.",
             notes=[
                 f"{note}." for note in (*totals(self.cost), device_line(self.device))
             ],
         )
+        return framed(joined, frame_of(*self.outputs.values()))
 
     def source(self) -> str:
         """Returns the text of the emitted module, the same that `compile` runs."""

@@ -42,8 +42,8 @@ def combined(
 
     def emit() -> Module:
         return sum_of_parts(
-            exact.module,
-            summed.module,
+            exact.emit(),
+            summed.emit(),
             whole.spec,
             title=f"{whole.headline}.",
             notes=[

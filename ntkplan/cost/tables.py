@@ -17,9 +17,7 @@ _KINDS = tuple(OperationKind)
 _VARIANTS = tuple(Variant)
 _ELEMENTWISE = _KINDS.index(OperationKind.ELEMENTWISE)
 _LOOP = _KINDS.index(OperationKind.LOOP)
-_DOTS = [
-    _KINDS.index(kind) for kind in (OperationKind.DOT, OperationKind.BATCHED_DOT)
-]
+_DOTS = [_KINDS.index(kind) for kind in (OperationKind.DOT, OperationKind.BATCHED_DOT)]
 _CONVOLUTIONS = [
     _KINDS.index(kind)
     for kind in (OperationKind.CONVOLUTION, OperationKind.CONVOLUTION_KERNEL_GRADIENT)

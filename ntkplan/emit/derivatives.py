@@ -11,7 +11,7 @@ from ntkplan.emit.expression import (
     statement,
 )
 from ntkplan.emit.output_basis import basis_lines, group_sizes
-from ntkplan.emit.taps import WIDTH, zeros
+from ntkplan.emit.taps import WIDTH
 from ntkplan.ir.program import Program
 
 
@@ -25,12 +25,11 @@ def derivative_lines(program: Program) -> list[str]:
     ]
     pulled = [tap for tap in program.taps if tap.place not in program.tangents]
     if pulled or not program.tangents:
-        lines += indented(zeros("taps", pulled, program.parts))
+        lines.append(f"{INDENT}taps = zero_taps()")
     if program.tangents:
-        pushed = [tap for tap in program.taps if tap.place in program.tangents]
-        lines += indented(zeros("tangents", pushed))
+        lines.append(f"{INDENT}tangents = zero_tangents()")
     if program.shifts:
-        lines += indented(zeros("shifts", program.shifts, program.parts))
+        lines.append(f"{INDENT}shifts = zero_shifts()")
     if pulled or not program.tangents:
         lines += indented(_vjp_lines(program))
         lines += indented(_pull_lines(program))

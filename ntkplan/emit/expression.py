@@ -211,6 +211,15 @@ def attribute(base: Expression, name: str) -> Expression:
     return Expression(text=f"{receiver(base)}.{name}", depth=base.depth)
 
 
+def followed(base: Expression, text: str) -> Expression:
+    """An expression with more text behind its bracket, such as `[0]` or `.sum()`.
+
+    >>> followed(call("f", atom("x")), "[0]").text
+    'f(x)[0]'
+    """
+    return dataclasses.replace(base, text=base.text + text, closing=base.closing + text)
+
+
 def subscript(base: Expression, *items: str) -> Expression:
     """An index; it counts as no level of nesting.
 

@@ -12,9 +12,10 @@ import numpy
 
 from ntkplan.emit.names import free, identifier
 from ntkplan.emit.source import Module
+from ntkplan.emit.zero_taps import ZERO_FUNCTIONS
 
 # What every module defines, each in its own way.
-_OWN_NAMES = frozenset({"forward", "derivatives", "pushed", "kernel"})
+_OWN_NAMES = frozenset({"forward", "derivatives", "pushed", "kernel", *ZERO_FUNCTIONS})
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 _CONSTANTS = "CONSTANTS"
 _RESTORE = "restore_tree"

@@ -14,7 +14,8 @@ from ntkplan.emit.expression import (
     method,
     statement,
 )
-from ntkplan.emit.taps import WIDTH, zeros
+from ntkplan.emit.taps import WIDTH
+from ntkplan.emit.zero_taps import zero_taps
 from ntkplan.ir.kernel import KernelSpec
 from ntkplan.ir.program import Program
 from ntkplan.methods.network import DIAGONAL, EXAMPLES, FULL
@@ -186,8 +187,8 @@ def pushed_lines(program: Program) -> list[str]:
     ]
     body: list[str] = []
     if program.taps:
-        body += zeros("taps", program.taps, program.parts)
-    body += zeros("shifts", program.shifts, program.parts)
+        body.append(f"taps = {zero_taps(program)}")
+    body.append("shifts = zero_shifts()")
     body += _basis_lines(program.spec, dtype)
     body += [
         "",

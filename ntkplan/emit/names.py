@@ -24,6 +24,11 @@ RESERVED = frozenset(
             "side2",
             "sum_rows",
             "take_rows",
+            *("check_shapes", "dense_kernel", "random_like", "shapes", "Fields"),
+            *("PARAMS", "X"),
+            "zero_shifts",
+            "zero_tangents",
+            "zero_taps",
         ),
     )
 )

@@ -15,6 +15,7 @@ from ntkplan.emit.halves import halved_lines
 from ntkplan.emit.helpers import helper_sections, multiplies_rows
 from ntkplan.emit.kernel_function import kernel_lines, pushed_lines
 from ntkplan.emit.tiles import tiled_lines
+from ntkplan.emit.zero_taps import zero_functions
 from ntkplan.ir.program import Program
 from ntkplan.ir.statements import Cut
 
@@ -58,6 +59,7 @@ def print_module(program: Program) -> Module:
         ),
         "\n\n" + "\n".join(forward_lines(program, printed)),
     ]
+    sections += zero_functions(program)
     if program.blocks:
         sections.append("\n\n" + "\n".join(derivative_lines(program)))
     if program.shifts:

@@ -34,14 +34,14 @@ def dictionary(entries: Sequence[tuple[str, Expression]]) -> Expression:
     )
 
 
-def zeros(name: str, taps: Sequence[Tap], parts: Sequence[Part] = ()) -> list[str]:
+def zeros(prefix: str, taps: Sequence[Tap], parts: Sequence[Part] = ()) -> list[str]:
     """Prints a dictionary of zeros, one array for every tap.
 
     The taps of a part of the model are a dictionary in it; where those of several parts
     are the same zeros, it is written once.
 
     Args:
-        name: What the dictionary is called.
+        prefix: What stands before the dictionary.
         taps: The taps.
         parts: Parts of the model, in some of which taps may lie.
     """
@@ -59,14 +59,14 @@ def zeros(name: str, taps: Sequence[Tap], parts: Sequence[Part] = ()) -> list[st
     for part in parts:
         value = own.get(part.key)
         if value is not None and count[value.text] > 1 and value.text not in known:
-            known[value.text] = free(f"{part.function}_{name}", known.values())
+            known[value.text] = free(f"{part.function}_zeros", known.values())
             lines += statement(f"{known[value.text]} = ", value, WIDTH)
     entries = [
         (key, atom(known[value.text]) if value.text in known else value)
         for key, value in own.items()
     ]
     whole = dictionary([*outside, *entries])
-    return [*lines, *statement(f"{name} = ", whole, WIDTH)]
+    return [*lines, *statement(prefix, whole, WIDTH)]
 
 
 def _zeros(tap: Tap) -> Expression:

@@ -83,9 +83,7 @@ def _groups(options: Sequence[Sequence[Priced]], shared: set[Key]) -> list[list[
     group_of: dict[Key, int] = {}
     groups: dict[int, list[int]] = {}
     for number, items in enumerate(options):
-        keys = {
-            key for item in items for key in item.named.meeting if key in shared
-        }
+        keys = {key for item in items for key in item.named.meeting if key in shared}
         joined = {group_of[key] for key in keys if key in group_of}
         members = [number]
         for group in joined:

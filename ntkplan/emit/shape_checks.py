@@ -1,0 +1,170 @@
+"""The emitted check of what a kernel is called with: table and function."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from ntkplan.emit.shape_table import ATTRIBUTES, FIXED, Table, shape_table, table_lines
+
+CHECK = "check_shapes(params, x1, x2)"
+"""The line that a kernel function begins with."""
+
+NAMES = ("check_shapes", "shapes", "PARAMS", "X", ATTRIBUTES)
+"""What the emitted lines define."""
+
+_ATTRIBUTES = f'''
+class {ATTRIBUTES}:
+    """Stands for types that hold parameters as attributes."""
+
+    def __init__(self, **fields):
+        self.__dict__.update(fields)
+
+
+jax.tree_util.register_pytree_with_keys(
+    {ATTRIBUTES},
+    lambda node: (
+        [(jax.tree_util.GetAttrKey(key), value) for key, value in vars(node).items()],
+        tuple(vars(node)),
+    ),
+    lambda keys, values: {ATTRIBUTES}(**dict(zip(keys, values))),
+)
+'''
+
+_SHAPES = '''
+def shapes(tree, batch_axis=None):
+    """Data types and shapes by their place, the number of examples as n."""
+    found = {}
+    for keys, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        if not isinstance(leaf, str):
+            sizes = [str(size) for size in leaf.shape]
+            if batch_axis in range(-len(sizes), len(sizes)):
+                sizes[batch_axis] = "n"
+            leaf = f"{leaf.dtype}[{','.join(sizes)}]"
+        found[jax.tree_util.keystr(keys)] = leaf.split()[0]
+    return found
+'''
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Shapes:
+    """What an emitted kernel takes.
+
+    Attributes:
+        params: The parameters.
+        x: The examples.
+        batch_axis: The axis that counts examples, or None.
+        matched: Whether `x1` and `x2` hold as many examples.
+    """
+
+    params: Table
+    x: Table
+    batch_axis: int | None
+    matched: bool
+
+    @property
+    def texts(self) -> list[str]:
+        """The text of every array."""
+        return [*self.params.texts, *self.x.texts]
+
+    @property
+    def marks(self) -> set[str]:
+        """What is said of leaves of `params` besides their shapes."""
+        return {mark for text in self.params.texts for mark in text.split()[1:]}
+
+
+def shapes_of(
+    params: Any,
+    x: Any,
+    *,
+    batch_axis: int | None,
+    matched: bool,
+    fixed: frozenset[str],
+    summed: Sequence[frozenset[str]],
+) -> Shapes:
+    """Describes what a kernel takes.
+
+    Args:
+        params: Tree of arrays or `jax.ShapeDtypeStruct`s.
+        x: Likewise.
+        batch_axis: The axis that counts examples, or None.
+        matched: Whether `x1` and `x2` hold as many examples.
+        fixed: Paths of leaves that are not differentiated.
+        summed: For every output, paths of leaves for which sum of logits stands in.
+    """
+    return Shapes(
+        params=shape_table(params, fixed=fixed, summed=summed),
+        x=shape_table(x, batch_axis=batch_axis),
+        batch_axis=batch_axis,
+        matched=matched,
+    )
+
+
+def table_section(shapes: Shapes) -> str:
+    """Prints the tables of what was planned for."""
+    meanings = {
+        FIXED: f"# Leaves marked {FIXED} are not differentiated.",
+        **{
+            mark: f"# Sum of logits stands in for leaves marked {mark}."
+            for mark in sorted(shapes.marks - {FIXED})
+        },
+    }
+    heading = [text for mark, text in meanings.items() if mark in shapes.marks]
+    tables = [*heading, *table_lines(shapes.params, "PARAMS")]
+    tables += table_lines(shapes.x, "X")
+    has_attributes = shapes.params.has_attributes or shapes.x.has_attributes
+    before = [_ATTRIBUTES.rstrip(), ""] if has_attributes else []
+    return "\n".join([*before, "", *tables])
+
+
+def check_sections(shapes: Shapes) -> list[str]:
+    """Prints the function that compares arguments with the tables."""
+    return ["\n" + _SHAPES.rstrip(), "\n\n" + "\n".join(_check_lines(shapes))]
+
+
+def _check_lines(shapes: Shapes) -> list[str]:
+    axis = "" if shapes.batch_axis is None else f", {shapes.batch_axis}"
+    params = _given("params", shapes.params, "")
+    x1, x2 = (_given(name, shapes.x, axis) for name in ("x1", "x2"))
+    lines = [
+        "def check_shapes(params, x1, x2=None):",
+        '    """Raises ValueError where something else was planned for; n is free."""',
+        "    given = [",
+        f'        ("params", {params}, shapes(PARAMS)),',
+        f'        ("x1", {x1}, shapes(X)),',
+        "    ]",
+        "    if x2 is not None:",
+        f'        given.append(("x2", {x2}, shapes(X)))',
+        "    for name, got, planned in given:",
+        "        for place in planned | got:",
+        "            if got.get(place) != planned.get(place):",
+        "                raise ValueError(",
+        "                    f\"{name}{place} is {got.get(place, 'missing')}; this \"",
+        "                    f\"kernel was planned for {planned.get(place, 'none')}\"",
+        "                )",
+    ]
+    return [*lines, *_count_lines(shapes)]
+
+
+def _given(name: str, table: Table, axis: str) -> str:
+    leaves = f"jax.tree.leaves({name})" if table.flat else name
+    return f"shapes({leaves}{axis})"
+
+
+def _count_lines(shapes: Shapes) -> list[str]:
+    """Prints the check that numbers of examples agree where they have to."""
+    if shapes.batch_axis is None:
+        return []
+    if shapes.matched:
+        groups, where = "[(x1, x2)]", "x1 and x2"
+    elif len(shapes.x.texts) > 1:
+        groups, where = "(x1, x2)", "arrays of one side"
+    else:
+        return []
+    return [
+        f"    for arrays in {groups}:",
+        "        leaves = jax.tree.leaves(arrays)",
+        f"        if len({{leaf.shape[{shapes.batch_axis}] for leaf in leaves}}) > 1:",
+        f'            raise ValueError("{where} hold different numbers of examples")',
+    ]

@@ -1,0 +1,51 @@
+"""The emitted functions that return zeros for `forward` to add to its values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ntkplan.emit.expression import INDENT, indented
+from ntkplan.emit.taps import zeros
+from ntkplan.ir.program import Part, Program, Tap
+
+ZERO_FUNCTIONS = ("zero_taps", "zero_tangents", "zero_shifts")
+"""What the functions are called; a module has those that it needs."""
+
+
+def zero_functions(program: Program) -> list[str]:
+    """Prints a function for the taps, for those made by tangents, and for the shifts.
+
+    Each stands alone, so that whoever calls `forward` knows nothing of its keys.
+    """
+    pulled = [tap for tap in program.taps if tap.place not in program.tangents]
+    pushed = [tap for tap in program.taps if tap.place in program.tangents]
+    tables: list[tuple[str, Sequence[Tap], str]] = [
+        (ZERO_FUNCTIONS[0], pulled, "values of"),
+        (ZERO_FUNCTIONS[1], pushed, "leaves in"),
+        (ZERO_FUNCTIONS[2], program.shifts, "leaves in"),
+    ]
+    return [
+        "\n\n" + "\n".join(_function(name, taps, what, program.parts))
+        for name, taps, what in tables
+        if taps
+    ]
+
+
+def zero_taps(program: Program) -> str:
+    """Returns Python text for the zeros of all taps."""
+    calls = []
+    if any(tap.place not in program.tangents for tap in program.taps):
+        calls.append(f"{ZERO_FUNCTIONS[0]}()")
+    if program.tangents:
+        calls.append(f"{ZERO_FUNCTIONS[1]}()")
+    return " | ".join(calls)
+
+
+def _function(
+    name: str, taps: Sequence[Tap], what: str, parts: Sequence[Part]
+) -> list[str]:
+    return [
+        f"def {name}():",
+        f'{INDENT}"""Zeros to add to {what} the forward pass."""',
+        *indented(zeros("return ", taps, parts)),
+    ]
