@@ -14,6 +14,7 @@ from ntkplan.emit.expression import (
     method,
     statement,
 )
+from ntkplan.emit.precision import jit_lines
 from ntkplan.emit.statements import BlockPrinter
 from ntkplan.emit.taps import WIDTH, zeros
 from ntkplan.ir.kernel import KernelSpec
@@ -23,7 +24,7 @@ from ntkplan.methods.network import DIAGONAL, EXAMPLES, FULL
 
 def kernel_lines(program: Program) -> list[str]:
     """Prints `kernel(params, x1, x2=None)`."""
-    lines = ["@jax.jit", "def kernel(params, x1, x2=None):"]
+    lines = [*jit_lines(program.precision), "def kernel(params, x1, x2=None):"]
     lines.append(f'{INDENT}"""Returns the kernel, {program.spec.describe()}."""')
     body = list(program.prelude)
     if program.spec.whole_batch:
@@ -93,7 +94,7 @@ def _one_block(
         block,
         program.kernel_labels,
         program.input_names,
-        program.precision,
+        None,  # that of the whole kernel
         program.sums_dtype,
         width,
     )
