@@ -10,6 +10,8 @@ from ntkplan.drop_in.ntk_function import empirical_ntk_fn as empirical_ntk_fn
 from ntkplan.drop_in.vector_products import empirical_ntk_vp_fn as empirical_ntk_vp_fn
 from ntkplan.errors import NtkPlanError as NtkPlanError
 from ntkplan.errors import NtkPlanWarning as NtkPlanWarning
+from ntkplan.export.artifact import Export as Export
+from ntkplan.export.artifact import load_export as load_export
 from ntkplan.plans import Kernel as Kernel
 from ntkplan.plans import Plan as Plan
 from ntkplan.random_signs import TraceEstimate as TraceEstimate

@@ -82,7 +82,10 @@ def plan(
             interact, for the kernel of the batch as a whole.
         device: A device profile, its name or file; None for where JAX runs.
         memory_limit: Bytes, or text such as `8GiB`; None for what the device has.
-        precision: `jax.lax.Precision` of every contraction of the kernel.
+        precision: `jax.lax.Precision`, or its name, of every product: of the kernel and
+            of the model in it, but where the model sets one itself. None: `highest` on
+            GPUs and TPUs, since small eigenvalues survive neither TF32 nor bfloat16
+            passes; nothing is set on CPUs.
         methods: Names of the methods allowed, or patterns of paths, each with the name
             of the method that is forced on the leaves it fits.
         tune: Whether to time the best candidates of each distinct layer and the best

@@ -21,7 +21,7 @@ from ntkplan.planner.explain import (
     totals,
     tuning_notes,
 )
-from ntkplan.planner.notes import tiling_notes
+from ntkplan.planner.notes import precision_notes, tiling_notes
 from ntkplan.planner.request import MethodRequest
 from ntkplan.plans import Plan, Signature, Symbolic
 from ntkplan.trace.layers import Layering
@@ -100,6 +100,7 @@ def cut_notes(chosen: CutChosen) -> tuple[str, ...]:
         f"{duration(chosen.hidden.decision.cost.seconds)}, its products with G "
         f"{duration(products.seconds)} in the order {products.candidate.order}",
         *(f"the kernel at the cut {line}" for line in _hidden_tiles(chosen)),
+        *precision_notes(chosen.tail.problem.precision),
     )
 
 

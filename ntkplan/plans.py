@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ from ntkplan.errors import (
     UnknownOptionError,
     UnprintableError,
 )
+from ntkplan.export.artifact import Export
+from ntkplan.export.export_kernel import PLATFORMS, Subject, export_kernel
 from ntkplan.ir.kernel import KernelSpec
 from ntkplan.ir.plan import Approximation, LayerPlan, PlanCost, Tuning
 from ntkplan.planner.explain import (
@@ -193,6 +195,34 @@ class Plan:
             UnprintableError: Parts of the model have no source.
         """
         return save_module(self.module, path)
+
+    def export(self, platforms: str | Sequence[str] = PLATFORMS) -> Export:
+        """Exports the kernel with `jax.export`, to be run without model and plan.
+
+        It serves calls with and without `x2`. Numbers of examples stay free where
+        JAX's shape polymorphism allows it; `print(export)` says for what they are not.
+
+        Args:
+            platforms: What it is compiled for when it is called.
+
+        Returns:
+            The exported kernel; `save` it, `ntkplan.load_export` reads it.
+
+        Raises:
+            ExportError: JAX cannot export it.
+            MissingExtraError: The extra `export` is not installed.
+        """
+        subject = Subject(
+            module=self.module,
+            headline=self.headline,
+            params=self.signature.params,
+            x=self.signature.x,
+            batch_axis=self.signature.batch_axis,
+            n1=self.n1,
+            n2=self.n2,
+            matched=self.spec.matched,
+        )
+        return export_kernel(subject, platforms)
 
     def compile(self, *, check_memory: bool = False) -> Kernel:
         """Returns the kernel function, `kernel(params, x1, x2=None)`.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ from ntkplan.emit.join import join_modules
 from ntkplan.emit.load import load
 from ntkplan.emit.source import Module
 from ntkplan.errors import MemoryLimitError, UnknownOptionError
+from ntkplan.export.artifact import Export
+from ntkplan.export.export_kernel import PLATFORMS, Subject, export_kernel
 from ntkplan.ir.kernel import KernelSpec
 from ntkplan.ir.plan import LayerPlan, PlanCost
 from ntkplan.planner.explain import alternatives_table, device_line, totals
@@ -151,6 +153,33 @@ class TreePlan:
             UnprintableError: Parts of the model have no source.
         """
         return save_module(self.module, path)
+
+    def export(self, platforms: str | Sequence[str] = PLATFORMS) -> Export:
+        """Exports the kernels of all outputs as one, as that of a `Plan`.
+
+        Where the tree that `f` returns has types other than Python's own, the exported
+        kernel returns a dictionary by the paths of `outputs`.
+
+        Args:
+            platforms: What it is compiled for when it is called.
+
+        Raises:
+            ExportError: JAX cannot export it.
+            MissingExtraError: The extra `export` is not installed.
+        """
+        subject = Subject(
+            module=self.module,
+            headline=self._headline,
+            params=self.signature.params,
+            x=self.signature.x,
+            batch_axis=self.signature.batch_axis,
+            n1=self.n1,
+            n2=self.n2,
+            matched=self._any.spec.matched,
+            outputs=tuple(self.outputs),
+            structure=self.structure,
+        )
+        return export_kernel(subject, platforms)
 
     def compile(self) -> TreeKernel:
         """Returns the kernel function, `kernel(params, x1, x2=None)`.

@@ -151,7 +151,7 @@ def _printer(program: Program, block: Block, width: int, part: str) -> BlockPrin
         block,
         program.kernel_labels,
         program.part_names[part] if part else program.input_names,
-        program.precision,
+        None,  # that of the whole kernel
         program.sums_dtype,
         width,
     )

@@ -9,6 +9,7 @@ from ntkplan.emit.kernel_function import (
     mapped_derivatives,
     result_lines,
 )
+from ntkplan.emit.precision import jit_lines
 from ntkplan.emit.taps import WIDTH
 from ntkplan.ir.program import Program
 from ntkplan.methods.network import DIAGONAL, EXAMPLES, FULL
@@ -45,7 +46,7 @@ def halved_lines(program: Program) -> list[str]:
         *block_function(program, in_loop=False),
         "",
         "",
-        "@jax.jit",
+        *jit_lines(program.precision),
         "def kernel(params, x1, x2=None):",
         *indented(body),
     ]

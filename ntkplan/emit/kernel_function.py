@@ -14,6 +14,7 @@ from ntkplan.emit.expression import (
     method,
     statement,
 )
+from ntkplan.emit.precision import jit_lines
 from ntkplan.emit.taps import WIDTH
 from ntkplan.emit.zero_taps import zero_taps
 from ntkplan.ir.kernel import KernelSpec
@@ -23,7 +24,7 @@ from ntkplan.methods.network import DIAGONAL, EXAMPLES, FULL
 
 def kernel_lines(program: Program) -> list[str]:
     """Prints `kernel(params, x1, x2=None)`."""
-    lines = ["@jax.jit", "def kernel(params, x1, x2=None):"]
+    lines = [*jit_lines(program.precision), "def kernel(params, x1, x2=None):"]
     lines.append(f'{INDENT}"""Returns the kernel, {program.spec.describe()}."""')
     body = list(program.prelude)
     if program.spec.whole_batch:

@@ -11,6 +11,7 @@ from ntkplan.emit.kernel_function import (
     result_lines,
 )
 from ntkplan.emit.output_basis import basis_lines
+from ntkplan.emit.precision import jit_lines
 from ntkplan.emit.taps import WIDTH
 from ntkplan.errors import InternalError
 from ntkplan.ir.program import Program, Tiling
@@ -54,7 +55,7 @@ class _Kernel:
         body += self._matched_pairs() if self._matched else self._all_pairs()
         body += ["", *result_lines(self._program)]
         return [
-            "@jax.jit",
+            *jit_lines(self._program.precision),
             "def kernel(params, x1, x2=None):",
             *indented(body),
         ]

@@ -17,6 +17,10 @@ from ntkplan.errors.examples import InteractingExamplesError as InteractingExamp
 from ntkplan.errors.examples import (
     UndecidedIndependenceWarning as UndecidedIndependenceWarning,
 )
+from ntkplan.errors.exports import ExportError as ExportError
+from ntkplan.errors.exports import ExportFileError as ExportFileError
+from ntkplan.errors.exports import ExportPlatformError as ExportPlatformError
+from ntkplan.errors.exports import MissingExtraError as MissingExtraError
 from ntkplan.errors.models import ComplexLeafError as ComplexLeafError
 from ntkplan.errors.models import MutableReferenceError as MutableReferenceError
 from ntkplan.errors.models import NoExampleAxisError as NoExampleAxisError

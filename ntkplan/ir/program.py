@@ -169,7 +169,8 @@ class Program:
         kernel_labels: Labels of the kernel while it is summed up.
         input_names: Python text for the arrays that the blocks are given.
         part_names: The same for each part, as its own functions are given them.
-        precision: Name of the precision of every contraction, or None.
+        precision: Name of the precision of every product, those of the model among
+            them, or None for what the platform does by itself.
         sums_dtype: In which dtype contractions add up, where that is another one than
             that of their operands; None where it is the same.
         tiling: How the kernel is computed tile by tile, or None for all at once.

@@ -17,6 +17,7 @@ def notes(problem: Problem, decision: Decision) -> tuple[str, ...]:
     return (
         *tiling_notes(decision.tiling, problem.spec, limit_bytes),
         *_of_halves(decision.lower_blocks),
+        *precision_notes(problem.precision),
         *_of_estimates(problem.study.graph),
         *_of_search(decision.exhaustive),
     )
@@ -53,6 +54,13 @@ def _of_halves(lower_blocks: int) -> tuple[str, ...]:
         f"symmetric: {lower_blocks} blocks of rows, each as far as the diagonal; the "
         "leaves' figures are those of the whole",
     )
+
+
+def precision_notes(precision: str | None) -> tuple[str, ...]:
+    """Says at which precision products are made, where that is not the platform's."""
+    if precision is None:
+        return ()
+    return (f"products, the model's own among them, at {precision} precision",)
 
 
 def _of_estimates(graph: KernelGraph) -> tuple[str, ...]:

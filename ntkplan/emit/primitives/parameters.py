@@ -60,7 +60,7 @@ def enum_text(equation: Equation, value: enum.Enum) -> str:
 
 
 def precision_keywords(equation: Equation) -> dict[str, Expression]:
-    """The `precision` and `preferred_element_type` of a contraction, unless default."""
+    """A contraction's `precision` and `preferred_element_type`, where they are set."""
     keywords: dict[str, Expression] = {}
     precision = equation.parameters["precision"]
     if isinstance(precision, tuple) and len(set(precision)) == 1:
@@ -70,8 +70,8 @@ def precision_keywords(equation: Equation) -> dict[str, Expression]:
             [enum_text(equation, item) for item in precision]
         )
     elif isinstance(precision, enum.Enum):
-        if precision is not lax.Precision.DEFAULT:
-            keywords["precision"] = atom(f'"{precision.name.lower()}"')
+        # Also where it is the default one: what the user set holds in every context.
+        keywords["precision"] = atom(f'"{precision.name.lower()}"')
     elif precision is not None:
         raise NotPrintableError(
             primitive=equation.primitive.name, reason=f"precision {precision!r}"
