@@ -2,161 +2,167 @@
 
 from __future__ import annotations
 
-import textwrap
+import dataclasses
 from collections.abc import Sequence
 
-from ntkplan.emit.expression import INDENT, atom, call, indented, sequence, statement
-from ntkplan.emit.names import free
-from ntkplan.emit.remarks import remark
-from ntkplan.emit.statements import BlockPrinter
+from ntkplan.emit.cluster_function import ClusterFunction, cluster_functions
+from ntkplan.emit.clusters import Cluster, cluster_lines, clusters_of, printer_of
+from ntkplan.emit.expression import INDENT, indented, statement
+from ntkplan.emit.numbering import for_each
+from ntkplan.emit.remarks import comment_lines, remark
 from ntkplan.emit.taps import WIDTH
-from ntkplan.ir.program import Block, Part, Program
+from ntkplan.ir.plan import LayerPlan
+from ntkplan.ir.program import Block, Program
 
-_SIDES = ("activations1", "cotangents1", "activations2", "cotangents2")
+_SIDES = ("activations1, cotangents1 = side1", "activations2, cotangents2 = side2")
+_OF_PART = (
+    "def of(part):",
+    f'{INDENT}"""Both sides of a part of the model."""',
+    f"{INDENT}return [[table.get(part) for table in side] for side in (side1, side2)]",
+    "",
+)
 
 
-def block_lines(program: Program) -> list[str]:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Call:
+    """Clusters that are computed by one statement, or a cluster by its own.
+
+    Attributes:
+        function: What is called, or None where a cluster is printed itself.
+        parts: Keys of the parts of the model that the statement runs over; one empty
+            key where the clusters belong to none.
+        rows: For every layer of the call the clusters in all of the parts.
+    """
+
+    function: ClusterFunction | None
+    parts: tuple[str, ...]
+    rows: tuple[tuple[Cluster, ...], ...]
+
+
+def calls_of(program: Program) -> list[Call]:
+    """Sorts the clusters of a program by what computes them, in their order.
+
+    What parts of the model compute by one function, of layers of the same names, is one
+    call in a loop over the parts.
+    """
+    clusters = clusters_of(program)
+    functions = cluster_functions(program, clusters)
+    alike: dict[tuple[object, ...], list[Cluster]] = {}
+    for cluster in clusters:
+        function = functions.get(cluster.form) if cluster.form else None
+        key = (function, bool(cluster.part), cluster.keys)
+        alike.setdefault(key if function and cluster.part else (cluster,), []).append(
+            cluster
+        )
+    calls: dict[tuple[object, ...], Call] = {}
+    for row in alike.values():
+        function = functions.get(row[0].form) if row[0].form else None
+        parts = tuple(cluster.part for cluster in row)
+        if function is None:
+            calls[row[0],] = Call(function=None, parts=("",), rows=(tuple(row),))
+            continue
+        known = calls.get((function, parts))
+        calls[function, parts] = Call(
+            function=function,
+            parts=parts,
+            rows=(*(known.rows if known else ()), tuple(row)),
+        )
+    return list(calls.values())
+
+
+def block_sections(calls: Sequence[Call]) -> list[str]:
+    """Returns the definitions of the functions that are called."""
+    return list(dict.fromkeys(call.function.text for call in calls if call.function))
+
+
+def block_lines(program: Program, calls: Sequence[Call]) -> list[str]:
     """Prints all blocks; those that run over the same steps share a loop.
 
-    Those of parts of the model that are alike are calls of one function.
+    Args:
+        program: What they are of.
+        calls: What computes those that are no loops.
     """
-    calls = part_calls(program)
-    lines: list[str] = []
+    paths = {part.key: part.path for part in program.parts}
+    looped = any(call.parts != ("",) for call in calls)
+    lines: list[str] = [""] * looped + [*_OF_PART[: 3 * looped]]
     first, group = True, None
-    pending = [block for block in program.blocks if not _is_called(block, calls)]
-    while pending:
-        steps = pending[0].loop
-        if steps == 1:
-            block = pending.pop(0)
-            lines += [""] * (block.group != group)
-            group = block.group
-            lines += _one_block(program, block, first=first)
+    for call in calls:
+        own = call.rows[0][0].blocks[0].group if call.parts == ("",) else None
+        lines += [""] * (own is None or own != group)
+        group = own
+        if len(call.parts) > 1 and first:
+            lines.append("theta = 0.0")
             first = False
-            continue
-        looped = [block for block in pending if block.loop == steps]
-        pending = [block for block in pending if block.loop != steps]
-        lines += ["", *(["theta = 0.0"] * first), f"for step in range({steps}):"]
-        first, group = False, None
-        for number, block in enumerate(looped):
-            lines += [""] * (number > 0)
-            inner = _one_block(program, block, first=False, width=WIDTH - len(INDENT))
-            lines += [INDENT + line for line in inner]
-    for name, parts in _by_function(calls).items():
-        lines += ["", *(["theta = 0.0"] * first), *_call_lines(name, parts)]
+        lines += comment_lines(_remarks(call, paths), WIDTH)
+        lines += _statements(program, call, first=first)
         first = False
+    for steps in dict.fromkeys(block.loop for block in program.blocks):
+        if steps == 1:
+            continue
+        lines += ["", *(["theta = 0.0"] * first), f"for step in range({steps}):"]
+        first = False
+        for number, block in enumerate(b for b in program.blocks if b.loop == steps):
+            lines += [""] * (number > 0)
+            lines += indented(_looped(program, block))
     return lines
 
 
-def part_calls(program: Program) -> dict[str, str]:
-    """Returns the function for each part that has one, by its key."""
-    return {part: name for part, (name, _) in _functions(program).items()}
+def unpacked_sides(lines: Sequence[str]) -> list[str]:
+    """Returns the statements that unpack the sides, as far as lines read them."""
+    return [
+        text
+        for text, number in zip(_SIDES, (1, 2), strict=True)
+        if any(
+            f"{name}{number}[" in line
+            for name in ("activations", "cotangents")
+            for line in lines
+        )
+    ]
 
 
-def part_sections(program: Program) -> list[str]:
-    """Returns the definitions of the functions that blocks call."""
-    return list(dict.fromkeys(text for _, text in _functions(program).values()))
-
-
-def _functions(program: Program) -> dict[str, tuple[str, str]]:
-    """Returns name and text of the function of every part that shares one."""
-    bodies: dict[str, tuple[str, ...]] = {}
-    for part in program.parts:
-        blocks = _blocks_of(program, part)
-        if blocks:
-            bodies[part.key] = tuple(_body(program, part, blocks, None))
-    found: dict[str, tuple[str, str]] = {}
-    known: dict[tuple[str, ...], tuple[str, str]] = {}
-    for part in program.parts:
-        body = bodies.get(part.key)
-        if body is None:
-            continue
-        alike = [other for other in program.parts if bodies.get(other.key) == body]
-        if len(alike) == 1:
-            continue
-        if body not in known:
-            taken = [name for name, _ in known.values()]
-            name = free(f"{part.function}_kernel", taken)
-            known[body] = (name, _function(program, alike, name))
-        found[part.key] = known[body]
-    return found
-
-
-def _blocks_of(program: Program, part: Part) -> list[Block]:
-    return [block for block in program.blocks if block.part == part.key]
-
-
-def _function(program: Program, parts: Sequence[Part], name: str) -> str:
-    paths = [part.path for part in parts]
-    count = f"one of {len(paths)} parts, `{paths[0]}` to `{paths[-1]}`"
-    described = textwrap.wrap(f"What is added to the kernel by {count}.", WIDTH - 6)
-    quoted = [f'"""{described[0]}', *described[1:]]
-    quoted = [*quoted, '"""'] if len(quoted) > 1 else [quoted[0] + '"""']
-    first = _blocks_of(program, parts[0])
-    body = _body(program, parts[0], first, parts)
-    lines = [f"def {name}({', '.join(_SIDES)}):", *indented([*quoted, *body])]
-    return "\n".join([*lines, f"{INDENT}return theta"])
-
-
-def _body(
-    program: Program,
-    part: Part,
-    blocks: Sequence[Block],
-    alike: Sequence[Part] | None,
-) -> list[str]:
-    """Prints a part's blocks in its own names, with remarks on all that are alike."""
-    lines: list[str] = []
-    of_others = [_blocks_of(program, other) for other in alike or ()]
-    for number, block in enumerate(blocks):
-        if alike:
-            records = [others[number].record for others in of_others]
-            known = [record for record in records if record is not None]
-            lines += comment_lines(remark(known, part.path), WIDTH)
-        lines += _printer(program, block, WIDTH, part.key).lines(first=number == 0)
-    return lines
-
-
-def _is_called(block: Block, calls: dict[str, str]) -> bool:
-    return block.part in calls
-
-
-def _by_function(calls: dict[str, str]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    for part, name in calls.items():
-        found.setdefault(name, []).append(part)
-    return found
-
-
-def _call_lines(name: str, parts: Sequence[str]) -> list[str]:
-    """Prints a loop over the parts that share a function."""
-    keys = sequence([f'"{part}"' for part in parts])
-    arguments = (atom(f"{side}[part]") for side in _SIDES)
-    added = statement("theta += ", call(name, *arguments), WIDTH - len(INDENT))
-    head = statement("for part in ", keys, WIDTH - 1)
-    return [*head[:-1], f"{head[-1]}:", *indented(added)]
-
-
-def _one_block(
-    program: Program, block: Block, *, first: bool, width: int = WIDTH
-) -> list[str]:
-    comments = block.comments
-    if block.record is not None:
-        comments = remark([block.record], "")
-    printer = _printer(program, block, width, "")
-    return [*comment_lines(comments, width), *printer.lines(first=first)]
-
-
-def _printer(program: Program, block: Block, width: int, part: str) -> BlockPrinter:
-    """Returns the printer of a block, in the names of a part or of all."""
-    return BlockPrinter(
-        block,
-        program.kernel_labels,
-        program.part_names[part] if part else program.input_names,
-        None,  # that of the whole kernel
-        program.sums_dtype,
-        width,
+def _statements(program: Program, call: Call, *, first: bool) -> list[str]:
+    if call.function is None:
+        cluster = call.rows[0][0]
+        printed = cluster_lines(program, cluster.blocks, program.input_names)
+        lines = [line for each in printed for line in each]
+        if first:
+            return lines
+        added = (
+            "theta += " + line[8:] if line.startswith("theta = ") else line
+            for line in lines
+        )
+        return list(added)
+    keys = [row[0].keys for row in call.rows]
+    function, target = call.function, "theta = " if first else "theta += "
+    if call.parts == ("",):
+        value = function.call(("side1", "side2"), keys)
+        return statement(target, value, WIDTH)
+    width = WIDTH - len(INDENT) * (len(call.parts) > 1)
+    return for_each(
+        "part",
+        call.parts,
+        lambda part: statement(target, function.call((f"*of({part})",), keys), width),
     )
 
 
-def comment_lines(texts: Sequence[str], width: int) -> list[str]:
-    """Prints texts as comments, folded to a width."""
-    return [f"# {line}" for text in texts for line in textwrap.wrap(text, width - 2)]
+def _remarks(call: Call, paths: dict[str, str]) -> list[str]:
+    """Says of every leaf, or of all that are alike, how it is contracted."""
+    said: dict[tuple[str, str], list[list[LayerPlan]]] = {}
+    lines: list[str] = []
+    for row in call.rows:
+        for number, block in enumerate(row[0].blocks):
+            of_all = [cluster.blocks[number].record for cluster in row]
+            records = [record for record in of_all if record is not None]
+            lines += block.comments
+            if records:
+                kind = (records[0].method, records[0].order)
+                said.setdefault(kind, []).append(records)
+    parts = [paths[part] for part in call.parts if part]
+    return [*lines, *(line for rows in said.values() for line in remark(rows, parts))]
+
+
+def _looped(program: Program, block: Block) -> list[str]:
+    comments = () if block.record is None else remark([[block.record]], ())
+    width = WIDTH - len(INDENT)
+    printer = printer_of(program, block, program.input_names, width)
+    return [*comment_lines(comments, width), *printer.lines(first=False)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 from ntkplan._jax import Var
 from ntkplan.emit.primitives.composite import steps
 from ntkplan.emit.primitives.context import IDENTIFIER, Module, Step
+from ntkplan.emit.primitives.contraction import convolution_layouts
 from ntkplan.emit.primitives.value import (
     array_value,
     aval_of,
@@ -20,6 +22,7 @@ from ntkplan.emit.writer import Draft, write_body
 from ntkplan.ir.equation import Body
 
 WIDTH = 84
+_SEVERAL = 3
 _NOTHING: Mapping[Any, str] = MappingProxyType({})
 
 
@@ -86,6 +89,7 @@ def print_body(
         for word in IDENTIFIER.findall(text)
     }
     module = Module({*taken, *words})
+    module.layouts = _frequent_layouts(body)
     visible = frozenset({*keep, *outputs, *after})
     draft = Draft(
         steps=tuple(outlined(steps(body, visible | {*inside_parts}))),
@@ -109,4 +113,14 @@ def print_body(
         constants=module.constants,
         references=module.references,
         reasons=module.reasons,
+    )
+
+
+def _frequent_layouts(body: Body) -> frozenset[tuple[str, ...] | None]:
+    """Returns the orders of axes that several convolutions of a body have."""
+    counts = Counter(map(convolution_layouts, body.equations))
+    return frozenset(
+        layouts
+        for layouts, count in counts.items()
+        if layouts is not None and count >= _SEVERAL
     )

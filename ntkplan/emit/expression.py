@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 INDENT = "    "
 _SIMPLE_POWER_OPERAND = re.compile(r"-?[A-Za-z_0-9.]+")
@@ -288,6 +288,6 @@ def _split(prefix: str, value: Expression, width: int, after: str) -> list[str]:
     return lines
 
 
-def indented(lines: Sequence[str]) -> list[str]:
+def indented(lines: Iterable[str]) -> list[str]:
     """Puts lines one level deeper; empty ones stay empty."""
     return [INDENT + line if line else "" for line in lines]

@@ -17,10 +17,14 @@ from ntkplan.emit.expression import (
 from ntkplan.emit.expression import sequence as bracketed
 from ntkplan.emit.marks import marks_of, own
 from ntkplan.emit.names import RESERVED
-from ntkplan.emit.part_function import part_functions, with_calls
+from ntkplan.emit.part_calls import with_calls
+from ntkplan.emit.part_function import part_functions
 from ntkplan.emit.record_table import record_lines
 from ntkplan.emit.taps import WIDTH
 from ntkplan.ir.program import Program
+
+# Columns that the place of a leaf in `params` may have where it is read.
+_LONGEST_PLACE = 40
 
 
 def _data_names(program: Program) -> list[str]:
@@ -42,28 +46,25 @@ def print_forward(program: Program) -> PrintedBody:
     hints = dict(marks.hints)
     keep = list(marks.recorded)
     functions = part_functions(program)
-    for function in functions:
-        for variable in function.returned:
-            hints.setdefault(variable, f"{function.part.key}_out")
-        keep += function.returned
     if isinstance(graph.output.variable, Var):
         keep.append(graph.output.variable)
         hints.setdefault(graph.output.variable, "logits")
+    returned = {v for function in functions for v in function.returned}
     marked = {v for function in functions for v in function.marks.after}
     recorded = {v for function in functions for v in function.marks.recorded}
     return print_body(
         graph.body,
         input_names=[
-            *program.leaf_names,
+            *_leaf_texts(program),
             *_data_names(program),
             *(marks.inside.get(variable, "") for variable in graph.taps),
         ],
         name_hints=hints,
         after=marks.after,
         keep=list(dict.fromkeys(keep)),
-        inside_parts=marked | recorded,
+        inside_parts=marked | recorded | returned,
         taken=RESERVED | set(program.leaf_names) | {part.key for part in program.parts},
-        outlined=lambda steps: with_calls(steps, functions, graph.body),
+        outlined=lambda steps: with_calls(steps, functions, graph.body, keep),
     )
 
 
@@ -79,19 +80,26 @@ def forward_lines(program: Program, printed: PrintedBody) -> list[str]:
         f"def forward({', '.join(arguments)}):",
         *_forward_docstring(program),
         *_unpacking(program, used),
+        *([f"{INDENT}activations = {{}}"] if _has_records(program) else []),
         *(INDENT + line if line else line for line in printed.lines),
     ]
     output = _output_expression(program, printed)
     if not program.records and not program.factors:
         return [*lines, *indented(statement("return ", output, WIDTH))]
     returned = "activations"
-    parts = dict.fromkeys(record.part for record in program.records if record.part)
     records = own(program.records, "")
-    lines += indented(record_lines("activations", records, printed.names, list(parts)))
+    if records or not program.records:
+        prefix = "activations |= " if _has_records(program) else "activations = "
+        lines += indented(record_lines(prefix, records, printed.names))
     if program.factors:
-        lines += indented(record_lines("factors", program.factors, printed.names))
+        lines += indented(record_lines("factors = ", program.factors, printed.names))
         returned = "(activations, factors)"
     return [*lines, *indented([f"return {output.text}, {returned}"])]
+
+
+def _has_records(program: Program) -> bool:
+    """Says whether parts of the model record what their layers are given."""
+    return any(record.part for record in program.records)
 
 
 def _forward_docstring(program: Program) -> list[str]:
@@ -116,6 +124,24 @@ def _used_leaves(program: Program) -> set[Var]:
     return read - {v for part in program.parts for v in part.variables}
 
 
+def _leaf_texts(program: Program) -> list[str]:
+    """Returns Python text for every leaf: its name, or its place where it is short."""
+    readers: dict[Var, int] = {}
+    for equation in program.graph.body.equations:
+        for variable in equation.reads:
+            readers[variable] = readers.get(variable, 0) + 1
+    changed = {tap.variable for tap in (*program.taps, *program.shifts)}
+    if any(leaf.access is None for leaf in program.graph.leaves):
+        return list(program.leaf_names)
+    texts: list[str] = []
+    for name, leaf in zip(program.leaf_names, program.graph.leaves, strict=True):
+        text = f"params{leaf.access}"
+        once = readers.get(leaf.variable, 0) == 1 and leaf.variable not in changed
+        short = leaf.access is not None and len(text) <= _LONGEST_PLACE
+        texts.append(text if once and short else name)
+    return texts
+
+
 def _unpacking(program: Program, used: set[Var]) -> list[str]:
     """Reads the leaves out of `params`, by their paths where paths can be written."""
     leaves = program.graph.leaves
@@ -136,8 +162,8 @@ def _unpacking(program: Program, used: set[Var]) -> list[str]:
     held: list[str] = []
     values: list[str] = []
     parent = None
-    for name, leaf in zip(program.leaf_names, leaves, strict=True):
-        if leaf.variable not in used:
+    for name, leaf in zip(_leaf_texts(program), leaves, strict=True):
+        if leaf.variable not in used or name == f"params{leaf.access}":
             continue
         value = f"params{leaf.access}"
         joined = f"{', '.join([*held, name])} = {', '.join([*values, value])}"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from ntkplan.emit.blocks import comment_lines
+from collections.abc import Sequence
+
+from ntkplan.emit.blocks import Call
 from ntkplan.emit.expression import INDENT, indented
 from ntkplan.emit.kernel_function import (
     block_function,
@@ -10,12 +12,13 @@ from ntkplan.emit.kernel_function import (
     result_lines,
 )
 from ntkplan.emit.precision import jit_lines
+from ntkplan.emit.remarks import comment_lines
 from ntkplan.emit.taps import WIDTH
 from ntkplan.ir.program import Program
 from ntkplan.methods.network import DIAGONAL, EXAMPLES, FULL
 
 
-def halved_lines(program: Program) -> list[str]:
+def halved_lines(program: Program, calls: Sequence[Call]) -> list[str]:
     """Prints `kernel`, the blocks of which end at the diagonal."""
     labels = program.kernel_labels
     axes = tuple(labels.index(label) for label in EXAMPLES)
@@ -43,7 +46,7 @@ def halved_lines(program: Program) -> list[str]:
         body.append("theta += pushed(params, x1, x1 if x2 is None else x2)")
     body += ["", *result_lines(program)]
     return [
-        *block_function(program, in_loop=False),
+        *block_function(program, calls, in_loop=False),
         "",
         "",
         *jit_lines(program.precision),

@@ -135,7 +135,6 @@ def from_lower_blocks(function, side, count, axes, swapped):
 '''
 
 _HELPERS: tuple[tuple[type[Statement], str], ...] = (
-    (Cut, _WINDOWS),
     (Match, _MATCH_ROWS),
     (Scatter, _SUM_ROWS),
     (Take, _TAKE_ROWS),
@@ -158,6 +157,8 @@ def helper_sections(
         for kind, text in _HELPERS
         if any(isinstance(item, kind) for item in statements)
     ]
+    if cuts_windows(blocks):
+        helpers.insert(0, _WINDOWS)
     if multiplies_rows(blocks):
         helpers.append(_INNER_PRODUCTS)
     if tiled:
@@ -171,6 +172,15 @@ def multiplies_rows(blocks: Sequence[Block]) -> bool:
     """Says whether a statement calls `inner_products`."""
     return any(
         isinstance(item, Contract) and item.is_of_rows
+        for block in blocks
+        for item in block.statements
+    )
+
+
+def cuts_windows(blocks: Sequence[Block]) -> bool:
+    """Says whether a statement calls `windows`."""
+    return any(
+        isinstance(item, Cut) and not item.patches.is_slice
         for block in blocks
         for item in block.statements
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from ntkplan.emit.blocks import block_lines, comment_lines
+from ntkplan.emit.blocks import Call, block_lines, unpacked_sides
 from ntkplan.emit.expression import (
     INDENT,
     atom,
@@ -15,6 +15,7 @@ from ntkplan.emit.expression import (
     statement,
 )
 from ntkplan.emit.precision import jit_lines
+from ntkplan.emit.remarks import comment_lines
 from ntkplan.emit.taps import WIDTH
 from ntkplan.emit.zero_taps import zero_taps
 from ntkplan.ir.kernel import KernelSpec
@@ -22,7 +23,7 @@ from ntkplan.ir.program import Program
 from ntkplan.methods.network import DIAGONAL, EXAMPLES, FULL
 
 
-def kernel_lines(program: Program) -> list[str]:
+def kernel_lines(program: Program, calls: Sequence[Call]) -> list[str]:
     """Prints `kernel(params, x1, x2=None)`."""
     lines = [*jit_lines(program.precision), "def kernel(params, x1, x2=None):"]
     lines.append(f'{INDENT}"""Returns the kernel, {program.spec.describe()}."""')
@@ -33,8 +34,8 @@ def kernel_lines(program: Program) -> list[str]:
             "x2 = None if x2 is None else jax.tree.map(lambda array: array[None], x2)",
         ]
     if program.blocks:
-        body += _sides(program)
-    body += block_lines(program)
+        blocks = block_lines(program, calls)
+        body += [*_sides(program), *unpacked_sides(blocks), *blocks]
     first = not program.blocks
     if program.shifts:
         body += ["", *comment_lines(program.pushed_comments, WIDTH)]
@@ -44,19 +45,21 @@ def kernel_lines(program: Program) -> list[str]:
     return [*lines, *indented(body)]
 
 
-def block_function(program: Program, *, in_loop: bool) -> list[str]:
+def block_function(
+    program: Program, calls: Sequence[Call], *, in_loop: bool
+) -> list[str]:
     """Prints `kernel_block(side1, side2)`, the kernel of some examples with others."""
     factors = ", factors" if program.factors else ""
     barrier = [
         "# What is made of one side alone would else be kept for all of a row's tiles.",
         "side1, side2 = jax.lax.optimization_barrier((side1, side2))",
     ]
+    blocks = block_lines(program, calls)
     body = [
         '"""Returns the kernel of some examples with others."""',
         *(barrier if in_loop else []),
-        "activations1, cotangents1 = side1",
-        "activations2, cotangents2 = side2",
-        *block_lines(program),
+        *unpacked_sides(blocks),
+        *blocks,
         "return theta",
     ]
     return [f"def kernel_block(side1, side2{factors}):", *indented(body)]
@@ -74,17 +77,17 @@ def mapped_derivatives(program: Program) -> str:
 
 
 def _sides(program: Program) -> list[str]:
-    factors = bool(program.factors)
     mapped = mapped_derivatives(program)
-    lines = []
-    if factors:
-        lines, mapped = [f"sides = {mapped}"], "sides"
+    if not program.factors:
+        second = f"side1 if x2 is None else {mapped}(params, x2)"
+        return [
+            f"side1 = {mapped}(params, x1)",
+            *statement("side2 = ", atom(second), WIDTH),
+        ]
     return [
-        *lines,
-        f"activations1, cotangents1{', factors' * factors} = {mapped}(params, x1)",
-        "activations2, cotangents2 = activations1, cotangents1",
-        "if x2 is not None:",
-        f"{INDENT}activations2, cotangents2{', _' * factors} = {mapped}(params, x2)",
+        f"sides = {mapped}",
+        "*side1, factors = sides(params, x1)",
+        "side2 = side1 if x2 is None else sides(params, x2)[:2]",
     ]
 
 

@@ -14,9 +14,11 @@ from ntkplan.emit.tables import Tables
 from ntkplan.ir.graph import KernelGraph
 from ntkplan.ir.plan import LayerPlan
 from ntkplan.ir.program import Block, Part, Program, Tiling
+from ntkplan.ir.statements import Cut, Statement
 from ntkplan.ir.use import Layer
 from ntkplan.methods.candidate import Candidate, Method
 from ntkplan.methods.network import Frame
+from ntkplan.methods.sharing import renamed, renamed_array
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -90,7 +92,7 @@ def lower(
         pushed_comments=tuple(
             line
             for choice in pushed
-            for line in (remark([choice.record], "") if choice.record else ())
+            for line in (remark([[choice.record]], ()) if choice.record else ())
         ),
         kernel_labels=frame.kernel_labels,
         input_names=tables.input_names,
@@ -168,6 +170,7 @@ def _arrays_read(choice: Choice) -> set[str]:
 
 def _block(choice: Choice, tables: Tables) -> Block:
     candidate = choice.candidate
+    statements, given = _without_aliases(candidate.statements)
     part = tables.part_of_all(choice.layer)
     local = _arrays_read(choice) <= tables.part_names.get(part, {}).keys()
     return Block(
@@ -175,10 +178,30 @@ def _block(choice: Choice, tables: Tables) -> Block:
         part=part if local and candidate.loop == 1 else "",
         comments=choice.comments,
         record=choice.record,
-        statements=candidate.statements,
-        results=candidate.results,
+        statements=statements,
+        results=tuple(
+            (renamed_array(array, given), factor) for array, factor in candidate.results
+        ),
         loop=candidate.loop,
     )
+
+
+def _without_aliases(
+    statements: Sequence[Statement],
+) -> tuple[tuple[Statement, ...], dict[str, str]]:
+    """Leaves out windows that are all of what they are cut from.
+
+    Returns:
+        The other statements, and the names that stand for those left out.
+    """
+    given: dict[str, str] = {}
+    kept: list[Statement] = []
+    for item in statements:
+        if isinstance(item, Cut) and item.is_alias:
+            given[item.target.name] = given.get(item.source.name, item.source.name)
+        else:
+            kept.append(renamed(item, given))
+    return tuple(kept), given
 
 
 def _shared(blocks: Sequence[Block], tables: Tables) -> tuple[Block, ...]:

@@ -29,6 +29,9 @@ RESERVED = frozenset(
             "zero_shifts",
             "zero_tangents",
             "zero_taps",
+            "zeros",
+            "of",
+            "part",
         ),
     )
 )

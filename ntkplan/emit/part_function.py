@@ -10,11 +10,9 @@ from ntkplan.emit.expression import INDENT, atom, call, indented, statement
 from ntkplan.emit.marks import Marks, marks_of, own
 from ntkplan.emit.primitives.context import Context, Step
 from ntkplan.emit.primitives.value import (
-    Unpacked,
     Value,
     array_value,
     aval_of,
-    exact,
 )
 from ntkplan.emit.record_table import record_lines
 from ntkplan.emit.taps import WIDTH
@@ -43,11 +41,19 @@ class PartFunction:
     returned: tuple[Var, ...]
 
     @property
-    def arguments(self) -> tuple[str, ...]:
-        """Python text, outside, for the dictionaries that the function takes."""
+    def tables(self) -> tuple[str, ...]:
+        """The dictionaries of which the function takes its own."""
         key, program = self.part.key, self.program
         sources = (("taps", program.taps), ("shifts", program.shifts))
-        return tuple(f'{name}["{key}"]' for name, taps in sources if own(taps, key))
+        return tuple(name for name, taps in sources if own(taps, key))
+
+    @property
+    def form(self) -> tuple[object, ...]:
+        """What the functions of parts must share to be one function."""
+        taps = (*self.program.taps, *self.program.shifts)
+        keys = [tap.key for tap in own(taps, self.part.key)]
+        records = [record.key for record in self.marks.records]
+        return (self.part.alike, *keys, None, *records)
 
 
 def part_functions(program: Program) -> list[PartFunction]:
@@ -85,51 +91,7 @@ def _recorded_outside(
     ]
 
 
-def with_calls(
-    steps: Sequence[Step], functions: Sequence[PartFunction], body: Body
-) -> list[Step]:
-    """Puts a call of its function in the place of the steps of every part."""
-    result: list[Step] = []
-    of_step = {
-        id(step): function
-        for function in functions
-        for step in steps
-        if step.outputs and step.outputs[0] in function.part.variables
-    }
-    called: set[str] = set()
-    for step in steps:
-        function = of_step.get(id(step))
-        if function is None:
-            result.append(step)
-        elif function.part.key not in called:
-            called.add(function.part.key)
-            inside = [step for step in steps if of_step.get(id(step)) is function]
-            result.append(_call(function, inside, body))
-    return result
-
-
-def _call(function: PartFunction, steps: Sequence[Step], body: Body) -> Step:
-    part = function.part
-
-    def write(values: Sequence[Value], context: Context) -> Unpacked:
-        name = context.module.helper(
-            ("part", part.key),
-            part.function,
-            lambda name: _source(function, steps, body, name, context),
-        )
-        arguments = [exact(value) for value in values]
-        own_leaves = [atom(f"params{part.access}")]
-        dictionaries = map(atom, function.arguments)
-        records = [part.key] * bool(function.marks.records)
-        return Unpacked(
-            expression=call(name, *own_leaves, *arguments, *dictionaries),
-            target=lambda names: ", ".join([*names, *records]),
-        )
-
-    return Step(inputs=part.given, outputs=function.returned, write=write)
-
-
-def _source(
+def source_of(
     function: PartFunction,
     steps: Sequence[Step],
     body: Body,
@@ -163,8 +125,7 @@ def _source(
     )
     writer = write_body(inner, draft, context.module, context.local, WIDTH, inputs)
     names = {key: value.expression.text for key, value in writer.values.items()}
-    dictionaries = (argument.partition("[")[0] for argument in function.arguments)
-    header = call(name, *map(atom, ("params", *given, *dictionaries)))
+    header = call(name, *map(atom, ("params", *given, *function.tables)))
     header = dataclasses.replace(header, text=f"{header.text}:", closing="):")
     lines = [
         *statement("def ", header, WIDTH + len(INDENT)),
@@ -192,6 +153,8 @@ def _docstring(part: Part, *, records: bool) -> list[str]:
     paths = part.alike
     given = ", and what its layers were given" * records
     text = f"Output of one of {len(paths)} parts, `{paths[0]}` to `{paths[-1]}`{given}."
+    if len(paths) == 1:
+        text = f"Output of `{paths[0]}`{given}."
     if len(text) + 6 > WIDTH:
         return [
             f'"""Output of one of {len(paths)} parts{given}.',
@@ -207,5 +170,5 @@ def _ending(function: PartFunction, names: Mapping[Var, str]) -> list[str]:
     returned = [names[variable] for variable in function.returned]
     if not function.marks.records:
         return [f"return {', '.join(returned)}"]
-    lines = record_lines("activations", function.marks.records, names)
+    lines = record_lines("activations = ", function.marks.records, names)
     return [*lines, f"return {', '.join([*returned, 'activations'])}"]

@@ -41,9 +41,15 @@ class _Member:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Family:
-    """Members whose steps are the same."""
+    """Members whose steps are the same.
+
+    Attributes:
+        members: The members.
+        widened: How many steps before and after those that read leaves are theirs.
+    """
 
     members: tuple[_Member, ...]
+    widened: tuple[int, int]
 
     @property
     def spared(self) -> int:
@@ -76,10 +82,14 @@ def find_parts(
         if not found:
             break
         families.append(max(found, key=lambda family: family.spared))
+    return _named(reader, [*families, *reader.others(families)])
+
+
+def _named(reader: _Reader, families: Sequence[_Family]) -> tuple[Part, ...]:
+    """Gives parts their keys, in the order in which they run."""
     names: list[str] = []
     parts: list[tuple[int, Part]] = []
     for family in families:
-        name = _function_name(family.members[0].path)
         paths = tuple(member.path for member in family.members)
         for member in family.members:
             key = free(layer_name(f"{member.path}/leaf"), {*names, *RESERVED})
@@ -88,7 +98,7 @@ def find_parts(
                 key=key,
                 path=member.path,
                 access=member.access,
-                function=name,
+                function=_function_name(member.path),
                 alike=paths,
                 variables=reader.variables(member),
                 given=reader.given(member),
@@ -136,12 +146,12 @@ class _Reader:
                     path=path, access=access, start=min(at), stop=max(at) + 1
                 )
                 if not any(_overlap(member, other) for other in taken):
-                    groups.setdefault(re.sub(r"\d+", "#", path), []).append(member)
+                    groups.setdefault(_template(path), []).append(member)
         result = []
         for members in groups.values():
             ordered = sorted(members, key=lambda member: member.start)
             pairs = itertools.pairwise(ordered)
-            if len(ordered) > 1 and not any(_overlap(*pair) for pair in pairs):
+            if not any(_overlap(*pair) for pair in pairs):
                 result.append(ordered)
         return result
 
@@ -158,10 +168,28 @@ class _Reader:
         for member in members:
             by_key.setdefault(self._key(member), []).append(member)
         return [
-            _Family(members=self._widened(family, [*members, *taken]))
+            self._widened(family, [*members, *taken])
             for family in by_key.values()
             if len(family) > 1 and family[0].stop - family[0].start >= _LEAST_STEPS
         ]
+
+    def others(self, families: Sequence[_Family]) -> list[_Family]:
+        """Returns the siblings of members, each of which is like no other."""
+        taken = [member for family in families for member in family.members]
+        most: dict[str, tuple[int, int]] = {}
+        for family in families:
+            name = _template(family.members[0].path)
+            low, high = most.get(name, (0, 0))
+            most[name] = (max(low, family.widened[0]), max(high, family.widened[1]))
+        found: list[_Family] = []
+        for members in self.proposals(taken):
+            name = _template(members[0].path)
+            for member in members:
+                if name in most and member.stop - member.start >= _LEAST_STEPS:
+                    others = [m for m in (*members, *taken) if m is not member]
+                    others += [m for family in found for m in family.members]
+                    found.append(self._widened([member], [member, *others], most[name]))
+        return found
 
     def variables(self, member: _Member) -> frozenset[Var]:
         """Returns what is a member's own: its leaves, taps and values."""
@@ -253,8 +281,11 @@ class _Reader:
         return ("outside", outside.setdefault(variable, len(outside)))
 
     def _widened(
-        self, family: Sequence[_Member], members: Sequence[_Member]
-    ) -> tuple[_Member, ...]:
+        self,
+        family: Sequence[_Member],
+        members: Sequence[_Member],
+        most: tuple[int, int] | None = None,
+    ) -> _Family:
         """Takes in steps before and after, the same for all, where that pays.
 
         It pays where fewer arrays pass between the part and what stands around it, or
@@ -263,31 +294,38 @@ class _Reader:
         Args:
             family: Members whose steps are the same.
             members: These and all others, whose steps are not to be had.
+            most: How many steps may be taken in on either side, or None for any.
         """
         before, after = self._room(family, members)
+        if most is not None:
+            before, after = min(before, most[0]), min(after, most[1])
         choices = [
-            tuple(
-                dataclasses.replace(
-                    member, start=member.start - low, stop=member.stop + high
-                )
-                for member in family
+            _Family(
+                members=tuple(
+                    dataclasses.replace(
+                        member, start=member.start - low, stop=member.stop + high
+                    )
+                    for member in family
+                ),
+                widened=(low, high),
             )
             for low in range(self._alike(family, -1, before) + 1)
             for high in range(self._alike(family, 1, after) + 1)
         ]
         choices.sort(
-            key=lambda chosen: (
-                self._crossings(chosen[0]),
-                chosen[0].start - chosen[0].stop,
+            key=lambda choice: (
+                self._crossings(choice.members[0]),
+                -sum(choice.widened),
             )
         )
-        for chosen in choices:
-            separate = [m for m in members if m not in family]
+        separate = [member for member in members if member not in family]
+        for choice in choices:
+            chosen = choice.members
             ordered = sorted((*chosen, *separate), key=lambda member: member.start)
             apart = not any(_overlap(*pair) for pair in itertools.pairwise(ordered))
             if apart and len({self._key(member) for member in chosen}) == 1:
-                return chosen
-        return tuple(family)
+                return choice
+        return _Family(members=tuple(family), widened=(0, 0))
 
     def _room(
         self, family: Sequence[_Member], members: Sequence[_Member]
@@ -329,6 +367,11 @@ def _prefixes(leaf: Leaf) -> list[tuple[str, str]]:
         ("/".join(words[:depth]), "".join(accesses[:depth]))
         for depth in range(1, len(words))
     ]
+
+
+def _template(path: str) -> str:
+    """Returns what paths that differ in numbers have in common."""
+    return re.sub(r"\d+", "#", path)
 
 
 def _overlap(one: _Member, other: _Member) -> bool:

@@ -20,22 +20,17 @@ from ntkplan.ir.use import Crop
 
 
 def record_lines(
-    name: str,
-    records: Sequence[Record],
-    names: Mapping[Var, str],
-    parts: Sequence[str] = (),
+    prefix: str, records: Sequence[Record], names: Mapping[Var, str]
 ) -> list[str]:
-    """Prints `name = {...}`.
+    """Prints a dictionary of records.
 
     Args:
-        name: What the dictionary is called.
+        prefix: What stands before it.
         records: Its entries.
         names: Python text for the variables that are recorded.
-        parts: Names of further dictionaries, which are entries under their names.
     """
     entries = [(record.key, _record_expression(record, names)) for record in records]
-    entries += [(part, atom(part)) for part in parts]
-    return statement(f"{name} = ", dictionary(entries), WIDTH)
+    return statement(prefix, dictionary(entries), WIDTH)
 
 
 def _record_expression(record: Record, names: Mapping[Var, str]) -> Expression:

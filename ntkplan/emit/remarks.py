@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 from ntkplan.errors import readable_bytes
@@ -10,33 +11,47 @@ from ntkplan.ir.quantities import duration, quantity
 from ntkplan.methods.candidate import Method
 
 
-def remark(layers: Sequence[LayerPlan], within: str) -> tuple[str, ...]:
-    """Says how a leaf is contracted, and what that is estimated to take.
+def remark(
+    rows: Sequence[Sequence[LayerPlan]], parts: Sequence[str]
+) -> tuple[str, ...]:
+    """Says how leaves are contracted, and what that is estimated to take.
 
     Args:
-        layers: The leaf, or leaves that are contracted alike.
-        within: The path of the part of the model that they lie in; empty for none.
+        rows: Leaves that are contracted together, each with those in like parts of the
+            model.
+        parts: Paths of the parts of the model that they lie in; none where in none.
     """
-    if not layers:
+    if not rows:
         return ()
-    first = layers[0]
-    path = first.path.removeprefix(f"{within}/") if within else first.path
-    shape = _shapes(layers)
-    text = f"{path or 'params'} {shape}: {first.method}, {first.order}"
+    first, layers = rows[0][0], [layer for row in rows for layer in row]
+    within = parts[0] if parts else ""
+    named = [f"{_path(row[0], within)} [{_shapes(row)}]" for row in rows]
+    of = f" of {parts[0]}" if parts else ""
+    if len(parts) > 1:
+        of += f" to {parts[-1]}, {len(parts)} parts"
+    text = f"{', '.join(named)}{of}: {first.method}, {first.order}"
     if first.method == Method.NTK_VECTOR_PRODUCTS.value:
         return (text,)
     chosen = [layer.chosen for layer in layers]
-    together = f"; {len(layers)} times, together" if len(layers) > 1 else ";"
+    together = " together" if len(layers) > 1 else ""
     return (
-        f"{text}{together} {quantity(sum(item.flops for item in chosen))}flop, "
+        f"{text};{together} {quantity(sum(item.flops for item in chosen))}flop, "
         f"{readable_bytes(sum(item.bytes_moved for item in chosen))}, "
         f"{duration(sum(item.seconds for item in chosen))}",
     )
 
 
+def _path(layer: LayerPlan, within: str) -> str:
+    path = layer.path.removeprefix(f"{within}/") if within else layer.path
+    return path or "params"
+
+
 def _shapes(layers: Sequence[LayerPlan]) -> str:
     texts = ["x".join(map(str, layer.shape)) or "scalar" for layer in layers]
     first, *others = dict.fromkeys(texts)
-    if not others:
-        return f"[{first}]"
-    return f"[{first}] and {len(others)} more shape{'s' * (len(others) > 1)}"
+    return f"{first} to {others[-1]}" if others else first
+
+
+def comment_lines(texts: Sequence[str], width: int) -> list[str]:
+    """Prints texts as comments, folded to a width."""
+    return [f"# {line}" for text in texts for line in textwrap.wrap(text, width - 2)]

@@ -24,7 +24,7 @@ _WIDTH = 88
 _DEEPEST = 12
 _LEAST_NAMED = 40
 _UNSPLIT = 64
-_OFTEN = 3
+_OFTEN = 2
 _BREAK = "\0"
 _SKIP = "  # fmt: skip"
 _NUMBERED = re.compile(r"(\D*)(\d+)(\D*)")
@@ -144,7 +144,7 @@ def _nested(leaves: Sequence[tuple[tuple[Any, ...], str]]) -> Any:
     return {key.key: node for key, node in nodes.items()}
 
 
-def table_lines(table: Table, name: str) -> list[str]:
+def table_lines(table: Table, name: str, width: int = _WIDTH) -> list[str]:
     r"""Prints a table as the value of a name.
 
     Subtrees that follow upon each other alike are written once, under a name of their
@@ -164,10 +164,10 @@ def table_lines(table: Table, name: str) -> list[str]:
     for target, value in statements:
         plain = value.replace(_BREAK, " ")
         one_line = f"{target} = {plain}"
-        if len(one_line) <= _WIDTH:
+        if len(one_line) <= width:
             lines.append(one_line)
         else:
-            lines += _packed(target, value)
+            lines += _packed(target, value, width)
     return lines
 
 
@@ -189,8 +189,8 @@ class _Printer:
     def _own_text(self, node: Any, place: str) -> str:
         if isinstance(node, str):
             return f'"{node}"'
-        if node == ():
-            return "()"
+        if isinstance(node, tuple):
+            return repr(node)
         if isinstance(node, list):
             return self._list(node, place)
         if isinstance(node, Attributes):
@@ -239,7 +239,8 @@ class _Printer:
         for name, known in self.named.items():
             if known == text:
                 return name
-        name = free(identifier(place).upper(), self.named)
+        name = identifier(place)
+        name = free(name.upper() if place[0].isupper() else name, self.named)
         self.named[name] = text
         return name
 
@@ -313,13 +314,13 @@ def numbered_runs(
     return found
 
 
-def _packed(target: str, value: str) -> list[str]:
+def _packed(target: str, value: str, width: int) -> list[str]:
     """Fills lines up; a formatter is told to leave them."""
     lines: list[str] = []
     held = f"{target} = "
     *pieces, last = value.split(_BREAK)
     for piece in (*pieces, f"{last}{_SKIP}"):
-        if len(held) + len(piece) > _WIDTH and held.strip():
+        if len(held) + len(piece) > width and held.strip():
             lines.append(held.rstrip())
             held = _INDENT
         held += f"{piece} "

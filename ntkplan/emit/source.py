@@ -7,17 +7,16 @@ import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ntkplan.emit.blocks import part_sections
+from ntkplan.emit.blocks import block_sections, calls_of
 from ntkplan.emit.body import PrintedBody
 from ntkplan.emit.derivatives import derivative_lines
 from ntkplan.emit.forward import forward_lines, print_forward
 from ntkplan.emit.halves import halved_lines
-from ntkplan.emit.helpers import helper_sections, multiplies_rows
+from ntkplan.emit.helpers import cuts_windows, helper_sections, multiplies_rows
 from ntkplan.emit.kernel_function import kernel_lines, pushed_lines
 from ntkplan.emit.tiles import tiled_lines
 from ntkplan.emit.zero_taps import zero_functions
 from ntkplan.ir.program import Program
-from ntkplan.ir.statements import Cut
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -40,15 +39,14 @@ class Module:
 def print_module(program: Program) -> Module:
     """Prints a program as the source of a module that imports only JAX."""
     printed = print_forward(program)
-    cuts = any(
-        isinstance(item, Cut) for block in program.blocks for item in block.statements
-    )
+    calls = calls_of(program)
     sections = [
         _docstring(program),
         _imports(
             program,
             printed,
-            standard=["itertools"] * cuts + ["math"] * multiplies_rows(program.blocks),
+            standard=["itertools"] * cuts_windows(program.blocks)
+            + ["math"] * multiplies_rows(program.blocks),
         ),
         *_constant_sections(printed),
         *(f"\n\n{helper.strip()}" for helper in printed.helpers),
@@ -64,12 +62,13 @@ def print_module(program: Program) -> Module:
         sections.append("\n\n" + "\n".join(derivative_lines(program)))
     if program.shifts:
         sections.append("\n\n" + "\n".join(pushed_lines(program)))
-    sections += [f"\n\n{section}" for section in part_sections(program)]
-    kernel = kernel_lines(program)
+    sections += [f"\n\n{section}" for section in block_sections(calls)]
     if program.tiling is not None:
-        kernel = tiled_lines(program)
+        kernel = tiled_lines(program, calls)
     elif program.lower_blocks > 1:
-        kernel = halved_lines(program)
+        kernel = halved_lines(program, calls)
+    else:
+        kernel = kernel_lines(program, calls)
     sections.append("\n\n" + "\n".join(kernel))
     return Module(
         text="\n".join(sections) + "\n",

@@ -28,6 +28,7 @@ from ntkplan.ir.statements import (
     Sum,
     Take,
 )
+from ntkplan.ir.use import Patches
 from ntkplan.methods.network import DIAGONAL, EXAMPLES, FULL, TRACE
 
 _FIXED_LETTERS = {
@@ -73,11 +74,12 @@ class BlockPrinter:
     def _sums(self) -> str:
         return f"jnp.{self._sums_dtype}"
 
-    def lines(self, *, first: bool) -> list[str]:
+    def lines(self, *, first: bool, returned: bool = False) -> list[str]:
         """Returns the block's statements.
 
         Args:
             first: Whether `theta` is assigned, not added to.
+            returned: Whether the result, which has to be one, is returned instead.
         """
         statements = list(self._block.statements)
         inline = self._inlined()
@@ -93,11 +95,10 @@ class BlockPrinter:
                 if inline is not None
                 else self._ordered(array, self._kernel_labels)
             )
-            lines += statement(
-                "theta = " if first else "theta += ",
-                _scaled(value, factor),
-                self._width,
-            )
+            prefix = "theta = " if first else "theta += "
+            if returned:
+                prefix = "return "
+            lines += statement(prefix, _scaled(value, factor), self._width)
             first = False
         return lines
 
@@ -113,7 +114,12 @@ class BlockPrinter:
 
     def _assign(self, item: Statement) -> list[str]:
         name = self._name(item.target)
-        return statement(f"{name} = ", self._expression(item), self._width)
+        lines = statement(f"{name} = ", self._expression(item), self._width)
+        if isinstance(item, Cut) and _cut_shape(item) != item.shape:
+            kept, sizes = f"*{name}.shape[:{item.n_kept}]", map(str, item.shape)
+            shaped = method(atom(name), "reshape", kept, *sizes)
+            lines += statement(f"{name} = ", shaped, self._width)
+        return lines
 
     def _name(self, array: Array) -> str:
         name = self._whole_name(array)
@@ -276,23 +282,33 @@ class BlockPrinter:
         return call(function, values, rows)
 
     def _cut(self, item: Cut) -> Expression:
-        patches = item.patches
-        source = atom(self._name(item.source))
-        arguments = [
-            _integers(patches.window),
-            _integers(patches.strides),
-            sequence([_integers(pair) for pair in patches.padding]),
-        ]
-        keywords: dict[str, Expression | str] = {}
-        if set(patches.input_dilation) != {1}:
-            keywords["input_dilation"] = _integers(patches.input_dilation)
-        if set(patches.window_dilation) != {1}:
-            keywords["window_dilation"] = _integers(patches.window_dilation)
-        made = call("windows", source, *arguments, **keywords)
-        if item.windows_shape == item.shape:
-            return made
-        sizes = map(str, item.shape)
-        return method(made, "reshape", f"*{source.text}.shape[:{item.n_kept}]", *sizes)
+        cut = _slice if item.patches.is_slice else _windows
+        return cut(atom(self._name(item.source)), item.patches)
+
+
+def _cut_shape(item: Cut) -> tuple[int, ...]:
+    """Returns the shape of windows as they are cut, before axes are put together."""
+    return item.entries_shape if item.patches.is_slice else item.windows_shape
+
+
+def _windows(source: Expression, patches: Patches) -> Expression:
+    arguments = [
+        _integers(patches.window),
+        _integers(patches.strides),
+        sequence([_integers(pair) for pair in patches.padding]),
+    ]
+    keywords: dict[str, Expression | str] = {}
+    if set(patches.input_dilation) != {1}:
+        keywords["input_dilation"] = _integers(patches.input_dilation)
+    if set(patches.window_dilation) != {1}:
+        keywords["window_dilation"] = _integers(patches.window_dilation)
+    return call("windows", source, *arguments, **keywords)
+
+
+def _slice(source: Expression, patches: Patches) -> Expression:
+    """Takes the entries that windows of one entry are."""
+    steps = [":" if step == 1 else f"::{step}" for step in patches.strides]
+    return source if set(steps) == {":"} else subscript(source, "...", *steps, ":")
 
 
 def _integers(values: Sequence[int]) -> Expression:

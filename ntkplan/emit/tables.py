@@ -161,6 +161,8 @@ class Tables:
         names_read = {input_name(kind, number, side) for side in (0, 1)}
         if names_read.isdisjoint(read):
             return
+        if part == _OUTSIDE:
+            part = self._part_of.get(layer.leaf.variable, _OUTSIDE)
         if shared or not self._has(part, record.variables):
             part = _OUTSIDE
         table = self.factors if shared else self.records
@@ -221,15 +223,14 @@ class Tables:
         if variable in self.taps and self.taps[variable].part == part:
             return f"{self.taps[variable].key}_out"
         upstream = graph.upstream((variable,))
-        sources = [
-            tap
-            for tap in self.taps.values()
-            if tap.variable in upstream and tap.part == part
-        ]
+        sources = [tap for tap in self.taps.values() if tap.variable in upstream]
+        if not sources and part == _OUTSIDE:
+            return "inputs"
         if sources:
             nearest = max(sources, key=lambda tap: graph.definition(tap.variable) or -1)
-            return f"{nearest.key}_act"
-        return f"{self._layer_name(layer, part)}_in" if part else "inputs"
+            if nearest.part == part:
+                return f"{nearest.key}_act"
+        return f"{self._layer_name(layer, part)}_in"
 
 
 def _squeezed(shape: Sequence[int]) -> tuple[int, ...]:

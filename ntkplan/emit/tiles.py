@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ntkplan.emit.blocks import comment_lines
+from ntkplan.emit.blocks import Call
 from ntkplan.emit.expression import INDENT, indented, statement
 from ntkplan.emit.kernel_function import (
     block_function,
@@ -12,17 +12,18 @@ from ntkplan.emit.kernel_function import (
 )
 from ntkplan.emit.output_basis import basis_lines
 from ntkplan.emit.precision import jit_lines
+from ntkplan.emit.remarks import comment_lines
 from ntkplan.emit.taps import WIDTH
 from ntkplan.errors import InternalError
 from ntkplan.ir.program import Program, Tiling
 from ntkplan.methods.network import DIAGONAL, EXAMPLES, FULL
 
 
-def tiled_lines(program: Program) -> list[str]:
+def tiled_lines(program: Program, calls: Sequence[Call]) -> list[str]:
     """Prints the kernel of one tile, and `kernel(params, x1, x2=None)` over all."""
     lines = []
     if program.blocks:
-        lines = [*block_function(program, in_loop=True), "", ""]
+        lines = [*block_function(program, calls, in_loop=True), "", ""]
     return [*lines, *_Kernel(program).lines()]
 
 

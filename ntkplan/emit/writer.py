@@ -29,6 +29,7 @@ from ntkplan.emit.primitives.context import (
 from ntkplan.emit.primitives.value import (
     Unpacked,
     Value,
+    Written,
     array_value,
     aval_of,
     exact,
@@ -161,7 +162,9 @@ class Writer:
         result = self._print(step, variables)
         for variable in variables:
             self._pending.pop(variable, None)
-        if isinstance(result, Unpacked):
+        if isinstance(result, Written):
+            self._write(step.outputs, result, index)
+        elif isinstance(result, Unpacked):
             self._unpack(step.outputs, result, index)
         else:
             self._define(step.outputs[0], result, index)
@@ -262,6 +265,13 @@ class Writer:
             array_value(name, aval), shape=shape
         )
 
+    def _write(self, outputs: Sequence[Var], result: Written, index: int) -> None:
+        names = list(result.names) or [self._claim(variable) for variable in outputs]
+        for variable, name in zip(outputs, names, strict=True):
+            self.named.add(variable)
+            self.values[variable] = array_value(name, aval_of(variable))
+        self._statements.append((index, result.lines(names)))
+
     def _unpack(self, outputs: Sequence[Var], result: Unpacked, index: int) -> None:
         names: list[str] = []
         taps: list[str] = []
@@ -278,8 +288,11 @@ class Writer:
             if variable in self.draft.after:
                 tapped = binary("+", atom(name), atom(self.draft.after[variable]))
                 taps += statement(f"{name} = ", tapped, self.width)
-        prefix = f"{result.target(names)} = "
-        lines = statement(prefix, result.expression, self.width)
+        target = result.target(names)
+        lines = statement(f"{target} = ", result.expression, self.width)
+        if len(lines[0]) > self.width:
+            ending = statement(") = ", result.expression, self.width)
+            lines = ["(", *(f"{INDENT}{each}," for each in target.split(", ")), *ending]
         self._statements.append((index, [*before, *lines, *taps]))
 
     def _tap_input(self, variable: Var) -> None:

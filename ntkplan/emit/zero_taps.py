@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from ntkplan.emit.expression import INDENT, indented
-from ntkplan.emit.taps import zeros
+from ntkplan.emit.shape_table import Table, table_lines
+from ntkplan.emit.taps import WIDTH, zeros
 from ntkplan.ir.program import Part, Program, Tap
+
+_MOST_ARRAYS = 12
 
 ZERO_FUNCTIONS = ("zero_taps", "zero_tangents", "zero_shifts")
 """What the functions are called; a module has those that it needs."""
@@ -44,8 +48,35 @@ def zero_taps(program: Program) -> str:
 def _function(
     name: str, taps: Sequence[Tap], what: str, parts: Sequence[Part]
 ) -> list[str]:
+    lines = zeros("return ", taps)
+    if len(taps) > _MOST_ARRAYS or any(tap.part for tap in taps):
+        lines = _table(taps, parts)
     return [
         f"def {name}():",
         f'{INDENT}"""Zeros to add to {what} the forward pass."""',
-        *indented(zeros("return ", taps, parts)),
+        *indented(lines),
+    ]
+
+
+def _table(taps: Sequence[Tap], parts: Sequence[Part]) -> list[str]:
+    """Prints a table of shapes, which may have trees in it, and makes arrays of it."""
+    dtypes = sorted({tap.dtype for tap in taps})
+    made = (
+        f"jnp.zeros(spec, jnp.{dtypes[0]})" if len(dtypes) == 1 else "jnp.zeros(*spec)"
+    )
+
+    def spec(tap: Tap) -> Any:
+        return tap.shape if len(dtypes) == 1 else (tap.shape, tap.dtype)
+
+    tree: dict[str, Any] = {tap.key: spec(tap) for tap in taps if not tap.part}
+    for part in parts:
+        own = {tap.key: spec(tap) for tap in taps if tap.part == part.key}
+        tree |= {part.key: own} if own else {}
+    return [
+        *table_lines(Table(tree=tree, flat=False), "shapes", WIDTH),
+        "",
+        "def zeros(spec):",
+        f"{INDENT}return {made}",
+        "",
+        "return jax.tree.map(zeros, shapes, is_leaf=lambda x: isinstance(x, tuple))",
     ]

@@ -120,6 +120,18 @@ class Cut:
     shape: tuple[int, ...]
 
     @property
+    def entries_shape(self) -> tuple[int, ...]:
+        """Shape of what is cut where a window is one entry, without the window."""
+        rank = len(self.patches.window)
+        return (*self.windows_shape[: -rank - 1], self.windows_shape[-1])
+
+    @property
+    def is_alias(self) -> bool:
+        """Whether all of the source is cut, as it is."""
+        whole = self.patches.is_slice and set(self.patches.strides) == {1}
+        return whole and self.entries_shape == self.shape
+
+    @property
     def sources(self) -> tuple[Array, ...]:
         """The arrays that are read."""
         return (self.source,)

@@ -38,6 +38,15 @@ class Patches:
     input_dilation: tuple[int, ...]
     window_dilation: tuple[int, ...]
 
+    @property
+    def is_slice(self) -> bool:
+        """Whether a window is one entry of the input, so that nothing is copied."""
+        return (
+            set(self.window) == {1}
+            and set(self.input_dilation) == {1}
+            and not any(any(pair) for pair in self.padding)
+        )
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Crop:

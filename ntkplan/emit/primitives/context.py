@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from ntkplan._jax import Var
 from ntkplan.emit.expression import Expression, atom, call
-from ntkplan.emit.primitives.value import Unpacked, Value, exact
+from ntkplan.emit.primitives.value import Unpacked, Value, Written, exact
 from ntkplan.errors import EndlessDerivativeError, NotPrintableError
 from ntkplan.ir.equation import Atom, Body, Equation
 
@@ -31,6 +31,8 @@ class Module:
         constants: Arrays to be bound at module level, by name.
         references: Functions that cannot be printed, by name.
         reasons: Why each of them cannot.
+        layouts: Orders of axes of which a model has so many convolutions that they
+            have a function.
         matches: Whether what has a key is a public function, once it was found out.
         keys: What a custom derivative's helper is known by, and writes it.
     """
@@ -44,6 +46,7 @@ class Module:
         self.constants: dict[str, Any] = {}
         self.references: dict[str, Callable[..., Any]] = {}
         self.reasons: dict[str, str] = {}
+        self.layouts: frozenset[Any] = frozenset()
         self.matches: dict[Any, bool] = {}
         self.keys: dict[Any, tuple[Any, Callable[[str], str]]] = {}
         self._names: dict[Any, str] = {}
@@ -227,7 +230,7 @@ class Context:
         return "\n".join(lines)
 
 
-Result = Value | Unpacked
+Result = Value | Unpacked | Written
 Printer = Callable[[Equation, Sequence[Value], Context], Result]
 
 

@@ -136,7 +136,9 @@ def _einsum_text(
     return f"{''.join(left)},{''.join(right)}->{''.join(result)}"
 
 
-def _convolution(equation: Equation, operands: Sequence[Value], _: Context) -> Value:
+def _convolution(
+    equation: Equation, operands: Sequence[Value], context: Context
+) -> Value:
     parameters = equation.parameters
     dilations = ("lhs_dilation", "rhs_dilation")
     counts = ("feature_group_count", "batch_group_count")
@@ -161,8 +163,14 @@ def _convolution(equation: Equation, operands: Sequence[Value], _: Context) -> V
         keywords["dimension_numbers"] = sequence([f'"{name}"' for name in names])
     keywords |= flags(parameters, **dict.fromkeys(counts, 1))
     keywords |= precision_keywords(equation)
+    function = "lax.conv_general_dilated"
+    if convolution_layouts(equation) in context.module.layouts:
+        layouts = keywords.pop("dimension_numbers")
+        function = context.module.helper(
+            ("convolution", layouts.text), "conv", lambda name: _helper(name, layouts)
+        )
     expression = call(
-        "lax.conv_general_dilated",
+        function,
         exact(operands[0]),
         exact(operands[1]),
         integers(parameters["window_strides"]),
@@ -170,6 +178,29 @@ def _convolution(equation: Equation, operands: Sequence[Value], _: Context) -> V
         **keywords,
     )
     return whole(expression, aval_of(equation.outputs[0]))
+
+
+def convolution_layouts(equation: Equation) -> tuple[str, ...] | None:
+    """The order of axes of a convolution, where it has to be said; else None."""
+    if equation.primitive is not primitives.conv_general_dilated_p:
+        return None
+    numbers = equation.parameters["dimension_numbers"]
+    n_spatial = len(equation.parameters["window_strides"])
+    layouts = _layouts(numbers, n_spatial)
+    return None if layouts == _layouts_by_default(n_spatial) else layouts
+
+
+def _helper(name: str, layouts: Expression) -> str:
+    """A convolution with an order of axes that many of a model's have."""
+    lines = [
+        f"def {name}(x, kernel, strides, padding, **options):",
+        '    """A convolution whose axes are in this order."""',
+        f"    axes = {layouts.text}",
+        "    return lax.conv_general_dilated(",
+        "        x, kernel, strides, padding, dimension_numbers=axes, **options",
+        "    )",
+    ]
+    return "\n".join(lines)
 
 
 def _layouts(numbers: lax.ConvDimensionNumbers, n_spatial: int) -> tuple[str, ...]:

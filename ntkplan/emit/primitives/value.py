@@ -68,6 +68,21 @@ class Unpacked:
     target: Callable[[Sequence[str]], str]
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Written:
+    """Statements that define several values.
+
+    Attributes:
+        lines: Makes them from the values' names in order.
+        expression: Stands for them where expressions are measured.
+        names: Names that the values have, where they are those of others; else empty.
+    """
+
+    lines: Callable[[Sequence[str]], list[str]]
+    expression: Expression
+    names: tuple[str, ...] = ()
+
+
 def aval_of(item: Atom) -> Any:
     """The shape and dtype of a variable or a literal."""
     return item.aval

@@ -1,0 +1,146 @@
+"""Blocks that compute something together, and what they do whatever their names are."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+
+from ntkplan.emit.expression import INDENT
+from ntkplan.emit.names import free
+from ntkplan.emit.statements import BlockPrinter
+from ntkplan.emit.taps import WIDTH
+from ntkplan.ir.program import Block, Program
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Cluster:
+    """Blocks one of which reads what another computes, or a block alone.
+
+    Attributes:
+        part: Key of the part of the model that they belong to, or empty.
+        blocks: The blocks, in order.
+        form: What they do to the arrays that they are given, in words of its own; None
+            where they are given more than those of both sides.
+        parameters: The names in the form for the keys of those arrays.
+        keys: The keys.
+    """
+
+    part: str
+    blocks: tuple[Block, ...]
+    form: tuple[str, ...] | None
+    parameters: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
+
+
+def clusters_of(program: Program) -> list[Cluster]:
+    """Sorts the blocks of a program that are no loops into clusters, in order."""
+    found: list[list[Block]] = []
+    of_name: dict[tuple[str, str], list[Block]] = {}
+    for block in program.blocks:
+        if block.loop != 1:
+            continue
+        own = [(block.part, name) for name in sorted(_names(block) & block.shared)]
+        known = [of_name[name] for name in own if name in of_name]
+        together = known[0] if known else []
+        for other in known[1:]:
+            if other is not together:
+                together += other
+                found = [cluster for cluster in found if cluster is not other]
+        if not known:
+            found.append(together)
+        together.append(block)
+        names = {name for each in together for name in _names(each) & each.shared}
+        of_name |= {(block.part, name): together for name in names}
+    order = {id(block): number for number, block in enumerate(program.blocks)}
+    for cluster in found:
+        cluster.sort(key=lambda block: order[id(block)])
+    return [_cluster(program, blocks) for blocks in found]
+
+
+def cluster_lines(
+    program: Program,
+    blocks: Sequence[Block],
+    names: Mapping[str, str],
+    width: int = WIDTH,
+) -> list[list[str]]:
+    """Prints every block of a cluster; the first one assigns `theta`.
+
+    Args:
+        program: What they are of.
+        blocks: The blocks.
+        names: Python text for the arrays that they are given.
+        width: Columns that a line may have.
+    """
+    return [
+        printer_of(program, block, names, width).lines(first=number == 0)
+        for number, block in enumerate(blocks)
+    ]
+
+
+def printer_of(
+    program: Program, block: Block, names: Mapping[str, str], width: int = WIDTH
+) -> BlockPrinter:
+    """Returns the printer of a block, in some names for the arrays that it is given."""
+    return BlockPrinter(
+        block,
+        program.kernel_labels,
+        names,
+        None,  # that of the whole kernel
+        program.sums_dtype,
+        width,
+    )
+
+
+def _names(block: Block) -> frozenset[str]:
+    """Returns the names of all arrays that a block reads or computes."""
+    arrays = [
+        array for item in block.statements for array in (*item.sources, item.target)
+    ]
+    return frozenset(array.name for array in (*arrays, *(a for a, _ in block.results)))
+
+
+def _cluster(program: Program, blocks: Sequence[Block]) -> Cluster:
+    part = blocks[0].part
+    names = program.part_names[part] if part else program.input_names
+    made = {item.target.name for block in blocks for item in block.statements}
+    parameters: dict[str, str] = {}
+    texts: dict[str, str] = {}
+    for name in dict.fromkeys(name for block in blocks for name in _given(block)):
+        if name in made:
+            continue
+        table, _, key = names.get(name, "").partition('["')
+        key = key.removesuffix('"]')
+        if table[:-1] not in ("activations", "cotangents") or '"' in key:
+            return Cluster(part=part, blocks=tuple(blocks), form=None)
+        wanted = "layer" if table.startswith("cotangents") else "given"
+        reference = f"{table[:-1]}:{key}"
+        if reference not in parameters:
+            parameters[reference] = free(wanted, parameters.values())
+        texts[name] = f"{table}[{parameters[reference]}]"
+    keys = [reference.partition(":")[2] for reference in parameters]
+    for block in blocks:
+        for name in sorted(made & block.shared):
+            if name not in texts:
+                texts[name] = free(_without_key(name, keys), texts.values())
+    lines = cluster_lines(program, blocks, texts, WIDTH - len(INDENT))
+    return Cluster(
+        part=part,
+        blocks=tuple(blocks),
+        form=tuple(line for each in lines for line in each),
+        parameters=tuple(parameters.values()),
+        keys=tuple(keys),
+    )
+
+
+def _without_key(name: str, keys: Sequence[str]) -> str:
+    """Returns the name of an array that several blocks read, without the key in it."""
+    for key in keys:
+        name = re.sub(rf"_{re.escape(key)}(_\d+)?$", "", name)
+    return name
+
+
+def _given(block: Block) -> list[str]:
+    """Returns the names of what a block reads, in order."""
+    arrays = [array for item in block.statements for array in item.sources]
+    return [array.name for array in (*arrays, *(array for array, _ in block.results))]
