@@ -132,8 +132,15 @@ def test_a_long_call_is_split_at_its_arguments():
 
 
 def test_what_has_no_brackets_is_put_into_some():
-    total = binary("+", atom("a" * 30), atom("b" * 30))
-    assert statement("y = ", total, 40) == ["y = (", f"    {total.text}", ")"]
+    total = binary("+", atom("a" * 14), atom("b" * 14))
+    assert statement("sum_ = ", total, 38) == [f"sum_ = {total.text}"]
+    assert statement("sum_ = ", total, 37) == ["sum_ = (", f"    {total.text}", ")"]
+    assert statement("sum_ = ", total, 30) == [
+        "sum_ = (",
+        f"    {'a' * 14}",
+        f"    + {'b' * 14}",
+        ")",
+    ]
 
 
 @hypothesis.given(strategies.floats(width=32))
