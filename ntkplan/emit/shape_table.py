@@ -319,7 +319,8 @@ def _packed(target: str, value: str) -> list[str]:
     held = f"{target} = "
     *pieces, last = value.split(_BREAK)
     for piece in (*pieces, f"{last}{_SKIP}"):
-        if len(held) + len(piece) > _WIDTH and held.strip():
+        is_started = held not in (f"{target} = ", _INDENT)
+        if len(held) + len(piece) > _WIDTH and is_started:
             lines.append(held.rstrip())
             held = _INDENT
         held += f"{piece} "

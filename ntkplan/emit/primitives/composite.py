@@ -13,6 +13,8 @@ from ntkplan.emit.primitives.control_flow import print_platform_dependent
 from ntkplan.emit.primitives.idioms import (
     activations,
     arithmetic,
+    arrangements,
+    draws,
     dynamic_slices,
     lookups,
     masks,
@@ -50,6 +52,8 @@ def _by_primitive(*families: dict[Primitive, tuple[Proposer, ...]]):
 _FAMILIES = (
     activations,
     arithmetic,
+    arrangements,
+    draws,
     dynamic_slices,
     lookups,
     masks,

@@ -159,6 +159,13 @@ def _choices(last: Equation, producers: Producers) -> Iterator[Proposal]:
         yield of_one(x, f"jax.nn.{name}", *arguments)
 
 
+def _sincs(last: Equation, producers: Producers) -> Iterator[Proposal]:
+    """`sin(pi x) / (pi x)`, with a series in its place at zero."""
+    test = producers.find(last.inputs[0], primitives.eq_p)
+    if test and producers.find(last.inputs[-1], primitives.custom_jvp_call_p):
+        yield of_one(test.inputs[0], "jnp.sinc")
+
+
 def _factor(product: Equation, producers: Producers) -> Any:
     numbers = [producers.number(item) for item in product.inputs]
     return next((number for number in numbers if number is not None), None)
@@ -197,7 +204,7 @@ PROPOSERS: dict[Primitive, tuple[Proposer, ...]] = {
     primitives.sub_p: (_softmaxes,),
     primitives.add_p: (_log_sum_exp,),
     primitives.mul_p: (_products,),
-    primitives.select_n_p: (_choices,),
+    primitives.select_n_p: (_choices, _sincs),
     primitives.custom_jvp_call_p: (_soft,),
     primitives.neg_p: (_negated,),
 }
