@@ -287,6 +287,12 @@ def statement(prefix: str, value: Expression, width: int) -> list[str]:
     one_line = prefix + value.text
     if len(one_line) <= width:
         return [one_line]
+    targets = prefix.removesuffix(" = ").split(", ")
+    start = value.text.partition("(")[0]
+    if len(targets) > 1 and len(prefix + start) + 1 > width:
+        # What a tuple is unpacked to is split before what is unpacked.
+        each = [f"{INDENT}{target}," for target in targets]
+        return ["(", *each, *statement(") = ", value, width)]
     lines = split(prefix, value.text, width)
     return _split(prefix, value, width, after="") if lines is None else lines
 

@@ -186,6 +186,7 @@ class Context:
         before: Lines that must stand before the statement.
         has_nested: Whether the statement reads a function defined just before it.
         write_function: Prints nested bodies.
+        written: Names of the functions that stand in this one, by their source.
     """
 
     module: Module
@@ -195,6 +196,7 @@ class Context:
     write_function: WriteFunction
     before: list[str] = dataclasses.field(default_factory=list)
     has_nested: bool = False
+    written: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def claim(self, base: str) -> str:
         """Returns a name that is new here, and keeps it."""
@@ -204,19 +206,28 @@ class Context:
         return name
 
     def local_function(self, base: str, body: Body, signature: Signature) -> Expression:
-        """Defines a function in front of the statement, and returns its name."""
+        """Defines a function in front of the statement, and returns its name.
+
+        One with the same source, which stands here already, is used again.
+        """
         self.has_nested = True
         name = self.claim(base)
-        if not self.deciding:
-            lines = self.write_function(
-                body,
-                signature,
-                name=name,
-                module=self.module,
-                local=self.local,
-                width=self.width,
-            )
-            self.before.extend([*lines, ""])
+        if self.deciding:
+            return atom(name)
+        lines = self.write_function(
+            body,
+            signature,
+            name=name,
+            module=self.module,
+            local=self.local,
+            width=self.width,
+        )
+        source = _renamed("\n".join(lines), name, "_")
+        if source in self.written:
+            self.local.discard(name)
+            return atom(self.written[source])
+        self.written[source] = name
+        self.before.extend([*lines, ""])
         return atom(name)
 
     def module_function(self, name: str, body: Body, signature: Signature) -> str:
