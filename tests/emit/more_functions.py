@@ -23,6 +23,7 @@ from tests.emit.functions import (
     _straight_through,
     array,
     indices,
+    positive,
 )
 
 IMAGE = array(1, 6, 6, 2)
@@ -238,6 +239,21 @@ CONTROL = (
     _of("rematerialised", jax.checkpoint(lambda x, w: jnp.sin(x @ w)), X, W),
 )
 
+
+def _power_of_itself(order):
+    """`x**order`, whose derivatives of every order are functions of their own."""
+
+    @jax.custom_jvp
+    def power(x):
+        return x**order
+
+    @power.defjvp
+    def power_jvp(primals, tangents):
+        return power(*primals), _power_of_itself(order + 1)(*primals) * tangents[0]
+
+    return power
+
+
 DERIVATIVES = (
     _of("custom_jvp", lambda x: _cube(_cube(x, 2.0), 2.0), X),
     _of("custom_jvp_with_integer", lambda x, n: _cube(x, n), X, np.int32(3)),
@@ -274,6 +290,7 @@ DERIVATIVES = (
     _of("log_softmax", jax.nn.log_softmax, X, text="h0 = jax.nn.log_softmax(x0)"),
     _of("xlogy", jax.scipy.special.xlogy, X, abs(Y)),
     _of("sinc", jnp.sinc, X),
+    _of("endless_derivatives", lambda x: _power_of_itself(1)(x), positive(1, 4)),
 )
 
 _SQUARE = array(4, 4) @ array(4, 4).T + 2 * np.eye(4, dtype=np.float32)

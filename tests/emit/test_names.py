@@ -179,7 +179,7 @@ def test_a_callback_is_called_by_reference():
 def test_closed_over_arrays():
     table_, row = (
         np.arange(24.0, dtype=np.float32).reshape(8, 3),
-        np.ones(8, np.float32),
+        np.full(8, 3.0, np.float32),
     )
 
     def function(x):
@@ -188,7 +188,7 @@ def test_closed_over_arrays():
     result = evaluation.printed(evaluation.traced(function, X))
     assert list(result.constants) == ["CONSTANT"]
     np.testing.assert_array_equal(result.constants["CONSTANT"], table_)
-    assert result.lines == ("h0 = (x0 * 1.0 + 2.5) @ CONSTANT",)
+    assert result.lines == ("h0 = (x0 * 3.0 + 2.5) @ CONSTANT",)
 
 
 def test_double_precision():
