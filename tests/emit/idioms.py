@@ -75,7 +75,6 @@ LOOKUPS = (
     ),
     _of("lax.dynamic_slice_in_dim(x0, x1, 2, axis=1)", X, PLACE),
     _of("lax.dynamic_slice(x0, (0, x1, x1), (1, 2, 3))", X, PLACE),
-    _of("lax.dynamic_index_in_dim(x0, x1, axis=1, keepdims=False)", X, PLACE),
 )
 UPDATES = (
     _of("x0.at[:, 1].set(2.0)", X),

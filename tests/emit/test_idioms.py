@@ -105,6 +105,17 @@ def lines(function: Callable[..., Any], *arguments: Any) -> str:
     return "\n".join(evaluation.printed(body).lines)
 
 
+def test_one_entry_by_a_function_is_an_index_where_jax_makes_them_the_same():
+    def function(x, place):
+        return lax.dynamic_index_in_dim(x, place, axis=1, keepdims=False)
+
+    assert lines(function, X, np.int32(2)) in (
+        "h0 = lax.dynamic_index_in_dim(x0, x1, axis=1, keepdims=False)",
+        "h0 = x0[:, x1]",
+    )
+    assert_traces_to_the_same(function, X, np.int32(2))
+
+
 @jax.custom_jvp
 def relu6(x):
     return jnp.minimum(jnp.maximum(x, 0.0), 6.0)
