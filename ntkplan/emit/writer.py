@@ -349,11 +349,8 @@ def write_function(
 
 def _receive(group: Group, context: Context) -> list[str]:
     """Names for the variables of an argument; those that are not read are `_`."""
-    several = len(group.positions) > 1
     return [
-        "_"
-        if position is None
-        else context.claim(f"{group.each}{index}" if several else group.each)
+        "_" if position is None else context.claim_argument(group, index)
         for index, position in enumerate(group.positions)
     ]
 

@@ -134,12 +134,14 @@ class Group:
         positions: Which of the function's inputs or outputs they are; None stands
             for an argument that is not read, or a result that is `None`.
         always_tuple: Whether one variable is a tuple of one, and not itself.
+        wanted: The user's names of the variables, empty where there are none.
     """
 
     name: str
     each: str = "x"
     positions: tuple[int | None, ...]
     always_tuple: bool = False
+    wanted: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -204,6 +206,14 @@ class Context:
         self.local.add(name)
         self.module.local.add(name)
         return name
+
+    def claim_argument(self, group: Group, index: int) -> str:
+        """Returns a name for a variable of an argument, the user's if it is free."""
+        wanted = group.wanted[index] if index < len(group.wanted) else ""
+        if wanted and wanted not in self.local | self.module.defined:
+            return self.claim(wanted)
+        several = len(group.positions) > 1
+        return self.claim(f"{group.each}{index}" if several else group.each)
 
     def local_function(self, base: str, body: Body, signature: Signature) -> Expression:
         """Defines a function in front of the statement, and returns its name.
