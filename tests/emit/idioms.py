@@ -167,6 +167,12 @@ PRODUCTS = (
     _of('jnp.matmul(x0, x1, precision="highest")', X, array(8, 3)),
 )
 
+SOLUTIONS = (
+    _of("jnp.linalg.solve(x0, x1)", SQUARE, array(4, 2)),
+    _of("jnp.linalg.solve(x0, x1)", SQUARE, array(4), name="solve for one side"),
+    _of("jnp.linalg.inv(x0)", SQUARE),
+)
+
 DRAWS = (
     _of("jax.random.normal(x0, (3, 2), dtype=jnp.float32)", KEY),
     _of("jax.random.uniform(x0, (3,), dtype=jnp.float32)", KEY),
@@ -196,6 +202,7 @@ IDIOMS = (
     *STATISTICS,
     *ARRANGEMENTS,
     *PRODUCTS,
+    *SOLUTIONS,
     *DRAWS,
     *FUNCTIONS,
 )

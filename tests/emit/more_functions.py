@@ -214,6 +214,21 @@ def _loop(x, w):
     )[1]
 
 
+def _search(limits, steps):
+    """How often each entry grows, by steps that differ, until it is past its limit."""
+
+    def count(limit, step):
+        return lax.while_loop(
+            lambda state: state[1] < limit,
+            lambda state: (state[0] + 1, state[1] + step),
+            (0, step * 0.5),
+        )
+
+    return jax.vmap(lambda limit: jax.vmap(lambda step: count(limit, step))(steps))(
+        limits
+    )
+
+
 CONTROL = (
     _of("recurrent", _recurrent, X, W, B),
     _of("scan_without_inputs", _scan_without_inputs, X),
@@ -221,6 +236,14 @@ CONTROL = (
     _of("fori_loop", lambda x: lax.fori_loop(0, 4, lambda i, h: jnp.sin(h) + i, x), X),
     _of("nested_scan", _nested, X),
     _of("while_loop", _loop, X, W, modes=FORWARD),
+    _of(
+        "vectorized_while_loop",
+        jax.vmap(_loop, (1, None), 1),
+        X,
+        W,
+        modes=FORWARD,
+    ),
+    _of("vectorized_search", _search, positive(3), positive(5), modes=()),
     _of("cond", lambda x: lax.cond(x.sum() > 0, lambda v: v * 2, jnp.sin, x), X),
     _of(
         "switch",

@@ -20,6 +20,7 @@ from ntkplan.emit.primitives.idioms import (
     masks,
     orders,
     products,
+    solutions,
     statistics,
     updates,
 )
@@ -59,6 +60,7 @@ _FAMILIES = (
     masks,
     orders,
     products,
+    solutions,
     statistics,
     updates,
 )

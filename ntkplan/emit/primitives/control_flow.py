@@ -20,6 +20,10 @@ from ntkplan.emit.primitives.context import (
 from ntkplan.emit.primitives.parameters import check_known, flags
 from ntkplan.emit.primitives.user_names import argument_names, function_name
 from ntkplan.emit.primitives.value import Unpacked, Value, aval_of, exact, whole
+from ntkplan.emit.primitives.vectorized_loop import (
+    is_vectorized,
+    until_all_have_stopped,
+)
 from ntkplan.errors import NotPrintableError
 from ntkplan.ir.equation import Equation
 from ntkplan.trace.jaxpr import flatten
@@ -103,11 +107,10 @@ def _scan(equation: Equation, operands: Sequence[Value], context: Context):
 def _while(equation: Equation, operands: Sequence[Value], context: Context):
     parameters = equation.parameters
     check_known(equation, "cond_jaxpr", "cond_nconsts", "body_jaxpr", "body_nconsts")
-    if parameters["cond_jaxpr"].out_avals[0].shape:
-        raise NotPrintableError(
-            primitive=equation.primitive.name,
-            reason="a vectorized loop, each of whose entries stops when it is done",
-        )
+    if is_vectorized(parameters["cond_jaxpr"]):
+        n_test = parameters["cond_nconsts"]
+        parameters = until_all_have_stopped(equation)
+        operands = [*operands[:n_test], *operands]
     n_test, n_body = parameters["cond_nconsts"], parameters["body_nconsts"]
     test_consts, body_consts, carry = (
         operands[:n_test],
@@ -115,23 +118,24 @@ def _while(equation: Equation, operands: Sequence[Value], context: Context):
         operands[n_test + n_body :],
     )
 
-    def define(base: str, closed: ClosedJaxpr, consts: Sequence[Value]) -> Expression:
+    def define(base: str, key: str, consts: Sequence[Value]) -> Expression:
+        closed, users = parameters[key], equation.parameters[key]
         arguments = Group(
             name="carry",
             each="carry",
             positions=_positions(len(consts), len(carry)),
-            wanted=argument_names(closed)[len(consts) :],
+            wanted=argument_names(users)[-len(carry) :],
         )
         n_results = len(closed.jaxpr.outvars)
         results = Group(name="carry", each="carry", positions=_positions(0, n_results))
         signature = Signature(
             captured=tuple(consts), arguments=(arguments,), results=(results,)
         )
-        name = function_name(closed, base)
+        name = function_name(users, base)
         return context.local_function(name, flatten(closed), signature)
 
-    test = define("goes_on", parameters["cond_jaxpr"], test_consts)
-    body = define("step", parameters["body_jaxpr"], body_consts)
+    test = define("goes_on", "cond_jaxpr", test_consts)
+    body = define("step", "body_jaxpr", body_consts)
     expression = call("lax.while_loop", test, body, _packed(carry))
     if len(equation.outputs) == 1:
         return whole(expression, aval_of(equation.outputs[0]))
