@@ -182,6 +182,19 @@ DRAWS = (
     _of("jax.random.bernoulli(x0, 0.3, (3,))", KEY),
 )
 
+WINDOWS = (
+    _of(
+        'lax.reduce_window(x0, -jnp.inf, lax.max, (1, 3), (1, 2), "SAME")', array(2, 8)
+    ),
+    _of(
+        "lax.reduce_window(\n"
+        '    x0, 0.0, lax.add, (1, 2), (1, 1), "SAME", window_dilation=(1, 2)\n'
+        ")",
+        array(2, 8),
+        name="dilated window",
+    ),
+)
+
 FUNCTIONS = (
     _of("jnp.floor(x0)", X),
     _of("jnp.round(x0)", X),
@@ -204,5 +217,6 @@ IDIOMS = (
     *PRODUCTS,
     *SOLUTIONS,
     *DRAWS,
+    *WINDOWS,
     *FUNCTIONS,
 )

@@ -171,6 +171,9 @@ def test_other_numbers_are_read_back_exactly(dtype, value):
         (True, np.bool_, "True"),
         (0.5 + 2j, np.complex64, "jnp.complex64(complex(0.5, 2.0))"),
         (np.inf, np.float32, "jnp.inf"),
+        (-1e9, np.float32, "-1e09"),
+        (1 / np.sqrt(8), np.float32, "0.35355338"),
+        (np.sqrt(8), np.float32, "2.828427"),
     ],
 )
 def test_numbers(number, dtype, text):
