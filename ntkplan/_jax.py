@@ -168,9 +168,22 @@ def close(
     constants: Sequence[tuple[Var, Any]],
     equations: Sequence[JaxprEqn],
     outputs: Sequence[Var | Literal],
+    *,
+    like: ClosedJaxpr | Jaxpr | None = None,
 ) -> ClosedJaxpr:
-    """Returns a closed jaxpr of the given parts."""
-    debug_info = jax.make_jaxpr(lambda: ())().jaxpr.debug_info
+    """Returns a closed jaxpr of the given parts.
+
+    Args:
+        inputs: Its arguments.
+        constants: Further variables, with their arrays.
+        equations: What it computes.
+        outputs: What it returns.
+        like: A jaxpr from which the names of the function and of its first arguments
+            are taken.
+    """
+    named = jax.make_jaxpr(lambda: ())() if like is None else like
+    debug_info = (named.jaxpr if isinstance(named, ClosedJaxpr) else named).debug_info
+    names = () if like is None else tuple(debug_info.arg_names or ())
     jaxpr = Jaxpr(
         constvars=[variable for variable, _ in constants],
         invars=list(inputs),
@@ -178,7 +191,8 @@ def close(
         eqns=list(equations),
         effects=frozenset().union(*(equation.effects for equation in equations)),
         debug_info=debug_info._replace(
-            arg_names=("",) * len(inputs), result_paths=("",) * len(outputs)
+            arg_names=(*names, *[""] * len(inputs))[: len(inputs)],
+            result_paths=("",) * len(outputs),
         ),
     )
     return ClosedJaxpr(jaxpr, [value for _, value in constants])

@@ -11,7 +11,28 @@ import enum
 import re
 from collections.abc import Iterable, Sequence
 
-INDENT = "    "
+from ntkplan.emit.layout import INDENT, split
+
+__all__ = [
+    "INDENT",
+    "OPERATORS",
+    "Expression",
+    "Precedence",
+    "atom",
+    "attribute",
+    "binary",
+    "call",
+    "indented",
+    "keyword",
+    "method",
+    "negative",
+    "prefixed",
+    "receiver",
+    "sequence",
+    "statement",
+    "subscript",
+]
+
 _SIMPLE_POWER_OPERAND = re.compile(r"-?[A-Za-z_0-9.]+")
 
 
@@ -127,6 +148,8 @@ def _needs_parentheses(operator: str, operand: Expression, *, is_right: bool) ->
     """Whether an operand must be bracketed, or reads better when it is."""
     precedence = OPERATORS[operator]
     if operator == "**":
+        if is_right and operand.operator == "**":
+            return True
         return operand.precedence < (Precedence.UNARY if is_right else Precedence.ATOM)
     if precedence <= Precedence.SHIFT and operand.operator:
         # Few readers know how these bind against each other and against arithmetic.
@@ -264,9 +287,14 @@ def statement(prefix: str, value: Expression, width: int) -> list[str]:
     one_line = prefix + value.text
     if len(one_line) <= width:
         return [one_line]
-    if value.opening:
-        return _split(prefix, value, width, after="")
-    return [f"{prefix}(", INDENT + value.text, ")"]
+    targets = prefix.removesuffix(" = ").split(", ")
+    start = value.text.partition("(")[0]
+    if len(targets) > 1 and len(prefix + start) + 1 > width:
+        # What a tuple is unpacked to is split before what is unpacked.
+        each = [f"{INDENT}{target}," for target in targets]
+        return ["(", *each, *statement(") = ", value, width)]
+    lines = split(prefix, value.text, width)
+    return _split(prefix, value, width, after="") if lines is None else lines
 
 
 def _split(prefix: str, value: Expression, width: int, after: str) -> list[str]:

@@ -52,6 +52,7 @@ def print_forward(program: Program) -> PrintedBody:
     returned = {v for function in functions for v in function.returned}
     marked = {v for function in functions for v in function.marks.after}
     recorded = {v for function in functions for v in function.marks.recorded}
+    given = {v for function in functions for v in function.part.given}
     return print_body(
         graph.body,
         input_names=[
@@ -62,7 +63,7 @@ def print_forward(program: Program) -> PrintedBody:
         name_hints=hints,
         after=marks.after,
         keep=list(dict.fromkeys(keep)),
-        inside_parts=marked | recorded | returned,
+        inside_parts=marked | recorded | returned | given,
         taken=RESERVED | set(program.leaf_names) | {part.key for part in program.parts},
         outlined=lambda steps: with_calls(steps, functions, graph.body, keep),
     )
@@ -76,12 +77,15 @@ def forward_lines(program: Program, printed: PrintedBody) -> list[str]:
     if program.shifts:
         arguments.append("shifts")
     used = _used_leaves(program)
+    own_lines = list(printed.lines)
+    if own_lines and own_lines[0].startswith("def "):
+        own_lines.insert(0, "")
     lines = [
         f"def forward({', '.join(arguments)}):",
         *_forward_docstring(program),
         *_unpacking(program, used),
         *([f"{INDENT}activations = {{}}"] if _has_records(program) else []),
-        *(INDENT + line if line else line for line in printed.lines),
+        *(INDENT + line if line else line for line in own_lines),
     ]
     output = _output_expression(program, printed)
     if not program.records and not program.factors:
@@ -174,8 +178,14 @@ def _unpacking(program: Program, used: set[Var]) -> list[str]:
         parent = belongs
         held.append(name)
         values.append(value)
-        lines[-1] = f"{INDENT}{', '.join(held)} = {', '.join(values)}"
-    return lines
+        lines[-1] = f"{', '.join(held)} = {', '.join(values)}"
+    return indented([part for line in lines for part in _split(line)])
+
+
+def _split(assignment: str) -> list[str]:
+    """Splits an assignment of one leaf that is too long for a line."""
+    target, _, value = assignment.partition(" = ")
+    return statement(f"{target} = ", atom(value), WIDTH)
 
 
 def _output_expression(program: Program, printed: PrintedBody) -> Expression:

@@ -101,5 +101,5 @@ def layer_name(path: str) -> str:
     """
     parts = [part for part in path.split("/") if part]
     kept = parts[:-1] or parts or ["params"]
-    name = identifier("_".join(kept))
+    name = identifier("/".join(kept))
     return f"layer{name[1:]}" if kept[0].isdigit() else name

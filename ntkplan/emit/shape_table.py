@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 
+from ntkplan.emit.expression import atom, statement
 from ntkplan.emit.names import free, identifier
 from ntkplan.trace.leaves import shape_of, tree_inputs
 
@@ -320,11 +321,15 @@ def _packed(target: str, value: str, width: int) -> list[str]:
     held = f"{target} = "
     *pieces, last = value.split(_BREAK)
     for piece in (*pieces, f"{last}{_SKIP}"):
-        if len(held) + len(piece) > width and held.strip():
+        is_started = held not in (f"{target} = ", _INDENT)
+        if len(held) + len(piece) > width and is_started:
             lines.append(held.rstrip())
             held = _INDENT
         held += f"{piece} "
-    return [*lines, held.rstrip()]
+    lines.append(held.rstrip())
+    if max(map(len, lines)) <= _WIDTH:
+        return lines
+    return statement(f"{target} = ", atom(value.replace(_BREAK, " ")), _WIDTH)
 
 
 def short_text(tree: Any, most: int) -> str:

@@ -26,6 +26,7 @@ from ntkplan.emit.primitives.context import (
     Signature,
     Step,
 )
+from ntkplan.emit.primitives.shape import with_axes
 from ntkplan.emit.primitives.value import (
     Unpacked,
     Value,
@@ -187,7 +188,7 @@ class Writer:
         variables = [item for item in body.outputs if isinstance(item, Var)]
         while True:
             parts = [self._result(body, group) for group in results]
-            expression = parts[0] if len(parts) == 1 else _bare_tuple(parts)
+            expression = _bare(parts[0]) if len(parts) == 1 else _bare_tuple(parts)
             short = len(expression.text) + len("return ") <= self.width
             nested = [v for v in variables if v in self._pending]
             if not self.deciding or not nested:
@@ -244,9 +245,14 @@ class Writer:
         """Writes `name = expression`, and adds the tap if there is one."""
         self.named.add(variable)
         visible = variable in self.draft.visible
+        tap = self.draft.after.get(variable)
+        axes = None if visible or tap is not None else value.inserted
+        full_shape = value.full_shape
+        if axes is not None:
+            # Axes of size one are inserted where the name is read.
+            value = axes[0]
         expression = exact(value) if visible else typed(value)
         name = self._claim(variable)
-        tap = self.draft.after.get(variable)
         before = list(self.context.before)
         self.context.before.clear()
         lines = statement(f"{name} = ", expression, self.width)
@@ -260,6 +266,10 @@ class Writer:
                 )
         self._statements.append((index, [*before, *lines]))
         aval = aval_of(variable)
+        if axes is not None:
+            root = dataclasses.replace(value, expression=atom(name), cheap=True)
+            self.values[variable] = with_axes(root, axes[1], full_shape)
+            return
         shape = aval.shape if visible else value.shape
         self.values[variable] = dataclasses.replace(
             array_value(name, aval), shape=shape
@@ -362,13 +372,17 @@ def write_function(
 
 def _receive(group: Group, context: Context) -> list[str]:
     """Names for the variables of an argument; those that are not read are `_`."""
-    several = len(group.positions) > 1
     return [
-        "_"
-        if position is None
-        else context.claim(f"{group.each}{index}" if several else group.each)
+        "_" if position is None else context.claim_argument(group, index)
         for index, position in enumerate(group.positions)
     ]
+
+
+def _bare(value: Expression) -> Expression:
+    """A value without the brackets of a tuple of several."""
+    if not value.collection or len(value.items) < 2:
+        return value
+    return _bare_tuple(value.items)
 
 
 def _bare_tuple(parts: Sequence[Expression]) -> Expression:

@@ -137,9 +137,10 @@ def _tapped(equation: Equation, taps: Mapping[Var, Var]) -> list[Equation]:
     return [dataclasses.replace(equation, outputs=tuple(outputs)), *sums]
 
 
-def _as_jaxpr(body: Body) -> ClosedJaxpr:
+def _as_jaxpr(body: Body, like: ClosedJaxpr | Jaxpr) -> ClosedJaxpr:
+    """A body that was made out of a jaxpr's, whose names it keeps."""
     equations = [equation.as_jax() for equation in body.equations]
-    return close(body.inputs, body.constants, equations, body.outputs)
+    return close(body.inputs, body.constants, equations, body.outputs, like=like)
 
 
 def _replaced(
@@ -211,7 +212,9 @@ def _scan_rebuilt(
         (*equation.inputs, *taps.values()),
         (*equation.outputs, *records.values()),
         {
-            "jaxpr": _as_jaxpr(closed_body(scope, needed)),
+            "jaxpr": _as_jaxpr(
+                closed_body(scope, needed), equation.parameters["jaxpr"]
+            ),
             **_linear(equation, len(taps)),
         },
     )
@@ -251,7 +254,7 @@ def _cond_rebuilt(
     branches: list[ClosedJaxpr] = []
     taps = [_wanted(scope.taps, needed) for scope in scopes]
     records = [_wanted(scope.records, needed) for scope in scopes]
-    for mine in scopes:
+    for mine, branch in zip(scopes, equation.parameters["branches"], strict=True):
         body = closed_body(mine, needed)
         own = len(mine.flow.body.inputs)
         n_outputs = len(mine.flow.body.outputs)
@@ -277,7 +280,8 @@ def _cond_rebuilt(
                     inputs=tuple(inputs),
                     equations=(*body.equations, *zeros),
                     outputs=tuple(outputs),
-                )
+                ),
+                branch,
             )
         )
     return _replaced(
@@ -311,7 +315,7 @@ def _remat_rebuilt(
     equation: Equation, scopes: Sequence[Scope], needed: Collection[Var]
 ) -> Equation:
     (scope,) = scopes
-    closed = _as_jaxpr(closed_body(scope, needed))
+    closed = _as_jaxpr(closed_body(scope, needed), equation.parameters["jaxpr"])
     if closed.consts:
         raise InternalError("a checkpoint that is closed over arrays", closed)
     return _replaced(

@@ -23,6 +23,7 @@ from tests.emit.functions import (
     _straight_through,
     array,
     indices,
+    positive,
 )
 
 IMAGE = array(1, 6, 6, 2)
@@ -213,6 +214,21 @@ def _loop(x, w):
     )[1]
 
 
+def _search(limits, steps):
+    """How often each entry grows, by steps that differ, until it is past its limit."""
+
+    def count(limit, step):
+        return lax.while_loop(
+            lambda state: state[1] < limit,
+            lambda state: (state[0] + 1, state[1] + step),
+            (0, step * 0.5),
+        )
+
+    return jax.vmap(lambda limit: jax.vmap(lambda step: count(limit, step))(steps))(
+        limits
+    )
+
+
 CONTROL = (
     _of("recurrent", _recurrent, X, W, B),
     _of("scan_without_inputs", _scan_without_inputs, X),
@@ -220,6 +236,14 @@ CONTROL = (
     _of("fori_loop", lambda x: lax.fori_loop(0, 4, lambda i, h: jnp.sin(h) + i, x), X),
     _of("nested_scan", _nested, X),
     _of("while_loop", _loop, X, W, modes=FORWARD),
+    _of(
+        "vectorized_while_loop",
+        jax.vmap(_loop, (1, None), 1),
+        X,
+        W,
+        modes=FORWARD,
+    ),
+    _of("vectorized_search", _search, positive(3), positive(5), modes=()),
     _of("cond", lambda x: lax.cond(x.sum() > 0, lambda v: v * 2, jnp.sin, x), X),
     _of(
         "switch",
@@ -237,6 +261,21 @@ CONTROL = (
     ),
     _of("rematerialised", jax.checkpoint(lambda x, w: jnp.sin(x @ w)), X, W),
 )
+
+
+def _power_of_itself(order):
+    """`x**order`, whose derivatives of every order are functions of their own."""
+
+    @jax.custom_jvp
+    def power(x):
+        return x**order
+
+    @power.defjvp
+    def power_jvp(primals, tangents):
+        return power(*primals), _power_of_itself(order + 1)(*primals) * tangents[0]
+
+    return power
+
 
 DERIVATIVES = (
     _of("custom_jvp", lambda x: _cube(_cube(x, 2.0), 2.0), X),
@@ -274,6 +313,7 @@ DERIVATIVES = (
     _of("log_softmax", jax.nn.log_softmax, X, text="h0 = jax.nn.log_softmax(x0)"),
     _of("xlogy", jax.scipy.special.xlogy, X, abs(Y)),
     _of("sinc", jnp.sinc, X),
+    _of("endless_derivatives", lambda x: _power_of_itself(1)(x), positive(1, 4)),
 )
 
 _SQUARE = array(4, 4) @ array(4, 4).T + 2 * np.eye(4, dtype=np.float32)

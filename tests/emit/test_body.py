@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import functools
-import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import jax
@@ -14,6 +12,7 @@ import numpy as np
 import pytest
 
 from tests.emit import evaluation
+from tests.emit.formatter import ruff
 from tests.emit.functions import ELEMENTWISE, REDUCTIONS, SHAPES, Function
 from tests.emit.more_functions import ALL
 
@@ -31,7 +30,7 @@ SOME_BY_NAME = pytest.mark.parametrize(
 )
 # Those that JAX gives no public function for.
 BY_REFERENCE = {
-    "sinc": {"custom_jvp_call"},
+    "endless_derivatives": {"custom_jvp_call"},
 }
 
 
@@ -152,14 +151,13 @@ def test_text_is_deterministic_and_fits(case):
 
 
 def test_layout_is_the_formatters(tmp_path: Path):
-    ruff = shutil.which("ruff", path=str(Path(sys.executable).parent)) or "ruff"
     files = []
     for case in FUNCTIONS:
         body = evaluation.traced(case.function, *case.arguments)
         text = evaluation.source(body, evaluation.printed(body))
         files.append(tmp_path / f"{case.name}.py")
         files[-1].write_text(text)
-    command = [ruff, "format", "--isolated", "--diff", str(tmp_path)]
+    command = [ruff(), "format", "--isolated", "--diff", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 

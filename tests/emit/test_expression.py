@@ -132,8 +132,15 @@ def test_a_long_call_is_split_at_its_arguments():
 
 
 def test_what_has_no_brackets_is_put_into_some():
-    total = binary("+", atom("a" * 30), atom("b" * 30))
-    assert statement("y = ", total, 40) == ["y = (", f"    {total.text}", ")"]
+    total = binary("+", atom("a" * 14), atom("b" * 14))
+    assert statement("sum_ = ", total, 38) == [f"sum_ = {total.text}"]
+    assert statement("sum_ = ", total, 37) == ["sum_ = (", f"    {total.text}", ")"]
+    assert statement("sum_ = ", total, 30) == [
+        "sum_ = (",
+        f"    {'a' * 14}",
+        f"    + {'b' * 14}",
+        ")",
+    ]
 
 
 @hypothesis.given(strategies.floats(width=32))
@@ -164,6 +171,9 @@ def test_other_numbers_are_read_back_exactly(dtype, value):
         (True, np.bool_, "True"),
         (0.5 + 2j, np.complex64, "jnp.complex64(complex(0.5, 2.0))"),
         (np.inf, np.float32, "jnp.inf"),
+        (-1e9, np.float32, "-1e09"),
+        (1 / np.sqrt(8), np.float32, "0.35355338"),
+        (np.sqrt(8), np.float32, "2.828427"),
     ],
 )
 def test_numbers(number, dtype, text):

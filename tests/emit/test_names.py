@@ -107,8 +107,48 @@ def test_a_value_that_a_loop_reads_is_computed_outside_of_it():
 
     inside = evaluation.printed(evaluation.traced(function, X, W)).lines
     outside = evaluation.printed(evaluation.traced(hoisted, X, W)).lines
-    assert inside[0] == "def step(carry, _):"
+    assert inside[0] == "def step(h, _):"
     assert outside[0] == "h0 = jnp.exp(x1)"
+
+
+def test_functions_and_arguments_keep_the_users_names():
+    def cell(state, x_t):
+        hidden, _ = state
+        return (jnp.tanh(hidden @ W + x_t), hidden), x_t * 2.0
+
+    def function(x):
+        zeros = jnp.zeros(8)
+        return lax.scan(cell, (zeros, zeros), x[0])[1]
+
+    text = "\n".join(evaluation.printed(evaluation.traced(function, X)).lines)
+    assert "def cell(carry, x_t):\n    state0, state1 = carry\n" in text
+    assert "lax.scan(\n    cell,\n" in text
+
+
+def test_a_function_that_is_called_twice_is_defined_once():
+    @jax.checkpoint
+    def block(h, w):
+        return jnp.sin(h @ w)
+
+    def function(x, w):
+        return block(block(x, w), w) + block(x, w.T)
+
+    body = evaluation.traced(function, X, W)
+    result = evaluation.printed(body)
+    text = "\n".join(result.lines)
+    assert text.count("def ") == 1
+    assert text.count("jax.checkpoint(block)(") == 3
+    found = evaluation.evaluate_printed(body, result)({}, X, W)
+    np.testing.assert_allclose(found[0], function(X, W), rtol=1e-6)
+
+
+def test_functions_that_differ_are_two():
+    def function(x):
+        first = lax.cond(x.sum() > 0, lambda v: v * 2.0, lambda v: v * 3.0, x)
+        return lax.cond(x.sum() > 1, lambda v: v * 2.0, lambda v: v * 4.0, first)
+
+    text = "\n".join(evaluation.printed(evaluation.traced(function, X)).lines)
+    assert text.count("def ") == 3
 
 
 def test_a_helper_is_not_hidden_by_a_name_inside_a_function():
@@ -179,7 +219,7 @@ def test_a_callback_is_called_by_reference():
 def test_closed_over_arrays():
     table_, row = (
         np.arange(24.0, dtype=np.float32).reshape(8, 3),
-        np.ones(8, np.float32),
+        np.full(8, 3.0, np.float32),
     )
 
     def function(x):
@@ -188,7 +228,7 @@ def test_closed_over_arrays():
     result = evaluation.printed(evaluation.traced(function, X))
     assert list(result.constants) == ["CONSTANT"]
     np.testing.assert_array_equal(result.constants["CONSTANT"], table_)
-    assert result.lines == ("h0 = (x0 * 1.0 + 2.5) @ CONSTANT",)
+    assert result.lines == ("h0 = (x0 * 3.0 + 2.5) @ CONSTANT",)
 
 
 def test_double_precision():

@@ -13,11 +13,14 @@ from ntkplan.emit.primitives.control_flow import print_platform_dependent
 from ntkplan.emit.primitives.idioms import (
     activations,
     arithmetic,
+    arrangements,
+    draws,
     dynamic_slices,
     lookups,
     masks,
     orders,
     products,
+    solutions,
     statistics,
     updates,
 )
@@ -50,11 +53,14 @@ def _by_primitive(*families: dict[Primitive, tuple[Proposer, ...]]):
 _FAMILIES = (
     activations,
     arithmetic,
+    arrangements,
+    draws,
     dynamic_slices,
     lookups,
     masks,
     orders,
     products,
+    solutions,
     statistics,
     updates,
 )
@@ -69,17 +75,51 @@ def steps(body: Body, protected: Collection[Var]) -> list[Step]:
         protected: Variables that must stay visible.
     """
     grouping = _Grouping(body, protected)
-    made = [grouping.step(equation) for equation in reversed(body.equations)]
-    return [step for step in reversed(made) if step is not None]
+    made = [(grouping.step(equation), equation) for equation in body.equations[::-1]]
+    ordered = [(step, item) for step, item in reversed(made) if step is not None]
+    late = {step for step, equation in ordered if equation in grouping.computed_again}
+    return _sunk([step for step, _ in ordered], late)
+
+
+def _sunk(steps_: list[Step], late: Collection[Step]) -> list[Step]:
+    """Moves some steps to where they are first read."""
+    held: dict[Var, Step] = {}
+    placed: list[Step] = []
+
+    def release(step: Step) -> None:
+        for item in step.inputs:
+            needed = held.get(item) if isinstance(item, Var) else None
+            if needed is not None:
+                for output in needed.outputs:
+                    del held[output]
+                release(needed)
+        placed.append(step)
+
+    for step in steps_:
+        if step in late:
+            held.update(dict.fromkeys(step.outputs, step))
+        else:
+            release(step)
+    for step in dict.fromkeys(held.values()):
+        if step not in placed:
+            release(step)
+    return placed
 
 
 class _Grouping:
-    """Makes steps from the last equation to the first, knowing what is still read."""
+    """Makes steps from the last equation to the first, knowing what is still read.
+
+    Attributes:
+        computed_again: Equations that are inside of some idiom, even if other steps
+            read them as well.
+    """
 
     def __init__(self, body: Body, protected: Collection[Var]) -> None:
         self._producers = Producers(body)
         self._matcher = Matcher(self._producers)
+        self._protected = frozenset(protected)
         self._read = {*protected, *(v for v in body.outputs if isinstance(v, Var))}
+        self.computed_again: set[Equation] = set()
         self._order = {item: index for index, item in enumerate(body.equations)}
 
     def step(self, equation: Equation) -> Step | None:
@@ -106,6 +146,7 @@ class _Grouping:
                     continue
                 group = self._matcher.group(proposal, equation)
                 if group is not None and self._closed(group, equation):
+                    self.computed_again |= group - {equation}
                     return _composite(proposal, equation)
         return None
 
@@ -124,7 +165,9 @@ class _Grouping:
                 for reader in self._producers.readers(variable)
             )
 
-        return all(_is_index(item) or not is_read(item) for item in inner)
+        return self._protected.isdisjoint(inner) and all(
+            _is_index(item) or not is_read(item) for item in inner
+        )
 
 
 def _is_index(variable: Var) -> bool:

@@ -137,12 +137,14 @@ class Group:
         positions: Which of the function's inputs or outputs they are; None stands
             for an argument that is not read, or a result that is `None`.
         always_tuple: Whether one variable is a tuple of one, and not itself.
+        wanted: The user's names of the variables, empty where there are none.
     """
 
     name: str
     each: str = "x"
     positions: tuple[int | None, ...]
     always_tuple: bool = False
+    wanted: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -189,6 +191,7 @@ class Context:
         before: Lines that must stand before the statement.
         has_nested: Whether the statement reads a function defined just before it.
         write_function: Prints nested bodies.
+        written: Names of the functions that stand in this one, by their source.
     """
 
     module: Module
@@ -198,6 +201,7 @@ class Context:
     write_function: WriteFunction
     before: list[str] = dataclasses.field(default_factory=list)
     has_nested: bool = False
+    written: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def claim(self, base: str) -> str:
         """Returns a name that is new here, and keeps it."""
@@ -206,20 +210,37 @@ class Context:
         self.module.local.add(name)
         return name
 
+    def claim_argument(self, group: Group, index: int) -> str:
+        """Returns a name for a variable of an argument, the user's if it is free."""
+        wanted = group.wanted[index] if index < len(group.wanted) else ""
+        if wanted and wanted not in self.local | self.module.defined:
+            return self.claim(wanted)
+        several = len(group.positions) > 1
+        return self.claim(f"{group.each}{index}" if several else group.each)
+
     def local_function(self, base: str, body: Body, signature: Signature) -> Expression:
-        """Defines a function in front of the statement, and returns its name."""
+        """Defines a function in front of the statement, and returns its name.
+
+        One with the same source, which stands here already, is used again.
+        """
         self.has_nested = True
         name = self.claim(base)
-        if not self.deciding:
-            lines = self.write_function(
-                body,
-                signature,
-                name=name,
-                module=self.module,
-                local=self.local,
-                width=self.width,
-            )
-            self.before.extend([*lines, ""])
+        if self.deciding:
+            return atom(name)
+        lines = self.write_function(
+            body,
+            signature,
+            name=name,
+            module=self.module,
+            local=self.local,
+            width=self.width,
+        )
+        source = _renamed("\n".join(lines), name, "_")
+        if source in self.written:
+            self.local.discard(name)
+            return atom(self.written[source])
+        self.written[source] = name
+        self.before.extend([*lines, ""])
         return atom(name)
 
     def module_function(self, name: str, body: Body, signature: Signature) -> str:

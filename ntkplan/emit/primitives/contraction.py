@@ -5,14 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-import numpy as np
 from jax import lax
 
 from ntkplan._jax import Primitive, primitives
 from ntkplan.emit.expression import Expression, atom, attribute, binary, call, sequence
 from ntkplan.emit.primitives.context import Context, Printer
 from ntkplan.emit.primitives.parameters import check_known, flags, precision_keywords
-from ntkplan.emit.primitives.reduction import padding_text
+from ntkplan.emit.primitives.reduction import is_same_padding, padding_text
 from ntkplan.emit.primitives.value import Value, aval_of, exact, integers, whole
 from ntkplan.ir.equation import Equation
 
@@ -230,20 +229,14 @@ def _padding(equation: Equation, operands: Sequence[Value]) -> Expression:
     parameters = equation.parameters
     numbers = parameters["dimension_numbers"]
     padding = tuple((int(low), int(high)) for low, high in parameters["padding"])
-    if any(low or high for low, high in padding) and not any(
-        size != 1 for size in parameters["lhs_dilation"]
-    ):
+    if set(parameters["lhs_dilation"]) == {1}:
         sizes = [operands[0].full_shape[axis] for axis in numbers.lhs_spec[2:]]
         kernel = [operands[1].full_shape[axis] for axis in numbers.rhs_spec[2:]]
         window = [
             (size - 1) * step + 1
             for size, step in zip(kernel, parameters["rhs_dilation"], strict=True)
         ]
-        strides = np.asarray(parameters["window_strides"])
-        same = lax.padtype_to_pads(
-            np.asarray(sizes), np.asarray(window), strides, "SAME"
-        )
-        if padding == tuple((int(low), int(high)) for low, high in same):
+        if is_same_padding(padding, sizes, window, parameters["window_strides"]):
             return atom('"SAME"')
     return padding_text(padding)
 

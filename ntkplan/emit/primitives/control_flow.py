@@ -18,7 +18,12 @@ from ntkplan.emit.primitives.context import (
     tuple_target,
 )
 from ntkplan.emit.primitives.parameters import check_known, flags
+from ntkplan.emit.primitives.user_names import argument_names, function_name
 from ntkplan.emit.primitives.value import Unpacked, Value, aval_of, exact, whole
+from ntkplan.emit.primitives.vectorized_loop import (
+    is_vectorized,
+    until_all_have_stopped,
+)
 from ntkplan.errors import NotPrintableError
 from ntkplan.ir.equation import Equation
 from ntkplan.trace.jaxpr import flatten
@@ -60,14 +65,22 @@ def _scan(equation: Equation, operands: Sequence[Value], context: Context):
         operands[n_consts : n_consts + n_carry],
         operands[n_consts + n_carry :],
     )
+    names = argument_names(parameters["jaxpr"])
+    start = n_consts + n_carry
     signature = Signature(
         captured=tuple(consts),
         arguments=(
-            Group(name="carry", each="carry", positions=_positions(n_consts, n_carry)),
+            Group(
+                name="carry",
+                each="carry",
+                positions=_positions(n_consts, n_carry),
+                wanted=names[n_consts:start],
+            ),
             Group(
                 name="xs",
                 each="item",
-                positions=_positions(n_consts + n_carry, n_scanned),
+                positions=_positions(start, n_scanned),
+                wanted=names[start:],
             ),
         ),
         results=(
@@ -75,7 +88,8 @@ def _scan(equation: Equation, operands: Sequence[Value], context: Context):
             Group(name="ys", positions=_positions(n_carry, n_stacked)),
         ),
     )
-    step = context.local_function("step", flatten(parameters["jaxpr"]), signature)
+    name = function_name(parameters["jaxpr"], "step")
+    step = context.local_function(name, flatten(parameters["jaxpr"]), signature)
     keywords = flags(parameters, reverse=False, unroll=1)
     if not scanned:
         keywords = {"length": atom(str(int(parameters["length"]))), **keywords}
@@ -93,11 +107,10 @@ def _scan(equation: Equation, operands: Sequence[Value], context: Context):
 def _while(equation: Equation, operands: Sequence[Value], context: Context):
     parameters = equation.parameters
     check_known(equation, "cond_jaxpr", "cond_nconsts", "body_jaxpr", "body_nconsts")
-    if parameters["cond_jaxpr"].out_avals[0].shape:
-        raise NotPrintableError(
-            primitive=equation.primitive.name,
-            reason="a vectorized loop, each of whose entries stops when it is done",
-        )
+    if is_vectorized(parameters["cond_jaxpr"]):
+        n_test = parameters["cond_nconsts"]
+        parameters = until_all_have_stopped(equation)
+        operands = [*operands[:n_test], *operands]
     n_test, n_body = parameters["cond_nconsts"], parameters["body_nconsts"]
     test_consts, body_consts, carry = (
         operands[:n_test],
@@ -105,19 +118,24 @@ def _while(equation: Equation, operands: Sequence[Value], context: Context):
         operands[n_test + n_body :],
     )
 
-    def define(base: str, closed: ClosedJaxpr, consts: Sequence[Value]) -> Expression:
+    def define(base: str, key: str, consts: Sequence[Value]) -> Expression:
+        closed, users = parameters[key], equation.parameters[key]
         arguments = Group(
-            name="carry", each="carry", positions=_positions(len(consts), len(carry))
+            name="carry",
+            each="carry",
+            positions=_positions(len(consts), len(carry)),
+            wanted=argument_names(users)[-len(carry) :],
         )
         n_results = len(closed.jaxpr.outvars)
         results = Group(name="carry", each="carry", positions=_positions(0, n_results))
         signature = Signature(
             captured=tuple(consts), arguments=(arguments,), results=(results,)
         )
-        return context.local_function(base, flatten(closed), signature)
+        name = function_name(users, base)
+        return context.local_function(name, flatten(closed), signature)
 
-    test = define("goes_on", parameters["cond_jaxpr"], test_consts)
-    body = define("step", parameters["body_jaxpr"], body_consts)
+    test = define("goes_on", "cond_jaxpr", test_consts)
+    body = define("step", "body_jaxpr", body_consts)
     expression = call("lax.while_loop", test, body, _packed(carry))
     if len(equation.outputs) == 1:
         return whole(expression, aval_of(equation.outputs[0]))
@@ -128,21 +146,30 @@ def _branches(
     equation: Equation, n_arguments: int, context: Context
 ) -> list[Expression]:
     """Defines every branch, and returns their names."""
-    several = [f"operand{index}" for index in range(n_arguments)]
-    names = ["operand"] if n_arguments == 1 else several
-    signature = Signature(
+    return [
+        context.local_function(
+            function_name(closed, "branch"),
+            flatten(closed),
+            _of_operands(equation, closed, n_arguments),
+        )
+        for closed in equation.parameters["branches"]
+    ]
+
+
+def _of_operands(equation: Equation, closed: ClosedJaxpr, n_operands: int) -> Signature:
+    """A function that takes an equation's operands one by one."""
+    several = [f"operand{index}" for index in range(n_operands)]
+    names = ["operand"] if n_operands == 1 else several
+    wanted = argument_names(closed)
+    return Signature(
         arguments=tuple(
-            Group(name=name, each=name, positions=(index,))
+            Group(name=name, each=name, positions=(index,), wanted=(wanted[index],))
             for index, name in enumerate(names)
         ),
         results=(
             Group(name="results", positions=_positions(0, len(equation.outputs))),
         ),
     )
-    return [
-        context.local_function("branch", flatten(closed), signature)
-        for closed in equation.parameters["branches"]
-    ]
 
 
 def _chosen(equation: Equation, expression: Expression) -> Result:
@@ -190,18 +217,12 @@ def _checkpoint(
     """Prints a function whose intermediate values are computed again, not kept."""
     check_known(equation, "jaxpr", "prevent_cse", "policy", "differentiated")
     parameters = equation.parameters
-    names = [f"operand{index}" for index in range(len(operands))]
-    signature = Signature(
-        arguments=tuple(
-            Group(name=name, each=name, positions=(index,))
-            for index, name in enumerate(names)
-        ),
-        results=(
-            Group(name="results", positions=_positions(0, len(equation.outputs))),
-        ),
-    )
     closed = ClosedJaxpr(parameters["jaxpr"], [])
-    block = context.local_function("block", flatten(closed), signature)
+    block = context.local_function(
+        function_name(closed, "block"),
+        flatten(closed),
+        _of_operands(equation, closed, len(operands)),
+    )
     keywords = flags(parameters, prevent_cse=True)
     if parameters["policy"] is not None:
         keywords["policy"] = atom(_policy_name(equation))

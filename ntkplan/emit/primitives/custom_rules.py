@@ -23,6 +23,7 @@ from ntkplan._jax import (
 )
 from ntkplan.emit.primitives.context import Context, Group, Signature
 from ntkplan.emit.primitives.parameters import stable_text
+from ntkplan.emit.primitives.user_names import argument_names
 from ntkplan.emit.primitives.value import aval_of
 from ntkplan.errors import NotPrintableError
 from ntkplan.ir.equation import Body, Equation
@@ -134,18 +135,25 @@ def jvp_rule(equation: Equation, context: Context) -> tuple[list[ClosedJaxpr], W
     shapes = free_shapes(equation)
     moving = _differentiable(shapes)
     rule = jvp_jaxpr(equation)
+    names = _free_names(equation)
     n_outputs = len(equation.outputs)
     tangents: list[int | None] = [None] * len(shapes)
     for position, index in enumerate(moving):
         tangents[index] = len(shapes) + position
     signature = Signature(
         arguments=(
-            Group(name="primals", positions=_range(0, len(shapes)), always_tuple=True),
+            Group(
+                name="primals",
+                positions=_range(0, len(shapes)),
+                always_tuple=True,
+                wanted=names,
+            ),
             Group(
                 name="tangents",
                 each="dx",
                 positions=tuple(tangents),
                 always_tuple=True,
+                wanted=tuple(f"d{name}" if name else "" for name in names),
             ),
         ),
         results=(
@@ -173,13 +181,29 @@ def _range(start: int, count: int) -> tuple[int, ...]:
     return tuple(range(start, start + count))
 
 
+def _free_names(equation: Equation) -> tuple[str, ...]:
+    """The user's names of the arguments that are variables."""
+    names = argument_names(call_jaxpr(equation))
+    return tuple(
+        name
+        for atom, name in zip(equation.inputs, names, strict=True)
+        if isinstance(atom, Var)
+    )
+
+
 def _plain(equation: Equation) -> Signature:
     """Every argument by itself, the results as they are returned to a caller."""
-    count = len(free_shapes(equation))
+    names = _free_names(equation)
+    count = len(names)
     return Signature(
         arguments=tuple(
-            Group(name="x", each=f"x{index}" if count > 1 else "x", positions=(index,))
-            for index in range(count)
+            Group(
+                name="x",
+                each=f"x{index}" if count > 1 else "x",
+                positions=(index,),
+                wanted=(name,),
+            )
+            for index, name in enumerate(names)
         ),
         results=(Group(name="values", positions=_range(0, len(equation.outputs))),),
     )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from ntkplan._jax import ClosedJaxpr, Jaxpr, Primitive, primitives
 from ntkplan.emit.expression import Expression, atom, call, negative, sequence
@@ -112,7 +113,7 @@ def _window(operation: str) -> Printer:
             atom(f"lax.{operation}"),
             integers(parameters["window_dimensions"]),
             integers(parameters["window_strides"]),
-            padding_text(parameters["padding"]),
+            _window_padding(equation, operands[0].full_shape),
             **flags(
                 {name: tuple(parameters[name]) for name in dilations},
                 **{name: (1,) * len(aval.shape) for name in dilations},
@@ -121,6 +122,40 @@ def _window(operation: str) -> Printer:
         return whole(expression, aval)
 
     return write
+
+
+def _window_padding(equation: Equation, shape: Sequence[int]) -> Expression:
+    """The padding of a window, as a word where one says exactly the same."""
+    parameters = equation.parameters
+    padding = [(int(low), int(high)) for low, high in parameters["padding"]]
+    if set(parameters["base_dilation"]) == {1}:
+        window = [
+            (size - 1) * step + 1
+            for size, step in zip(
+                parameters["window_dimensions"],
+                parameters["window_dilation"],
+                strict=True,
+            )
+        ]
+        if is_same_padding(padding, shape, window, parameters["window_strides"]):
+            return atom('"SAME"')
+    return padding_text(padding)
+
+
+def is_same_padding(
+    padding: Sequence[tuple[int, int]],
+    shape: Sequence[int],
+    window: Sequence[int],
+    strides: Sequence[int],
+) -> bool:
+    """Says whether there is padding, and `"SAME"` stands for it."""
+    same = lax.padtype_to_pads(
+        np.asarray(shape), np.asarray(window), np.asarray(strides), "SAME"
+    )
+    given = [(int(low), int(high)) for low, high in padding]
+    return any(low or high for low, high in given) and given == [
+        (int(low), int(high)) for low, high in same
+    ]
 
 
 def padding_text(padding: Sequence[tuple[int, int]]) -> Expression:

@@ -54,7 +54,7 @@ def insert_axes(expression: Expression, kept: Sequence[bool]) -> Expression:
     return subscript(expression, *items)
 
 
-def _with_axes(operand: Value, kept: Sequence[bool], full_shape: Shape) -> Value:
+def with_axes(operand: Value, kept: Sequence[bool], full_shape: Shape) -> Value:
     """Inserts axes into a value; those it has got in this way count as one index."""
     root = operand
     if operand.inserted is not None:
@@ -116,7 +116,7 @@ def _broadcast(equation: Equation, operands: Sequence[Value], _: Context) -> Val
                 dtype=aval.dtype,
             )
     kept = [axis in positions for axis in range(len(aval.shape))]
-    return _with_axes(operand, kept, aval.shape)
+    return with_axes(operand, kept, aval.shape)
 
 
 def _spread(shape: Shape, positions: Sequence[int], rank: int) -> list[int]:
@@ -143,7 +143,7 @@ def _reshape(equation: Equation, operands: Sequence[Value], _: Context) -> Value
         return operand
     kept = _inserted_only(operand.full_shape, aval.shape)
     if kept is not None and operand.shape == operand.full_shape:
-        return _with_axes(operand, kept, aval.shape)
+        return with_axes(operand, kept, aval.shape)
     return whole(method(exact(operand), "reshape", *_sizes(aval.shape)), aval)
 
 

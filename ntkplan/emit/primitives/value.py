@@ -142,6 +142,8 @@ def number_text(number: Any) -> str:
 
     >>> number_text(np.float32(0.1)), number_text(np.float32(2))
     ('0.1', '2.0')
+    >>> number_text(np.float32(-1e9))
+    '-1e09'
     >>> number_text(np.int32(-3)), number_text(np.bool_(True))
     ('-3', 'True')
     """
@@ -149,7 +151,7 @@ def number_text(number: Any) -> str:
         return str(bool(number))
     if jnp.issubdtype(number.dtype, np.integer):
         return str(int(number))
-    text = str(float(number))
+    text = str(float(number)).replace("e+", "e")
     if text in _NAMED_NUMBERS:
         return _NAMED_NUMBERS[text]
     make = number.dtype.type
@@ -158,7 +160,7 @@ def number_text(number: Any) -> str:
     for shorter in (str(number), str(np.float32(number))):
         # A Python float passes through float32 on its way to a narrower type.
         if make(float(shorter)) == number == make(np.float32(shorter)):
-            return shorter
+            return shorter.replace("e+", "e")
     return text
 
 

@@ -151,12 +151,31 @@ def _choices(last: Equation, producers: Producers) -> Iterator[Proposal]:
         yield of_one(x, "jax.nn.hard_tanh")
         return
     factor = _factor(slope, producers)
-    for name, default in (("elu", 1.0), ("celu", 1.0), ("leaky_relu", 0.01)):
-        if factor is None:
-            continue
-        plain = factor == type(factor)(default)
-        arguments = [] if plain else [atom(number_text(factor))]
-        yield of_one(x, f"jax.nn.{name}", *arguments)
+    if factor is not None:
+        yield _with_slope(x, "elu", factor, 1.0)
+        yield _with_slope(x, "leaky_relu", factor, 0.01)
+
+
+def _with_slope(x: Atom, name: str, factor: Any, default: float) -> Proposal:
+    plain = factor == type(factor)(default)
+    arguments = [] if plain else [atom(number_text(factor))]
+    return of_one(x, f"jax.nn.{name}", *arguments)
+
+
+def _celus(last: Equation, producers: Producers) -> Iterator[Proposal]:
+    """`max(x, 0) + a * expm1(min(x, 0) / a)`."""
+    above = producers.find(last.inputs[0], primitives.max_p)
+    below = producers.find(last.inputs[1], primitives.mul_p)
+    factor = below and _factor(below, producers)
+    if above and factor is not None:
+        yield _with_slope(above.inputs[0], "celu", factor, 1.0)
+
+
+def _sincs(last: Equation, producers: Producers) -> Iterator[Proposal]:
+    """`sin(pi x) / (pi x)`, with a series in its place at zero."""
+    test = producers.find(last.inputs[0], primitives.eq_p)
+    if test and producers.find(last.inputs[-1], primitives.custom_jvp_call_p):
+        yield of_one(test.inputs[0], "jnp.sinc")
 
 
 def _factor(product: Equation, producers: Producers) -> Any:
@@ -195,9 +214,9 @@ def _quotients(last: Equation, producers: Producers) -> Iterator[Proposal]:
 PROPOSERS: dict[Primitive, tuple[Proposer, ...]] = {
     primitives.div_p: (_softmaxes, _quotients),
     primitives.sub_p: (_softmaxes,),
-    primitives.add_p: (_log_sum_exp,),
+    primitives.add_p: (_log_sum_exp, _celus),
     primitives.mul_p: (_products,),
-    primitives.select_n_p: (_choices,),
+    primitives.select_n_p: (_choices, _sincs),
     primitives.custom_jvp_call_p: (_soft,),
     primitives.neg_p: (_negated,),
 }

@@ -1,0 +1,45 @@
+"""The names that the user gave to a function and its arguments, as far as JAX knows."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from ntkplan._jax import ClosedJaxpr, Jaxpr
+from ntkplan.emit.primitives.context import identifier
+
+_PLACE = re.compile(r"\[(\d+)\]")
+
+
+def function_name(body: ClosedJaxpr | Jaxpr, default: str) -> str:
+    """Returns the name of a function, or a default for a lambda.
+
+    Args:
+        body: What the function was traced to.
+        default: The name of one that has none.
+    """
+    name = str(_debug_info(body).func_name).rsplit(".", 1)[-1].lstrip("_")
+    return name if name.isidentifier() else default
+
+
+def argument_names(body: ClosedJaxpr | Jaxpr) -> tuple[str, ...]:
+    """Returns the names of a function's arguments, empty where it has none.
+
+    What stands at a place of a tuple is numbered: `carry[0]` is `carry0`.
+    """
+    jaxpr = body.jaxpr if isinstance(body, ClosedJaxpr) else body
+    count = len(jaxpr.invars)
+    known = tuple(_debug_info(body).arg_names or ())
+    names = [_argument_name(str(name or "")) for name in known]
+    return (*names, *[""] * count)[:count]
+
+
+def _argument_name(path: str) -> str:
+    text = _PLACE.sub(r"\1", path)
+    text = re.sub(r"\W+", "_", text).strip("_")
+    return identifier(text) if text else ""
+
+
+def _debug_info(body: ClosedJaxpr | Jaxpr) -> Any:
+    jaxpr = body.jaxpr if isinstance(body, ClosedJaxpr) else body
+    return jaxpr.debug_info
