@@ -115,16 +115,25 @@ class Counted:
 
     fused: Fused
 
-    def at(self, *, n: Size, columns: Size = 1) -> Work:
+    def at(
+        self, *, n: Size, columns: Size = 1, times: Size = 1, in_loop: bool = False
+    ) -> Work:
         """Returns the work for some numbers of examples and columns.
 
         Args:
             n: Examples, a number or a formula.
             columns: Tangents or cotangents of each example, likewise.
+            times: How often the pass is made, over the same memory.
+            in_loop: Whether a loop makes it so often.
         """
         scale = Scale(n=n, columns=columns)
         return Work(
-            operations=_operations(self._merged, scale),
+            operations=tuple(
+                [
+                    scale.operation(tally, times=times, in_loop=in_loop)
+                    for tally in self._merged
+                ]
+            ),
             peak_bytes=scale.size(self.fused.peak),
         )
 
