@@ -70,9 +70,9 @@ MODELS = {
         pooled,
         {"kernels": [spec(3, 3, 3, 16), spec(3, 3, 16, 16)], "head": spec(16, 5)},
         (12, 12, 3),
-        {"memory_limit": "1500KB"},
+        {"memory_limit": "3MB", "methods": "jacobian_contraction"},
     ),
-    "tiles of outputs": (
+    "refused": (
         deep,
         [(spec(64, 64), spec(64))] * 2,
         (64,),
