@@ -8,6 +8,8 @@ from collections.abc import Collection, Sequence
 
 from ntkplan._jax import Var, array_shape
 from ntkplan.ir.use import Layer
+from ntkplan.rules.equation_work import DerivativeCounts
+from ntkplan.rules.work.copies import Copies
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -16,25 +18,36 @@ class Passing:
 
     Attributes:
         most_entries: Entries of the largest.
-        entries: Entries of all.
+        kept_entries: Entries of those that the forward pass keeps.
+        copies: What libraries copy of a cotangent on its way.
     """
 
     most_entries: int
-    entries: int
+    kept_entries: int
+    copies: tuple[Copies, ...]
 
     @classmethod
-    def of(cls, active: Collection[Var]) -> Passing:
+    def of(cls, active: Collection[Var], counts: DerivativeCounts) -> Passing:
         """Returns the sizes of some variables."""
-        sizes = [entries(variable) for variable in active]
-        return cls(most_entries=max(sizes, default=0), entries=sum(sizes))
+        return cls(
+            most_entries=max(map(entries, active), default=0),
+            kept_entries=counts.kept_entries(active),
+            copies=counts.copies(active),
+        )
 
-    def passing(self, columns: int) -> int:
+    def passing(self, columns: int, window_channels: int) -> int:
         """Counts entries of cotangents or tangents on their way, and the values there.
 
         Args:
             columns: How many cotangents or tangents.
+            window_channels: The device's, see `ntkplan.cost.profile.Memory`; 0 where
+                libraries copy nothing.
         """
-        return 2 * self.most_entries * columns + self.entries
+        copied = 0
+        if window_channels:
+            each = (item.entries(window_channels) for item in self.copies)
+            copied = max(each, default=0)
+        return (2 * self.most_entries + copied) * columns + self.kept_entries
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)

@@ -251,8 +251,10 @@ def held_bytes(problem: Problem, tapped: Sequence[Layer]) -> Held:
     pairs = problem.n1 if spec.matched else problem.n1 * problem.n2
     parameters = sum(leaf.size for leaf in study.graph.leaves)
     data = sum(map(entries, study.graph.data))
+    window_channels = problem.profile.memory.window_channels
     passing = max(
-        moved.of_pulled.passing(basis), moved.of_pushed.passing(moved.n_tangents)
+        moved.of_pulled.passing(basis, window_channels),
+        moved.of_pushed.passing(moved.n_tangents, window_channels),
     )
     return Held(
         fixed_bytes=size * (parameters + problem.n_points * data),

@@ -132,9 +132,11 @@ class Study:
             pulled=pulled,
             pushed=pushed,
             n_tangents=sum(leaf.size for leaf in small),
-            of_pulled=Passing.of(pulled),
-            of_pushed=Passing.of(pushed),
-            tap_entries=sum(map(entries, every)),
+            of_pulled=Passing.of(pulled, self._derivatives),
+            of_pushed=Passing.of(pushed, self._derivatives),
+            tap_entries=sum(
+                map(entries, self._derivatives.distinct(every, self.active(every)))
+            ),
             recorded_entries=sum(map(entries, recorded_variables(layers))),
         )
 
