@@ -12,6 +12,7 @@ from ntkplan.ir.kernel import KernelSpec
 from ntkplan.ir.plan import LayerPlan, Tuning
 from ntkplan.ir.program import Program
 from ntkplan.methods.candidate import Method
+from ntkplan.planner import shared as shared_passes
 from ntkplan.planner.explain import (
     device_line,
     idle_plan,
@@ -21,7 +22,6 @@ from ntkplan.planner.explain import (
 )
 from ntkplan.planner.notes import notes as notes_of
 from ntkplan.planner.request import MethodRequest
-from ntkplan.planner.shared import shared_work
 from ntkplan.planner.uncut import Chosen
 from ntkplan.plans import Plan, Signature, Symbolic
 from ntkplan.trace.layers import Layering
@@ -189,7 +189,7 @@ def symbolic_work(chosen: Chosen) -> Symbolic:
     ]
     tapped = [layer for layer, item in items if not item.pushed]
     pushed = [layer for layer, item in items if item.pushed]
-    shared = shared_work(problem, tapped, pushed, symbolic=True)
+    shared = shared_passes.symbolic_work(problem, tapped, pushed)
     return Symbolic(
         layers={
             layer.leaf.path: (

@@ -75,6 +75,10 @@ class Memory:
             reused. 0 where fresh memory is as fast as any.
         packed_columns: Columns of the right operand of a product that libraries copy
             at a time, outside of what the compiler allocates; 0 where they copy none.
+        window_channels: Convolutions of at most so many channels, of data and result,
+            are computed from all windows of their data, which libraries write to memory
+            outside of what the compiler allocates; others from a padded copy. 0 where
+            nothing is copied.
         cache_bytes: Operations that touch much less than this run at the speed of the
             caches, those that touch much more at that of memory. 0 where the two are
             not told apart.
@@ -85,6 +89,7 @@ class Memory:
     scratch_margin_fraction: float
     fresh_buffer_bytes: int = 0
     packed_columns: int = 0
+    window_channels: int = 0
     cache_bytes: int = 0
 
 

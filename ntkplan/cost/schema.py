@@ -33,6 +33,7 @@ _MAY_BE_ZERO = frozenset(
         "scratch_margin_fraction",
         "fresh_buffer_bytes",
         "packed_columns",
+        "window_channels",
         "call_overhead_s",
         "loop_overhead_s",
         "loop_operation_s",

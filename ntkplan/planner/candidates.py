@@ -3,35 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
-from collections.abc import Container, Iterator, Sequence
+import itertools
+from collections.abc import Container, Iterator, Sequence, Set
 
 from ntkplan.errors import MethodNotApplicableError
 from ntkplan.ir.use import Layer
 from ntkplan.methods.candidate import Candidate, Method
 from ntkplan.methods.sharing import Key
 from ntkplan.planner.forms import Figures, Named
+from ntkplan.planner.prices import Price
 from ntkplan.planner.problem import Problem
 from ntkplan.planner.request import MethodRequest
 from ntkplan.planner.shared import resident_bytes
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Part:
-    """One statement of a candidate, priced.
-
-    Attributes:
-        key: Equal for statements that compute the same array; None for the addition of
-            the result to the kernel.
-        seconds: Its time on the problem's device.
-        flops: Its floating-point operations.
-        bytes_moved: Bytes that it reads and writes.
-    """
-
-    key: Key | None
-    seconds: float
-    flops: float
-    bytes_moved: float
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -54,10 +37,10 @@ class Priced:
     correction: float = 1.0
     measured_s: float | None = None
 
-    @functools.cached_property
+    @property
     def seconds(self) -> float:
         """Its time if it shares nothing; 0 for a pushed leaf, whose work is shared."""
-        return sum(self.figures.seconds)
+        return self.figures.total_s
 
     @property
     def keys(self) -> frozenset[Key]:
@@ -69,19 +52,16 @@ class Priced:
         """The key of every statement, and its seconds."""
         return zip(self.named.statements, self.figures.seconds, strict=True)
 
-    def own(self, computed: Container[Key | None]) -> tuple[Part, ...]:
+    def left(self, computed: Set[Key | None]) -> Price:
         """Returns what is left to do where some statements are computed anyway."""
         figures = self.figures
-        return tuple(
-            Part(key=key, seconds=seconds, flops=flops, bytes_moved=moved)
-            for key, seconds, flops, moved in zip(
-                self.named.statements,
-                figures.seconds,
-                figures.flops,
-                figures.bytes_moved,
-                strict=True,
-            )
-            if key not in computed
+        if self.keys.isdisjoint(computed):
+            return figures.total
+        left = [key not in computed for key in self.named.statements]
+        return Price(
+            seconds=sum(itertools.compress(figures.seconds, left)),
+            flops=sum(itertools.compress(figures.flops, left)),
+            bytes_moved=sum(itertools.compress(figures.bytes_moved, left)),
         )
 
     def marginal_seconds(self, computed: Container[Key | None]) -> float:
@@ -106,7 +86,7 @@ class Priced:
     @property
     def pushed(self) -> bool:
         """Whether the leaf takes part in the push forward."""
-        return self.candidate.method is Method.NTK_VECTOR_PRODUCTS
+        return self.named.pushed
 
     @property
     def peak_bytes(self) -> float:

@@ -7,14 +7,14 @@ import functools
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import cast
 
 from ntkplan.errors import MemoryLimitError
 from ntkplan.ir.plan import PlanCost
 from ntkplan.ir.program import Tiling
 from ntkplan.ir.use import Layer
 from ntkplan.methods.sharing import Key
-from ntkplan.planner.candidates import Part, Priced, pushable
+from ntkplan.planner.candidates import Priced, pushable
+from ntkplan.planner.prices import Price
 from ntkplan.planner.problem import Problem
 from ntkplan.planner.select import select
 from ntkplan.planner.shared import SharedWork, shared_work
@@ -44,7 +44,7 @@ class Decision:
 
     Attributes:
         chosen: One candidate for every layer.
-        parts: What each adds to the work, given those before it.
+        own: What each adds, given those before it.
         shared: What they share.
         cost: Of the whole.
         tiling: How the kernel is computed tile by tile, or None for all at once.
@@ -55,7 +55,7 @@ class Decision:
     """
 
     chosen: tuple[Priced, ...]
-    parts: tuple[tuple[Part, ...], ...]
+    own: tuple[Price, ...]
     shared: SharedWork
     cost: PlanCost
     tiling: Tiling | None = None
@@ -297,33 +297,36 @@ def decide(
     fitting: list[list[Priced]] = []
     least = max(shared.resident_bytes, shared.sweep_bytes)
     for number, items in enumerate(priced):
+        wanted = number in pushed
         options = [
-            item for item in items if item.allowed and item.pushed == (number in pushed)
+            item for item in items if item.allowed and item.named.pushed is wanted
         ]
         if not options:
             return None, float("inf")
-        smallest = min(item.peak_bytes for item in options)
-        least = max(least, shared.resident_bytes + smallest)
-        fits = [
-            item
-            for item in options
-            if shared.resident_bytes + item.peak_bytes <= limit_bytes
-        ]
-        fitting.append(fits)
+        peaks = [item.figures.peak_bytes for item in options]
+        least = max(least, shared.resident_bytes + min(peaks))
+        if shared.resident_bytes + max(peaks) > limit_bytes:
+            options = [
+                item
+                for item in options
+                if shared.resident_bytes + item.peak_bytes <= limit_bytes
+            ]
+        fitting.append(options)
     if least > limit_bytes:
         return None, least
     best: Decision | None = None
     needed = float("inf")
-    for some in _by_taps(fitting):
+    has_later = any(layer.later is not None for layer in layers)
+    for some in _by_taps(fitting) if has_later else [fitting]:
         chosen = select(some)
-        own = _shared_by(problem, chosen, shared, shared_of)
-        parts = _own_parts(chosen)
-        cost = _cost(problem, chosen, parts, own, limit_bytes)
+        together = _shared_by(problem, chosen, shared, shared_of)
+        own = _own(chosen)
+        cost = _cost(problem, chosen, own, together, limit_bytes)
         needed = min(needed, cost.peak_bytes)
         if cost.peak_bytes <= limit_bytes and (
             best is None or cost.seconds < best.cost.seconds
         ):
-            best = Decision(chosen=tuple(chosen), parts=parts, shared=own, cost=cost)
+            best = Decision(chosen=tuple(chosen), own=own, shared=together, cost=cost)
     return best, least if best else max(least, needed)
 
 
@@ -360,12 +363,12 @@ def _shared_by(
     )
 
 
-def _own_parts(chosen: Sequence[Priced]) -> tuple[tuple[Part, ...], ...]:
-    """Returns what each candidate adds to the work, given those before it."""
+def _own(chosen: Sequence[Priced]) -> tuple[Price, ...]:
+    """Returns what each candidate adds, given those before it."""
     computed: set[Key | None] = set()
-    found: list[tuple[Part, ...]] = []
+    found: list[Price] = []
     for item in chosen:
-        found.append(item.own(computed))
+        found.append(item.left(computed))
         computed.update(item.keys)
     return tuple(found)
 
@@ -373,35 +376,21 @@ def _own_parts(chosen: Sequence[Priced]) -> tuple[tuple[Part, ...], ...]:
 def _cost(
     problem: Problem,
     chosen: Sequence[Priced],
-    parts: Sequence[Sequence[Part]],
+    own: Sequence[Price],
     shared: SharedWork,
     limit_bytes: float,
 ) -> PlanCost:
-    forward = problem.seconds(shared.forward)
-    sweep = problem.seconds(shared.sweep)
-    own = [part for many in parts for part in many]
-    contraction = sum(part.seconds for part in own)
-    launch = problem.profile.launch
-    push = problem.seconds(shared.push) + launch.loop_overhead_s * cast(
-        float, shared.loops
-    )
-    works = [shared.forward, shared.sweep, shared.push]
+    passes = shared.forward + shared.sweep + shared.push
+    contraction = sum(each.seconds for each in own)
     call = problem.profile.launch.call_overhead_s
     return PlanCost(
-        seconds=call + forward + sweep + contraction + push,
-        forward_seconds=forward,
-        sweep_seconds=sweep,
+        seconds=call + passes.seconds + contraction,
+        forward_seconds=shared.forward.seconds,
+        sweep_seconds=shared.sweep.seconds,
         contraction_seconds=contraction,
-        push_seconds=push,
-        flops=float(sum(cast(float, work.flops) for work in works))
-        + sum(part.flops for part in own),
-        bytes_moved=float(
-            sum(
-                cast(float, work.bytes_read) + cast(float, work.bytes_written)
-                for work in works
-            )
-        )
-        + sum(part.bytes_moved for part in own),
+        push_seconds=shared.push.seconds,
+        flops=passes.flops + sum(each.flops for each in own),
+        bytes_moved=passes.bytes_moved + sum(each.bytes_moved for each in own),
         peak_bytes=max(
             shared.sweep_bytes,
             *(shared.resident_bytes + item.peak_bytes for item in chosen),

@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Sequence
-from typing import cast
 
-from ntkplan.cost.work import Work
 from ntkplan.errors import MemoryLimitError
 from ntkplan.ir.graph import KernelGraph
 from ntkplan.ir.kernel import KernelSpec
 from ntkplan.ir.plan import PlanCost
 from ntkplan.planner.candidates import Priced
+from ntkplan.planner.collector import collector_paused
+from ntkplan.planner.prices import Price
 from ntkplan.planner.problem import Problem
 from ntkplan.planner.request import MethodRequest
 from ntkplan.planner.study import Study
@@ -139,6 +139,7 @@ def find_cuts(
     )
 
 
+@collector_paused()
 def choose_best(
     problem: Problem,
     cuts: Sequence[Cut],
@@ -195,17 +196,17 @@ def _may_gain(cut: Cut, whole: Chosen) -> bool:
     flops = 2 * pairs * spec.n_basis * size * (size + spec.n_full)
     products_s = flops / max(rate.peak_flops_per_s for rate in problem.profile.rates)
     behind_s, taps = 0.0, [cut.bottleneck.variable]
-    for layer, item, parts in zip(
-        whole.layers, whole.decision.chosen, whole.decision.parts, strict=True
+    for layer, item, own in zip(
+        whole.layers, whole.decision.chosen, whole.decision.own, strict=True
     ):
         if layer.leaf.path in cut.bottleneck.paths:
-            behind_s += whole.decision.n_tiles * sum(part.seconds for part in parts)
+            behind_s += whole.decision.n_tiles * own.seconds
         elif not item.pushed:
             taps += item.candidate.layer_of(layer).taps
     study, ratio = problem.study, size / spec.n_basis
-    after_s = problem.seconds(
-        study.sweep(study.active(taps)).at(n=problem.n_points, columns=spec.n_basis)
-    )
+    after_s = problem.pass_price(
+        study.sweep(study.active(taps)), n=problem.n_points, columns=spec.n_basis
+    ).seconds
     fewer = ratio**2 if spec.n_full == spec.n_basis else ratio
     at_least_s = products_s + after_s + behind_s * min(fewer, 1.0)
     kept_s = cost.seconds - behind_s - cost.sweep_seconds - cost.push_seconds
@@ -249,21 +250,16 @@ def _cost(
 ) -> PlanCost:
     """Adds up both parts; the forward pass before the cut is made once."""
     first, second = hidden.decision.cost, tail.decision.cost
-    twice, twice_s = hidden.decision.shared.forward, first.forward_seconds
-    if cut.has_loop:
-        twice, twice_s = Work(), 0.0
+    twice = Price() if cut.has_loop else hidden.decision.shared.forward
     call_s = tail.problem.profile.launch.call_overhead_s
     return PlanCost(
-        seconds=first.seconds + second.seconds - call_s - twice_s,
-        forward_seconds=first.forward_seconds + second.forward_seconds - twice_s,
+        seconds=first.seconds + second.seconds - call_s - twice.seconds,
+        forward_seconds=first.forward_seconds + second.forward_seconds - twice.seconds,
         sweep_seconds=first.sweep_seconds + second.sweep_seconds,
         contraction_seconds=first.contraction_seconds + second.contraction_seconds,
         push_seconds=first.push_seconds + second.push_seconds,
-        flops=first.flops + second.flops - float(cast(float, twice.flops)),
-        bytes_moved=first.bytes_moved
-        + second.bytes_moved
-        - float(cast(float, twice.bytes_read))
-        - float(cast(float, twice.bytes_written)),
+        flops=first.flops + second.flops - twice.flops,
+        bytes_moved=first.bytes_moved + second.bytes_moved - twice.bytes_moved,
         peak_bytes=max(first.peak_bytes, second.peak_bytes + held_bytes),
         memory_limit_bytes=limit_bytes,
     )

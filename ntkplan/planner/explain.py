@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
-from collections.abc import Container, Sequence
+from collections.abc import Sequence, Set
 
 from rich import box
 from rich.console import Console
@@ -60,16 +60,14 @@ class _Recorder:
     push_share_s: float
     n_tiles: int
 
-    def record(self, item: Priced, computed: Container[Key | None]) -> Alternative:
-        parts = item.own(computed)
+    def record(self, item: Priced, computed: Set[Key | None]) -> Alternative:
+        left = item.left(computed)
         return Alternative(
             method=item.candidate.method.value,
             order=item.candidate.order,
-            seconds=self.push_share_s
-            if item.pushed
-            else self.n_tiles * sum(part.seconds for part in parts),
-            flops=self.n_tiles * sum(part.flops for part in parts),
-            bytes_moved=self.n_tiles * sum(part.bytes_moved for part in parts),
+            seconds=self.push_share_s if item.pushed else self.n_tiles * left.seconds,
+            flops=self.n_tiles * left.flops,
+            bytes_moved=self.n_tiles * left.bytes_moved,
             peak_bytes=item.peak_bytes,
             feasible=self.resident_bytes + item.peak_bytes <= self.limit_bytes,
             predicted_seconds=None
@@ -108,16 +106,16 @@ def _layer_plan(
     chosen: Priced,
     request: MethodRequest,
     recorder: _Recorder,
-    computed: Container[Key | None],
+    computed: Set[Key | None],
 ) -> LayerPlan:
     record = recorder.record(chosen, computed)
+    alternatives = [recorder.record(item, computed) for item in items]
     others = [
-        recorder.record(item, computed)
-        for item in items
+        made
+        for made, item in zip(alternatives, items, strict=True)
         if item is not chosen and item.allowed and not item.pushed
     ]
     runner_up = min(others, key=lambda item: item.seconds, default=None)
-    alternatives = (recorder.record(item, computed) for item in items)
     shares = any(key in computed for key in chosen.keys)
     return LayerPlan(
         path=layer.leaf.path,

@@ -14,15 +14,18 @@ from ntkplan.cost.formula_tables import FormulaTable
 from ntkplan.cost.profile import DeviceProfile
 from ntkplan.cost.tables import OperationTable, kind_number, table_seconds
 from ntkplan.cost.work import Operation, OperationKind, Work
-from ntkplan.methods.candidate import Candidate
+from ntkplan.methods.candidate import Candidate, Method
 from ntkplan.methods.sharing import Key
+from ntkplan.planner.prices import Price
 
 _DOT = kind_number(Operation(kind=OperationKind.DOT))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Figures:
-    """What candidates of one form take, by statements, the results' addition last.
+    """What candidates of one form take, one entry for every statement.
+
+    The last one is the addition of the results to the kernel.
 
     Attributes:
         seconds: Times on the problem's device.
@@ -37,6 +40,20 @@ class Figures:
     bytes_moved: tuple[float, ...]
     peak_bytes: float
 
+    @functools.cached_property
+    def total_s(self) -> float:
+        """Seconds of all entries."""
+        return sum(self.seconds)
+
+    @property
+    def total(self) -> Price:
+        """The price of all entries."""
+        return Price(
+            seconds=self.total_s,
+            flops=sum(self.flops),
+            bytes_moved=sum(self.bytes_moved),
+        )
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Named:
@@ -48,12 +65,14 @@ class Named:
             addition of the results to the kernel.
         keys: Those of them that are keys.
         meeting: Keys that candidates of other leaves have as well.
+        pushed: Whether the leaf takes part in the push forward.
     """
 
     form: int
     statements: tuple[Key | None, ...]
     keys: frozenset[Key]
     meeting: frozenset[Key]
+    pushed: bool
 
 
 class Forms:
@@ -107,6 +126,7 @@ class Forms:
                 statements=statements[id(candidate)],
                 keys=own,
                 meeting=own & shared,
+                pushed=candidate.method is Method.NTK_VECTOR_PRODUCTS,
             )
             for many, sets in zip(candidates, keys, strict=True)
             for candidate, own in zip(many, sets, strict=True)

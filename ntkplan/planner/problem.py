@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any, cast
 
 from ntkplan.cost.formulas import seconds
 from ntkplan.cost.profile import DeviceProfile
 from ntkplan.cost.work import Work
 from ntkplan.ir.kernel import KernelSpec
+from ntkplan.planner.prices import Price
 from ntkplan.planner.study import Study
+from ntkplan.rules.equation_work import Counted
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -23,6 +26,7 @@ class Problem:
         profile: The device.
         precision: Name of the precision of every contraction, or None.
         outputs: Vectors of the output basis at a time, or None for all of them.
+        prices: What passes cost that were priced before, see `pass_price`.
     """
 
     study: Study
@@ -32,6 +36,9 @@ class Problem:
     profile: DeviceProfile
     precision: str | None
     outputs: int | None = None
+    prices: dict[Any, Price] = dataclasses.field(
+        default_factory=dict, repr=False, compare=False
+    )
 
     @property
     def n_basis(self) -> int:
@@ -53,3 +60,41 @@ class Problem:
         return seconds(
             work, self.profile, dtype=self.study.dtype, precision=self.precision
         )
+
+    def price(self, work: Work) -> Price:
+        """Prices numeric work on the problem's device, with its counts."""
+        moved = cast(float, work.bytes_read) + cast(float, work.bytes_written)
+        return Price(
+            seconds=self.seconds(work),
+            flops=float(cast(float, work.flops)),
+            bytes_moved=float(moved),
+        )
+
+    def pass_price(
+        self,
+        counted: Counted,
+        *,
+        n: int,
+        columns: int = 1,
+        times: int = 1,
+        in_loop: bool = False,
+        alone: bool = False,
+    ) -> Price:
+        """Prices a pass over the model; divisions of the leaves have many in common.
+
+        Args:
+            counted: The pass.
+            n: Examples.
+            columns: Tangents or cotangents of each.
+            times: How often it is made, over the same memory.
+            in_loop: Whether a loop makes it so often.
+            alone: Whether no more is alive at once than the pass itself needs, so that
+                it is known how much of its memory is fresh.
+        """
+        key = (counted, self.study.dtype, n, columns, times, in_loop, alone)
+        if key not in self.prices:
+            work = counted.at(n=n, columns=columns, times=times, in_loop=in_loop)
+            if not alone:
+                work = Work(operations=work.operations)
+            self.prices[key] = self.price(work)
+        return self.prices[key]

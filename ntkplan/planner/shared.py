@@ -3,71 +3,59 @@
 from __future__ import annotations
 
 import dataclasses
-import math
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
+from typing import cast
 
-from ntkplan._jax import Var, array_shape
+from ntkplan._jax import Var
 from ntkplan.cost import symbols
 from ntkplan.cost.symbols import Size
-from ntkplan.cost.work import Operation, Work, repeated
+from ntkplan.cost.work import Work, joined
 from ntkplan.ir.use import Layer
+from ntkplan.planner.moved import entries
+from ntkplan.planner.prices import Price
 from ntkplan.planner.problem import Problem
 from ntkplan.planner.study import Study
+from ntkplan.rules.equation_work import Counted
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SharedWork:
-    """The shared work of one division of the leaves into tapped and pushed ones.
+    """What one division of the leaves into tapped and pushed ones shares.
 
     Attributes:
         forward: Forward passes.
         sweep: The backward sweep of the tapped leaves, and the tangents of small ones.
         push: Pull-backs and push-forwards of the pushed leaves.
-        loops: Iterations of loops that the push forward takes.
         resident_bytes: Bytes that stay alive while the leaves' own parts run.
         sweep_bytes: Most bytes alive during the sweep.
     """
 
-    forward: Work
-    sweep: Work
-    push: Work
-    loops: Size
+    forward: Price
+    sweep: Price
+    push: Price
     resident_bytes: float
     sweep_bytes: float
 
 
 def shared_work(
-    problem: Problem,
-    tapped: Sequence[Layer],
-    pushed: Sequence[Layer],
-    *,
-    symbolic: bool = False,
+    problem: Problem, tapped: Sequence[Layer], pushed: Sequence[Layer]
 ) -> SharedWork:
-    """Counts what a division of the leaves shares.
+    """Prices what a division of the leaves shares.
 
     Args:
         problem: The kernel's sizes.
         tapped: Leaves whose uses are tapped.
         pushed: Leaves that are pushed forward.
-        symbolic: Whether to write the work in symbols, instead of at the problem's
-            sizes. Bytes stay numbers.
     """
-    study = problem.study
-    counts = Counts.of(problem, symbolic=symbolic)
-    push, loops = Work(), 0
-    if pushed:
-        push, loops = push_work(
-            problem, [layer.leaf.variable for layer in pushed], counts
-        )
     held = held_bytes(problem, tapped)
     resident = resident_bytes(problem, tapped)
+    n = problem.n_points
     return SharedWork(
-        forward=study.forward.at(n=counts.points),
-        sweep=sweep_work(study, tapped, n=counts.points, columns=counts.basis),
-        push=push,
-        loops=loops,
+        forward=problem.pass_price(problem.study.forward, n=n, alone=True),
+        sweep=sweep_price(problem, tapped, n=n, columns=problem.n_basis),
+        push=push_price(problem, pushed),
         resident_bytes=resident,
-        sweep_bytes=resident + problem.n_points * held.sweep_bytes,
+        sweep_bytes=resident + n * held.sweep_bytes,
     )
 
 
@@ -82,36 +70,154 @@ def resident_bytes(problem: Problem, tapped: Sequence[Layer]) -> float:
     return held.fixed_bytes + 2 * held.kernel_bytes + problem.n_points * held.side_bytes
 
 
-def sweep_work(
-    study: Study, tapped: Sequence[Layer], *, n: Size, columns: Size
-) -> Work:
-    """Counts the derivatives of tapped leaves, those by tangents among them.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Pass:
+    """A pass over the model, and how often it is made.
+
+    Attributes:
+        counted: The pass.
+        n: Examples.
+        columns: Tangents or cotangents of each.
+        times: How often, over the same memory.
+        in_loop: Whether a loop makes it so often.
+    """
+
+    counted: Counted
+    n: Size
+    columns: Size = 1
+    times: Size = 1
+    in_loop: bool = False
+
+    @property
+    def work(self) -> Work:
+        """Its work; what is alive at once is left open."""
+        made = self.counted.at(
+            n=self.n, columns=self.columns, times=self.times, in_loop=self.in_loop
+        )
+        return Work(operations=made.operations)
+
+    def price(self, problem: Problem) -> Price:
+        """Returns its price, where it is written in numbers."""
+        return problem.pass_price(
+            self.counted,
+            n=cast(int, self.n),
+            columns=cast(int, self.columns),
+            times=cast(int, self.times),
+            in_loop=self.in_loop,
+        )
+
+
+def _sweep(
+    study: Study, tapped: Sequence[Layer], *, n: Size, columns: Size, times: int = 1
+) -> list[_Pass]:
+    """Returns the derivatives of tapped leaves, those by tangents among them."""
+    moved = study.moved(tapped)
+    passes: list[_Pass] = []
+    in_loop = times > 1
+    if moved.pulled:
+        counted = study.sweep(moved.pulled)
+        passes.append(
+            _Pass(counted=counted, n=n, columns=columns, times=times, in_loop=in_loop)
+        )
+    if moved.pushed:
+        counted = study.push(moved.pushed)
+        passes.append(
+            _Pass(
+                counted=counted,
+                n=n,
+                columns=moved.n_tangents,
+                times=times,
+                in_loop=in_loop,
+            )
+        )
+    return passes
+
+
+def sweep_price(
+    problem: Problem, tapped: Sequence[Layer], *, n: int, columns: int, times: int = 1
+) -> Price:
+    """Prices the derivatives of tapped leaves, those by tangents among them.
 
     Args:
-        study: The model.
+        problem: The kernel.
         tapped: The leaves.
         n: Examples.
         columns: Vectors of the output basis.
+        times: How often a loop takes them.
     """
-    pulled, pushed, n_tangents = _moved(study, tapped)
-    operations: list[Operation] = []
-    if pulled:
-        operations += study.sweep(pulled).at(n=n, columns=columns).operations
+    passes = _sweep(problem.study, tapped, n=n, columns=columns, times=times)
+    return sum((each.price(problem) for each in passes), Price())
+
+
+def _push(
+    problem: Problem, leaves: Sequence[Var], counts: Counts, rows: int
+) -> list[_Pass]:
+    """Returns NTK-vector products, a column for each example and basis vector."""
+    study = problem.study
+    active = study.active(leaves)
+    columns = counts.n2 * counts.basis * rows
+    points = 1 if problem.spec.matched else counts.n1
+    swept, pushed = study.sweep(active), study.push(active)
+    return [
+        _Pass(counted=study.forward, n=counts.n1, times=rows, in_loop=rows > 1),
+        _Pass(counted=study.forward, n=1, times=counts.n2 * rows, in_loop=True),
+        _Pass(counted=swept, n=1, times=columns, in_loop=True),
+        _Pass(counted=pushed, n=points, times=columns, in_loop=True),
+    ]
+
+
+def push_price(problem: Problem, pushed: Sequence[Layer], *, rows: int = 1) -> Price:
+    """Prices NTK-vector products, the iterations of their loops among it.
+
+    Args:
+        problem: The kernel.
+        pushed: Leaves that are pushed forward.
+        rows: How often a loop makes them.
+    """
+    if not pushed:
+        return Price()
+    leaves = [layer.leaf.variable for layer in pushed]
+    passes = _push(problem, leaves, Counts.of(problem, symbolic=False), rows)
+    loops = problem.n2 * problem.n_basis * rows
+    loops_s = problem.profile.launch.loop_overhead_s * loops
+    return sum((each.price(problem) for each in passes), Price(seconds=loops_s))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SymbolicWork:
+    """The shared work of one division of the leaves, in symbols.
+
+    Attributes:
+        forward: Forward passes.
+        sweep: The backward sweep of the tapped leaves, and the tangents of small ones.
+        push: Pull-backs and push-forwards of the pushed leaves.
+    """
+
+    forward: Work
+    sweep: Work
+    push: Work
+
+
+def symbolic_work(
+    problem: Problem, tapped: Sequence[Layer], pushed: Sequence[Layer]
+) -> SymbolicWork:
+    """Writes what a division of the leaves shares in symbols.
+
+    Args:
+        problem: The kernel.
+        tapped: Leaves whose uses are tapped.
+        pushed: Leaves that are pushed forward.
+    """
+    study = problem.study
+    counts = Counts.of(problem, symbolic=True)
+    sweep = _sweep(study, tapped, n=counts.points, columns=counts.basis)
+    push: list[_Pass] = []
     if pushed:
-        operations += study.push(pushed).at(n=n, columns=n_tangents).operations
-    return Work(operations=tuple(operations))
-
-
-def _moved(
-    study: Study, tapped: Sequence[Layer]
-) -> tuple[frozenset[Var], frozenset[Var], int]:
-    """Returns what cotangents pass, what tangents pass, and how many these are."""
-    taps = [tap for layer in tapped if not layer.by_tangents for tap in layer.taps]
-    leaves = [layer.leaf for layer in tapped if layer.by_tangents]
-    return (
-        study.active(taps),
-        study.active(leaf.variable for leaf in leaves),
-        sum(leaf.size for leaf in leaves),
+        push = _push(problem, [layer.leaf.variable for layer in pushed], counts, 1)
+    return SymbolicWork(
+        forward=study.forward.at(n=counts.points),
+        sweep=joined(each.work for each in sweep),
+        push=joined(each.work for each in push),
     )
 
 
@@ -140,36 +246,22 @@ def held_bytes(problem: Problem, tapped: Sequence[Layer]) -> Held:
         tapped: Leaves whose uses are tapped.
     """
     study, spec = problem.study, problem.spec
-    taps = dict.fromkeys(tap for layer in tapped for tap in layer.taps)
-    uses = [use for layer in tapped for stack in layer.stacks for use in stack.uses]
-    recorded = dict.fromkeys(
-        variable
-        for use in uses
-        for variable in (
-            use.recorded,
-            *(factor.variable for factor in use.factors if not factor.shared),
-        )
-        if variable is not None
-    )
-    pulled, pushed, n_tangents = _moved(study, tapped)
+    moved = study.moved(tapped)
+    basis, size = problem.n_basis, study.itemsize
     pairs = problem.n1 if spec.matched else problem.n1 * problem.n2
     parameters = sum(leaf.size for leaf in study.graph.leaves)
-    data = sum(map(_entries, study.graph.data))
-    side = sum(map(_entries, recorded)) + problem.n_basis * sum(map(_entries, taps))
-    size = study.itemsize
+    data = sum(map(entries, study.graph.data))
+    window_channels = problem.profile.memory.window_channels
+    passing = max(
+        moved.of_pulled.passing(basis, window_channels),
+        moved.of_pushed.passing(moved.n_tangents, window_channels),
+    )
     return Held(
         fixed_bytes=size * (parameters + problem.n_points * data),
         kernel_bytes=size * pairs * spec.n_full**2 * spec.n_diagonal,
-        side_bytes=size * side,
-        sweep_bytes=size
-        * max(_passing(pulled, problem.n_basis), _passing(pushed, n_tangents)),
+        side_bytes=size * (moved.recorded_entries + basis * moved.tap_entries),
+        sweep_bytes=size * passing,
     )
-
-
-def _passing(active: Collection[Var], columns: int) -> int:
-    """Counts entries of cotangents, or tangents, on their way and the values there."""
-    sizes = [_entries(variable) for variable in active]
-    return 2 * max(sizes, default=0) * columns + sum(sizes)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -199,35 +291,3 @@ class Counts:
                 basis = symbols.n_outputs
         points = n1 if problem.symmetric else n1 + n2
         return cls(n1=n1, n2=n2, points=points, basis=basis)
-
-
-def push_work(
-    problem: Problem, leaves: Sequence[Var], counts: Counts
-) -> tuple[Work, Size]:
-    """Counts NTK-vector products, a column for each example and basis vector.
-
-    Args:
-        problem: The kernel.
-        leaves: Leaves that are pushed forward.
-        counts: Its sizes, in numbers or in symbols.
-
-    Returns:
-        The work, and the iterations of its loops.
-    """
-    study = problem.study
-    active = study.active(leaves)
-    columns = counts.n2 * counts.basis
-    points = 1 if problem.spec.matched else counts.n1
-    pulled = study.sweep(active).at(n=1).operations
-    pushed = study.push(active).at(n=points).operations
-    operations = (
-        *study.forward.at(n=counts.n1).operations,
-        *repeated(study.forward.at(n=1).operations, counts.n2, in_loop=True),
-        *repeated(pulled, columns, in_loop=True),
-        *repeated(pushed, columns, in_loop=True),
-    )
-    return Work(operations=operations, peak_bytes=0), columns
-
-
-def _entries(variable: Var) -> int:
-    return math.prod(array_shape(variable))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 
@@ -18,6 +19,7 @@ from ntkplan.methods.cut import candidates as cut_candidates
 from ntkplan.methods.network import Frame, input_name
 from ntkplan.methods.table import METHODS
 from ntkplan.planner.forms import Forms
+from ntkplan.planner.moved import Moved, Passing, entries, recorded_variables
 from ntkplan.rules.equation_work import Counted, DerivativeCounts, count_forward
 
 
@@ -62,6 +64,7 @@ class Study:
             self.candidates = (*self.candidates, made)
         self._known = known
         self._variants: dict[object, Study] = {}
+        self._moved: dict[tuple[Layer, ...], Moved] = {}
         self._active: dict[frozenset[Var], frozenset[Var]] = {}
         self._sweeps: dict[frozenset[Var], Counted] = known._sweeps if known else {}
         self._pushes: dict[frozenset[Var], Counted] = known._pushes if known else {}
@@ -111,6 +114,31 @@ class Study:
     @functools.cached_property
     def _crossed_forms(self) -> Forms:
         return Forms(self.candidates, symmetric=False)
+
+    def moved(self, layers: Sequence[Layer]) -> Moved:
+        """Returns what derivatives of some tapped layers pass, and what is held."""
+        asked = tuple(layers)
+        if asked not in self._moved:
+            self._moved[asked] = self._movement(asked)
+        return self._moved[asked]
+
+    def _movement(self, layers: Sequence[Layer]) -> Moved:
+        taps = [layer.taps for layer in layers if not layer.by_tangents]
+        small = [layer.leaf for layer in layers if layer.by_tangents]
+        pulled = self.active(itertools.chain.from_iterable(taps))
+        pushed = self.active(leaf.variable for leaf in small)
+        every = dict.fromkeys(tap for layer in layers for tap in layer.taps)
+        return Moved(
+            pulled=pulled,
+            pushed=pushed,
+            n_tangents=sum(leaf.size for leaf in small),
+            of_pulled=Passing.of(pulled, self._derivatives),
+            of_pushed=Passing.of(pushed, self._derivatives),
+            tap_entries=sum(
+                map(entries, self._derivatives.distinct(every, self.active(every)))
+            ),
+            recorded_entries=sum(map(entries, recorded_variables(layers))),
+        )
 
     def active(self, variables: Iterable[Var]) -> frozenset[Var]:
         """Returns the variables through which cotangents flow back to some others."""

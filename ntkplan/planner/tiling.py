@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 
-from ntkplan.cost.work import Work, joined, repeated
 from ntkplan.errors import MemoryLimitError
 from ntkplan.ir.program import Tiling
 from ntkplan.ir.use import Layer
 from ntkplan.planner.candidates import Priced, price, pushable
 from ntkplan.planner.choose import Decision, choose, decide
 from ntkplan.planner.halves import halved
+from ntkplan.planner.prices import Price
 from ntkplan.planner.problem import Problem
 from ntkplan.planner.request import MethodRequest
 from ntkplan.planner.shared import (
-    Counts,
     Held,
     SharedWork,
     held_bytes,
-    push_work,
-    sweep_work,
+    push_price,
+    sweep_price,
 )
 
 # Tiles are halved as often as this after the first that fit; smaller ones are slower.
@@ -51,7 +50,7 @@ def choose_within(
     unlimited = choose(problem, priced, limit_bytes, binding=False)
     if unlimited.cost.peak_bytes <= limit_bytes:
         return halved(problem, unlimited), priced
-    search = _Search(problem, request, limit_bytes)
+    search = _Search(problem, request, limit_bytes, pushable(priced))
     search.run()
     quickest_s = search.best[0].cost.seconds if search.best else math.inf
     try:
@@ -76,11 +75,17 @@ class _Search:
     """
 
     def __init__(
-        self, problem: Problem, request: MethodRequest, limit_bytes: float
+        self,
+        problem: Problem,
+        request: MethodRequest,
+        limit_bytes: float,
+        pushed: Iterable[frozenset[int]],
     ) -> None:
         self._problem, self._request, self._limit = problem, request, limit_bytes
+        self._pushed = tuple(dict.fromkeys(pushed))
         self.best: tuple[Decision, Sequence[tuple[Priced, ...]]] | None = None
         self.least_bytes = float("inf")
+        self._hopeless: list[tuple[float, _Tiles, frozenset[int]]] = []
 
     def run(self) -> None:
         """Tries tiles of examples, and where none fit, of one example and few outputs.
@@ -88,6 +93,11 @@ class _Search:
         Every further halving makes more and smaller products. So the search stops soon
         after the first tiles that fit.
         """
+        self._try_all()
+        if self.best is None:
+            self._find_least()
+
+    def _try_all(self) -> None:
         problem = self._problem
         further = _FURTHER_HALVINGS
         for rows, columns in _example_tiles(problem):
@@ -102,28 +112,34 @@ class _Search:
 
     def _attempt(self, rows: int, columns: int, outputs: int | None) -> bool:
         """Tries tiles of one size, and says whether any fit."""
-        fits = False
         tile = dataclasses.replace(
             self._problem, n1=rows, n2=columns, symmetric=False, outputs=outputs
         )
-        priced = price(tile, self._request)
+        ways: list[tuple[_Tiles, frozenset[int]]] = []
         for keeps in (True, False) if outputs is None else (False,):
             if keeps and self._problem.spec.matched:
                 continue
             tiling = Tiling(rows=rows, columns=columns, outputs=outputs, keeps=keeps)
-            for pushed in dict.fromkeys(pushable(priced)):
-                fits |= self._decide(tile, tiling, priced, pushed)
-        return fits
+            tiles = _Tiles(self._problem, tile, tiling)
+            for pushed in self._pushed:
+                held_bytes = tiles.held_bytes(pushed)
+                if held_bytes <= self._limit:
+                    ways.append((tiles, pushed))
+                else:
+                    self._hopeless.append((held_bytes, tiles, pushed))
+        if not ways:
+            return False
+        priced = price(tile, self._request)
+        fits = [self._decide(tiles, priced, pushed) for tiles, pushed in ways]
+        return any(fits)
 
     def _decide(
         self,
-        tile: Problem,
-        tiling: Tiling,
+        tiles: _Tiles,
         priced: Sequence[tuple[Priced, ...]],
         pushed: frozenset[int],
     ) -> bool:
-        tiles = _Tiles(self._problem, tile, tiling)
-        decision, needed = decide(tile, tiles.shared, priced, pushed, self._limit)
+        decision, needed = decide(tiles.tile, tiles.shared, priced, pushed, self._limit)
         self.least_bytes = min(self.least_bytes, needed)
         if decision is None:
             return False
@@ -131,6 +147,18 @@ class _Search:
         if self.best is None or whole.cost.seconds < self.best[0].cost.seconds:
             self.best = (whole, priced)
         return True
+
+    def _find_least(self) -> None:
+        """Finds the least that any tiles need, of those whose sweep does not fit too.
+
+        Those that hold least are looked at first; soon the others hold more than that.
+        """
+        for least_bytes, tiles, pushed in sorted(
+            self._hopeless, key=lambda way: way[0]
+        ):
+            if least_bytes >= self.least_bytes:
+                return
+            self._decide(tiles, price(tiles.tile, self._request), pushed)
 
 
 def _example_tiles(problem: Problem) -> Iterator[tuple[int, int]]:
@@ -156,7 +184,8 @@ class _Tiles:
     """What tiles of some size hold and take."""
 
     def __init__(self, problem: Problem, tile: Problem, tiling: Tiling) -> None:
-        self._problem, self._tile, self._tiling = problem, tile, tiling
+        self.tile = tile
+        self._problem, self._tiling = problem, tiling
         self._outputs = -(-problem.spec.n_basis // tile.n_basis)
         self._rows = -(-problem.n1 // tiling.rows)
         matched = problem.spec.matched
@@ -169,25 +198,34 @@ class _Tiles:
         """How many tiles are computed."""
         return self._rows * self._columns * self._meetings
 
-    def shared(self, tapped: Sequence[Layer], pushed: Sequence[Layer]) -> SharedWork:
-        """Returns the shared work of all tiles, for one division of the leaves."""
+    def held_bytes(self, pushed: Container[int]) -> float:
+        """Returns what is held, whatever candidates are chosen, for one division."""
+        layers = self._problem.study.layers
+        tapped = [layer for number, layer in enumerate(layers) if number not in pushed]
+        return max(self._bytes(tapped))
+
+    def _bytes(self, tapped: Sequence[Layer]) -> tuple[float, float]:
+        """Returns the bytes that stay alive, and the most during the sweep."""
         whole = held_bytes(self._problem, tapped)
-        tile = held_bytes(self._tile, tapped)
+        tile = held_bytes(self.tile, tapped)
         resident = whole.fixed_bytes + 2 * whole.kernel_bytes + self._results(whole)
-        resident += (self._tile.n1 + self._tile.n2) * tile.side_bytes
-        swept = max(self._tile.n1, self._tile.n2)
+        resident += (self.tile.n1 + self.tile.n2) * tile.side_bytes
+        swept = max(self.tile.n1, self.tile.n2)
         if self._tiling.keeps:
             resident += self._problem.n2 * tile.side_bytes
             swept = self._problem.n2
-        push, loops = self._push(pushed)
+        return resident, resident + swept * tile.sweep_bytes
+
+    def shared(self, tapped: Sequence[Layer], pushed: Sequence[Layer]) -> SharedWork:
+        """Returns the shared work of all tiles, for one division of the leaves."""
+        resident_bytes, sweep_bytes = self._bytes(tapped)
         forward, sweep = self._sides(tapped)
         return SharedWork(
             forward=forward,
             sweep=sweep,
-            push=push,
-            loops=loops,
-            resident_bytes=resident,
-            sweep_bytes=resident + swept * tile.sweep_bytes,
+            push=self._push(pushed),
+            resident_bytes=resident_bytes,
+            sweep_bytes=sweep_bytes,
         )
 
     def _results(self, whole: Held) -> float:
@@ -195,47 +233,41 @@ class _Tiles:
         row = whole.kernel_bytes / self._rows
         return row + row / self._columns / self._meetings
 
-    def _sides(self, tapped: Sequence[Layer]) -> tuple[Work, Work]:
+    def _sides(self, tapped: Sequence[Layer]) -> tuple[Price, Price]:
         """Returns all forward passes and sweeps, those that are repeated too."""
-        study, tiling = self._problem.study, self._tiling
+        problem, tiling = self._problem, self._tiling
         first = self._rows * self._outputs
         again = first * self._columns * (self._meetings // self._outputs)
         times = [(tiling.rows, first)]
         if tiling.keeps:
-            symmetric = self._problem.symmetric
-            times = [(self._problem.n2, 1), *([] if symmetric else times)]
+            times = [(problem.n2, 1), *([] if problem.symmetric else times)]
         else:
             times.append((tiling.columns, again))
+        forward, sweep = Price(), Price()
         if not tapped:
-            return Work(), Work()
-        basis = self._tile.n_basis
-        return (
-            _repeatedly((study.forward.at(n=n), count) for n, count in times),
-            _repeatedly(
-                (sweep_work(study, tapped, n=n, columns=basis), count)
-                for n, count in times
-            ),
-        )
+            return forward, sweep
+        basis = self.tile.n_basis
+        for n, count in times:
+            forward += problem.pass_price(
+                problem.study.forward, n=n, times=count, in_loop=count > 1
+            )
+            sweep += sweep_price(problem, tapped, n=n, columns=basis, times=count)
+        return forward, sweep
 
-    def _push(self, pushed: Sequence[Layer]) -> tuple[Work, int]:
+    def _push(self, pushed: Sequence[Layer]) -> Price:
         """Returns the NTK-vector products of all rows."""
-        if not pushed:
-            return Work(), 0
         points = dataclasses.replace(
             self._problem,
             n1=self._tiling.rows,
             n2=self._tiling.rows if self._problem.spec.matched else self._problem.n2,
         )
-        leaves = [layer.leaf.variable for layer in pushed]
-        work, loops = push_work(points, leaves, Counts.of(points, symbolic=False))
-        operations = repeated(work.operations, self._rows, in_loop=True)
-        return Work(operations=operations), int(loops) * self._rows
+        return push_price(points, pushed, rows=self._rows)
 
     def whole(self, decision: Decision) -> Decision:
         """Returns the decision with the cost of all tiles."""
         cost, n_tiles = decision.cost, self.n_tiles
-        flops = sum(part.flops for many in decision.parts for part in many)
-        moved = sum(part.bytes_moved for many in decision.parts for part in many)
+        flops = sum(own.flops for own in decision.own)
+        moved = sum(own.bytes_moved for own in decision.own)
         loops = n_tiles * self._problem.profile.launch.loop_overhead_s
         contraction = cost.contraction_seconds * n_tiles + loops
         return dataclasses.replace(
@@ -250,11 +282,3 @@ class _Tiles:
                 bytes_moved=cost.bytes_moved + moved * (n_tiles - 1),
             ),
         )
-
-
-def _repeatedly(works: Iterable[tuple[Work, int]]) -> Work:
-    """Returns the work of loops, each given by what a step does and how many it has."""
-    return joined(
-        Work(operations=repeated(work.operations, count, in_loop=count > 1))
-        for work, count in works
-    )

@@ -7,13 +7,20 @@ import functools
 from collections import Counter
 from collections.abc import Collection, Sequence
 
-from ntkplan._jax import ClosedJaxpr, Primitive, Var, sub_jaxprs
+from ntkplan._jax import ClosedJaxpr, Primitive, Var, primitives, sub_jaxprs
 from ntkplan.cost.symbols import Size
 from ntkplan.cost.work import Operation, Work
 from ntkplan.ir.equation import Equation
 from ntkplan.rules.work import passes
 from ntkplan.rules.work.amount import Level, Scale, Tally
-from ntkplan.rules.work.flat import CALLS, Flat, flat_equations, levels_of
+from ntkplan.rules.work.copies import Copies, copies_of_pull
+from ntkplan.rules.work.flat import (
+    CALLS,
+    Flat,
+    FlatEquation,
+    flat_equations,
+    levels_of,
+)
 from ntkplan.rules.work.fusion import Fused, fuse
 from ntkplan.rules.work.loops import LOOPS, OF_UNKNOWN_LENGTH
 from ntkplan.rules.work.table import work_rules
@@ -115,16 +122,25 @@ class Counted:
 
     fused: Fused
 
-    def at(self, *, n: Size, columns: Size = 1) -> Work:
+    def at(
+        self, *, n: Size, columns: Size = 1, times: Size = 1, in_loop: bool = False
+    ) -> Work:
         """Returns the work for some numbers of examples and columns.
 
         Args:
             n: Examples, a number or a formula.
             columns: Tangents or cotangents of each example, likewise.
+            times: How often the pass is made, over the same memory.
+            in_loop: Whether a loop makes it so often.
         """
         scale = Scale(n=n, columns=columns)
         return Work(
-            operations=_operations(self._merged, scale),
+            operations=tuple(
+                [
+                    scale.operation(tally, times=times, in_loop=in_loop)
+                    for tally in self._merged
+                ]
+            ),
             peak_bytes=scale.size(self.fused.peak),
         )
 
@@ -209,13 +225,74 @@ class DerivativeCounts:
         self, equations: Sequence[Equation], *, shared: Collection[Var] | None = None
     ) -> None:
         flat = flat_equations(equations)
+        levels = _levels(flat, shared)
         self._flat = flat
-        self._made = passes.Derivatives(flat=flat, levels=_levels(flat, shared))
+        self._made = passes.Derivatives(flat=flat, levels=levels)
+        self._written = passes.forward(flat, levels).written
 
     def sweep(self, active: Collection[Var]) -> Counted:
         """Counts one backward sweep, as `count_sweep`."""
         nodes = self._made.sweep(self._flat.activated(active))
         return Counted(fused=fuse(nodes, with_peak=False))
+
+    def kept_entries(self, active: Collection[Var]) -> int:
+        """Counts what the forward pass keeps for derivatives, in entries of an example.
+
+        What it does not write, since it is computed where it is read, is computed
+        again.
+        """
+        kept = self._flat.activated(active) & self._written
+        return sum(self._flat.arrays[number].elements for number in kept)
+
+    def distinct(self, taps: Collection[Var], active: Collection[Var]) -> list[Var]:
+        """Leaves out taps whose cotangent is made of another tap's, entry by entry.
+
+        A compiler makes such a cotangent where it is read.
+
+        Args:
+            taps: Variables.
+            active: Variables that cotangents pass on the way back to them.
+        """
+        flat = self._flat
+        numbers = {flat.number_of[tap] for tap in taps}
+        passed = flat.activated(active)
+        return [tap for tap in taps if not self._is_image(tap, numbers, passed)]
+
+    def _is_image(
+        self, tap: Var, taps: Collection[int], active: Collection[int]
+    ) -> bool:
+        number = self._flat.number_of[tap]
+        while True:
+            readers = [
+                item
+                for item in self._readers.get(number, ())
+                if any(made in active for made in item.outputs)
+            ]
+            if len(readers) != 1 or not passes.is_entrywise(readers[0]):
+                return False
+            (number,) = readers[0].outputs
+            if number in taps:
+                return True
+
+    @functools.cached_property
+    def _readers(self) -> dict[int, list[FlatEquation]]:
+        found: dict[int, list[FlatEquation]] = {}
+        for item in self._flat.equations:
+            for number in set(item.inputs):
+                if number is not None:
+                    found.setdefault(number, []).append(item)
+        return found
+
+    def copies(self, active: Collection[Var]) -> tuple[Copies, ...]:
+        """Returns what libraries copy of cotangents, convolution by convolution."""
+        numbers = self._flat.activated(active)
+        found = (
+            copies_of_pull(item.call)
+            for item in self._flat.equations
+            if item.call.primitive is primitives.conv_general_dilated_p
+            and item.inputs[0] in numbers
+        )
+        return tuple(dict.fromkeys(each for each in found if each is not None))
 
     def push(self, active: Collection[Var]) -> Counted:
         """Counts pushing tangents forward, as `count_push`."""

@@ -20,7 +20,7 @@ import platformdirs
 
 from ntkplan.errors import NtkPlanWarning
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -31,11 +31,14 @@ class Timing:
         seconds: What a call took, or None where there was no time to find out.
         budget_s: The budget that it was measured within, or that was too small.
         what: The program, in words, for whoever reads the file.
+        doubt: How sure the seconds are beside those of the programs that were timed
+            with it, see `ntkplan.tuning.timer.Measured`.
     """
 
     seconds: float | None
     budget_s: float
     what: str
+    doubt: float = 0.0
 
     def answers(self, budget_s: float) -> bool:
         """Says whether another measurement within a budget would tell no more."""
@@ -174,7 +177,10 @@ def _timing(key: str, entry: Any) -> Timing:
         raise ValueError(f"timings.{key}.seconds is {seconds!r}")
     if not (_is_duration(budget_s) and isinstance(what, str)):
         raise ValueError(f"timings.{key} has a field of another type")
-    return Timing(seconds=seconds, budget_s=budget_s, what=what)
+    doubt = entry["doubt"]
+    if not (doubt == 0 or _is_duration(doubt)):
+        raise ValueError(f"timings.{key}.doubt is {doubt!r}")
+    return Timing(seconds=seconds, budget_s=budget_s, what=what, doubt=doubt)
 
 
 def _is_duration(value: object) -> bool:

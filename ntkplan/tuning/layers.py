@@ -23,7 +23,7 @@ from ntkplan.planner.problem import Problem
 from ntkplan.planner.study import given_names, stacks_of
 from ntkplan.tuning.arrays import index_array, normal_array
 from ntkplan.tuning.session import Session
-from ntkplan.tuning.timer import Budget
+from ntkplan.tuning.timer import Budget, Measured
 
 # The two best candidates are timed, and a third that is nearly as good.
 _MOST_RIVALS = 3
@@ -101,12 +101,12 @@ def correct_by_timing(
         if stake(numbers) < worth:
             break
         first = numbers[0]
-        seconds = session.known(keys)
-        if seconds is None:
-            seconds = _timed(session, problem, layers[first], rivals[first], budget)
+        found = session.known(keys)
+        if found is None:
+            found = _timed(session, problem, layers[first], rivals[first], budget)
             what = [_words(layers[first], rival) for rival in _distinct(rivals[first])]
-            session.keep(keys, seconds, what)
-        measured = dict(zip(keys, seconds, strict=True))
+            session.keep(keys, found, what)
+        measured = dict(zip(keys, found, strict=True))
         for number in numbers:
             result[number] = _corrected(priced[number], rivals[number], measured)
     return result
@@ -171,10 +171,10 @@ def _timed(
     layer: Layer,
     rivals: Sequence[_Rival],
     budget: Budget,
-) -> list[float | None]:
+) -> list[Measured | None]:
     """Times each distinct program once, or none where the budget does not allow it."""
     distinct = _distinct(rivals)
-    nothing: list[float | None] = [None] * len(distinct)
+    nothing: list[Measured | None] = [None] * len(distinct)
     longest_s = max(rival.item.seconds for rival in distinct)
     if longest_s > _LONGEST_CALL * budget.left_s:
         return nothing
@@ -195,22 +195,28 @@ def _timed(
     ready = [call for call in calls if call is not None]
     if len(ready) < len(calls):
         return nothing
-    seconds = session.race(ready, min(_RACE_S, budget.left_s))
+    found = session.race(ready, min(_RACE_S, budget.left_s))
     overhead_s = session.overhead_s([arrays[name] for name in distinct[0].taken])
-    return [max(item - overhead_s, _LEAST_LEFT * item) for item in seconds]
+    least_s = [
+        max(each.least_s - overhead_s, _LEAST_LEFT * each.least_s) for each in found
+    ]
+    return [
+        dataclasses.replace(each, seconds=seconds, least_s=seconds)
+        for each, seconds in zip(found, least_s, strict=True)
+    ]
 
 
 def _corrected(
     items: Sequence[Priced],
     rivals: Sequence[_Rival],
-    measured: Mapping[str, float | None],
+    measured: Mapping[str, Measured | None],
 ) -> tuple[Priced, ...]:
     """Puts measured times in the place of estimates."""
     factors: dict[int, float] = {}
     for rival in rivals:
-        seconds = measured[rival.key]
-        if seconds is not None:
-            factors[id(rival.item)] = seconds / rival.item.seconds
+        found = measured[rival.key]
+        if found is not None:
+            factors[id(rival.item)] = found.seconds / rival.item.seconds
     if not factors:
         return tuple(items)
     logarithms = [math.log(factor) for factor in factors.values()]

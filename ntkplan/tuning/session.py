@@ -15,7 +15,7 @@ from ntkplan.cost.profile import DeviceProfile
 from ntkplan.tuning import timer
 from ntkplan.tuning.cache import Timing, TimingCache, digest
 from ntkplan.tuning.machine import free_bytes, surroundings
-from ntkplan.tuning.timer import Budget
+from ntkplan.tuning.timer import Budget, Measured
 
 # What the program of a leaf takes to compile, where none has been compiled yet, and how
 # many lines of a whole kernel take as long. On a CPU kernels of 100 to 1,200 lines took
@@ -50,8 +50,8 @@ class Session:
         """Returns the key of a program: what it is, and what it runs on."""
         return digest(self._surroundings, *parts)
 
-    def known(self, keys: Sequence[str]) -> list[float | None] | None:
-        """Returns the seconds of a group of programs, if all of them are known."""
+    def known(self, keys: Sequence[str]) -> list[Measured | None] | None:
+        """Returns what a group of programs took, if that is known of all of them."""
         found = [self._cache.get(key) for key in keys]
         answers = [
             timing
@@ -61,16 +61,29 @@ class Session:
         if len(answers) < len(keys):
             return None
         self.n_cached += sum(timing.seconds is not None for timing in answers)
-        return [timing.seconds for timing in answers]
+        return [
+            None
+            if timing.seconds is None
+            else Measured(
+                seconds=timing.seconds, least_s=timing.seconds, doubt=timing.doubt
+            )
+            for timing in answers
+        ]
 
     def keep(
-        self, keys: Sequence[str], seconds: Sequence[float | None], what: Sequence[str]
+        self,
+        keys: Sequence[str],
+        found: Sequence[Measured | None],
+        what: Sequence[str],
     ) -> None:
         """Puts what was measured, or could not be, into the cache."""
-        for key, measured_s, words in zip(keys, seconds, what, strict=True):
-            self.n_timed += measured_s is not None
+        for key, measured, words in zip(keys, found, what, strict=True):
+            self.n_timed += measured is not None
             timing = Timing(
-                seconds=measured_s, budget_s=self.budget.seconds, what=words
+                seconds=None if measured is None else measured.seconds,
+                budget_s=self.budget.seconds,
+                what=words,
+                doubt=0.0 if measured is None else measured.doubt,
             )
             self._cache.put(key, timing)
 
@@ -137,10 +150,16 @@ class Session:
         if count not in self._overheads_s:
             empty = jax.jit(lambda *_: jnp.zeros(()), keep_unused=True)
             program = empty.lower(*arguments).compile()
-            (seconds,) = timer.race([lambda: program(*arguments)], 0.1)
-            self._overheads_s[count] = seconds
+            (measured,) = timer.race([lambda: program(*arguments)], 0.1)
+            self._overheads_s[count] = measured.least_s
         return self._overheads_s[count]
 
-    def race(self, calls: Sequence[Callable[[], Any]], budget_s: float) -> list[float]:
-        """Times programs against each other."""
-        return timer.race(calls, budget_s)
+    def race(
+        self,
+        calls: Sequence[Callable[[], Any]],
+        budget_s: float,
+        *,
+        thorough: bool = False,
+    ) -> list[Measured]:
+        """Times programs against each other, see `ntkplan.tuning.timer.race`."""
+        return timer.race(calls, budget_s, thorough=thorough)

@@ -20,7 +20,7 @@ from ntkplan.planner.choose import Decision, choose
 from ntkplan.planner.halves import halved
 from ntkplan.planner.problem import Problem
 from ntkplan.tuning.session import Session
-from ntkplan.tuning.timer import Budget
+from ntkplan.tuning.timer import Budget, Measured
 
 _MOST_RIVALS = 3
 
@@ -57,7 +57,7 @@ def rivals(
     *,
     untuned: Decision,
 ) -> list[Rival]:
-    """Returns up to three choices that differ, the best at corrected prices first.
+    """Returns up to three choices that differ, the model's own first.
 
     Args:
         problem: What was asked for.
@@ -81,7 +81,7 @@ def rivals(
         _unlike(problem, priced, limit_bytes), key=lambda r: r.decision.cost.seconds
     )
     found: dict[tuple[int, ...], Rival] = {}
-    for rival in (best, model, at_once, *unlike):
+    for rival in (model, best, at_once, *unlike):
         hopeless = rival.decision.cost.seconds > _HOPELESS * best.decision.cost.seconds
         if rival in (best, model) or not hopeless:
             decision = rival.decision
@@ -121,45 +121,70 @@ def fastest(
 ) -> tuple[Rival, tuple[TimedPlan, ...]]:
     """Times whole kernels and returns the fastest.
 
+    The first stays unless another is faster by more than may be noise. Without any
+    timing the one of the least estimate is taken.
+
     Args:
         session: Where timings are kept.
-        found: The choices, the one that is taken without any timing first.
+        found: The choices, that by the model alone first.
         module_of: Emits the kernel of a choice.
         arguments: Makes what kernels are called with.
         shapes: Shapes and dtypes of that, as JSON can hold them.
         budget: Seconds to spend.
 
     Returns:
-        The fastest, and what was measured, the fastest first.
+        What is taken; and what was measured, that first, the others by their time.
     """
     if len(found) == 1:
         return found[0], (_told(found[0], None, "it has no rival"),)
     modules = [module_of(rival.decision) for rival in found]
     keys = [session.key("kernel", _identity(module), shapes) for module in modules]
-    seconds = None
+    measured = None
     # What is called by reference is not in the text: no key tells two such apart.
     named = not any(module.references for module in modules)
     if named:
-        seconds = session.known(keys)
+        measured = session.known(keys)
     why = [_TOO_SLOW_BEFORE] * len(found)
-    if seconds is None:
-        seconds, why = _timed(session, found, modules, arguments, budget)
+    if measured is None:
+        measured, why = _timed(session, found, modules, arguments, budget)
         if named:
-            session.keep(keys, seconds, [rival.what for rival in found])
+            session.keep(keys, measured, [rival.what for rival in found])
+    taken = _winner(found, measured)
     order = sorted(
         range(len(found)),
-        key=lambda number: (seconds[number] is None, seconds[number] or 0.0),
+        key=lambda number: (number != taken, _order(found[number], measured[number])),
     )
-    told = tuple(_told(found[n], seconds[n], why[n]) for n in order)
-    return found[order[0]], told
+    told = tuple(_told(found[n], measured[n], why[n]) for n in order)
+    return found[taken], told
 
 
-def _told(rival: Rival, seconds: float | None, why_not: str) -> TimedPlan:
+def _order(rival: Rival, measured: Measured | None) -> tuple[bool, float]:
+    """Orders what was measured by its time, and the rest after it by its estimate."""
+    if measured is None:
+        return True, rival.decision.cost.seconds
+    return False, measured.seconds
+
+
+def _winner(found: Sequence[Rival], measured: Sequence[Measured | None]) -> int:
+    """Returns the number of what is taken."""
+    order = sorted(range(len(found)), key=lambda n: _order(found[n], measured[n]))
+    first = next((item for item in measured if item is not None), None)
+    if first is None:
+        return order[0]
+    surely_faster = (
+        number
+        for number in order
+        if (item := measured[number]) is not None and item.beats(first)
+    )
+    return next(surely_faster, measured.index(first))
+
+
+def _told(rival: Rival, measured: Measured | None, why_not: str) -> TimedPlan:
     return TimedPlan(
         what=rival.what,
         predicted_seconds=rival.decision.cost.seconds,
-        measured_seconds=seconds,
-        why_not="" if seconds is not None else why_not,
+        measured_seconds=None if measured is None else measured.seconds,
+        why_not="" if measured is not None else why_not,
     )
 
 
@@ -169,21 +194,21 @@ def _timed(
     modules: Sequence[Module],
     arguments: Callable[[], tuple[Any, ...]],
     budget: Budget,
-) -> tuple[list[float | None], list[str]]:
+) -> tuple[list[Measured | None], list[str]]:
     """Times what the budget and the memory allow.
 
     Returns:
-        The seconds of every choice, and why it has none. Where only one could be made
-        ready there is nothing to compare, and none has.
+        What every choice took, and why that is not known. Where only one could be made
+        ready there is nothing to compare, and it is known of none.
     """
     why = [
         _TOO_LARGE if rival.decision.cost.peak_bytes > session.free_bytes else _TOO_SLOW
         for rival in found
     ]
     ready = _in_time(session, found, modules, why, budget)
-    seconds: list[float | None] = [None] * len(found)
+    measured: list[Measured | None] = [None] * len(found)
     if len(ready) < 2:
-        return seconds, why
+        return measured, why
     given = arguments()
     compiled = session.compiled(
         [_kernel(modules[number]) for number in ready],
@@ -196,10 +221,10 @@ def _timed(
         else:
             calls[number] = call
     if len(calls) > 1 and budget.left_s > 0:
-        measured = session.race(list(calls.values()), budget.left_s)
-        for number, taken_s in zip(calls, measured, strict=True):
-            seconds[number] = taken_s
-    return seconds, why
+        raced = session.race(list(calls.values()), budget.left_s, thorough=True)
+        for number, item in zip(calls, raced, strict=True):
+            measured[number] = item
+    return measured, why
 
 
 def _in_time(

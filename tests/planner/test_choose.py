@@ -17,8 +17,9 @@ from ntkplan.methods.candidate import Candidate, Method
 from ntkplan.methods.sharing import Form, Key
 from ntkplan.options import kernel_spec
 from ntkplan.planner import choose as module
-from ntkplan.planner.candidates import Part, Priced, price
+from ntkplan.planner.candidates import Priced, price
 from ntkplan.planner.choose import choose, decide
+from ntkplan.planner.forms import Figures, Named
 from ntkplan.planner.problem import Problem
 from ntkplan.planner.request import parse_methods
 from ntkplan.planner.select import select, total_seconds
@@ -34,15 +35,13 @@ def random_options(generator, n_leaves, n_options, n_shared):
         (Key(Form("shared", i), ()), generator.uniform(1, 9)) for i in range(n_shared)
     ]
 
-    def part(key, seconds):
-        return Part(key=key, seconds=seconds, flops=0.0, bytes_moved=0.0)
-
     def option(leaf, number):
-        own = part(Key(Form("own", leaf, number), ()), generator.uniform(1, 9))
+        own = Key(Form("own", leaf, number), ())
         chosen = generator.choice(
             n_shared, size=generator.integers(0, 3), replace=False
         )
-        parts = (own, *(part(*shared[i]) for i in chosen), part(None, 0.1))
+        parts = [(own, generator.uniform(1, 9)), *(shared[i] for i in chosen)]
+        keys = frozenset(key for key, _ in parts)
         candidate = Candidate(
             method=Method.STRUCTURED_DERIVATIVES,
             order=f"{leaf}.{number}",
@@ -51,7 +50,24 @@ def random_options(generator, n_leaves, n_options, n_shared):
             work=Work(),
             symmetric_work=Work(),
         )
-        return Priced(candidate=candidate, work=Work(), parts=parts, allowed=True)
+        seconds = (*(each for _, each in parts), 0.1)
+        return Priced(
+            candidate=candidate,
+            named=Named(
+                form=0,
+                statements=(*(key for key, _ in parts), None),
+                keys=keys,
+                meeting=keys - {own},
+                pushed=False,
+            ),
+            figures=Figures(
+                seconds=seconds,
+                flops=(0.0,) * len(seconds),
+                bytes_moved=(0.0,) * len(seconds),
+                peak_bytes=0.0,
+            ),
+            allowed=True,
+        )
 
     return [
         sorted(
@@ -87,7 +103,7 @@ def perceptron(params, x):
     return x @ params["head"]
 
 
-def problem_of(n1, width, n_outputs):
+def problem_of(n1, width, n_outputs, *, symmetric=True):
     def spec(*shape):
         return jax.ShapeDtypeStruct(shape, np.float32)
 
@@ -96,7 +112,19 @@ def problem_of(n1, width, n_outputs):
         "second": {"w": spec(width, width), "b": spec(width)},
         "head": spec(width, n_outputs),
     }
-    model = build(perceptron, params, spec(n1, 8), batch_axis=0, wrt=None)
+    return Problem(
+        study=study_of(perceptron, params, spec(n1, 8)),
+        n1=n1,
+        n2=n1,
+        symmetric=symmetric,
+        profile=load_profile("x86_64_cpu"),
+        precision=None,
+    )
+
+
+def study_of(function, params, x):
+    """Returns what there is to choose from for a model's full kernel."""
+    model = build(function, params, x, batch_axis=0, wrt=None)
     ((_, graph),) = model.graphs.items()
     layering = find_layers(graph)
     kernel = kernel_spec(
@@ -108,14 +136,7 @@ def problem_of(n1, width, n_outputs):
         pairs="all",
         whole_batch=False,
     )
-    return Problem(
-        study=Study(layering.graph, layering.layers, kernel),
-        n1=n1,
-        n2=n1,
-        symmetric=True,
-        profile=load_profile("x86_64_cpu"),
-        precision=None,
-    )
+    return Study(layering.graph, layering.layers, kernel)
 
 
 @pytest.mark.parametrize(

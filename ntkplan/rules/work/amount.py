@@ -126,18 +126,30 @@ class Scale:
             self._sizes[count] = known
         return known
 
-    def operation(self, tally: Tally) -> Operation:
-        """Returns a tally as an operation."""
+    def operation(
+        self, tally: Tally, *, times: Size = 1, in_loop: bool = False
+    ) -> Operation:
+        """Returns a tally as an operation.
+
+        Args:
+            tally: The tally.
+            times: How often it runs, over the same memory.
+            in_loop: Whether a loop runs it so often.
+        """
+        written = self.size(tally.bytes_written) * times
+        again = in_loop or times != 1
         return Operation(
             kind=tally.kind,
             batch=self.size(tally.batch),
             m=self.size(tally.m),
             n=self.size(tally.n),
             k=self.size(tally.k),
-            flops=self.size(tally.flops),
-            transcendentals=self.size(tally.transcendentals),
-            bytes_read=self.size(tally.bytes_read),
-            bytes_written_fresh=self.size(tally.bytes_written),
-            repeats=tally.repeats,
+            flops=self.size(tally.flops) * times,
+            transcendentals=self.size(tally.transcendentals) * times,
+            bytes_read=self.size(tally.bytes_read) * times,
+            bytes_written_fresh=0 if again else written,
+            bytes_written_reused=written if again else 0,
+            repeats=tally.repeats * times,
+            in_loop=in_loop,
             transposed=tally.transposed,
         )

@@ -84,7 +84,7 @@ class Flat:
 
         Inside of calls it is all that depends on one of them.
         """
-        found: set[int | None] = set()
+        found: set[int] = set()
         named = (item for item in self.named if item[2] in variables)
         after = (len(self.equations), 0, None)
         before, number, variable = next(named, after)

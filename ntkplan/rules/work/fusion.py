@@ -47,10 +47,12 @@ class Fused:
     Attributes:
         tallies: In order of their first node.
         peak: Most bytes of results alive at once, as an upper bound.
+        written: The values that are written to memory; left open where the peak is.
     """
 
     tallies: list[Tally]
     peak: Amount
+    written: frozenset[Key] = frozenset()
 
 
 def fuse(
@@ -91,8 +93,11 @@ def fuse(
         else:
             members[groups.root(index)].append(reading)
     tallies.extend(_together(group, inside) for group in members.values())
-    peak = _peak(found, inside, readers, kept) if with_peak else NOTHING
-    return Fused(tallies=tallies, peak=peak)
+    if not with_peak:
+        return Fused(tallies=tallies, peak=NOTHING)
+    peak = _peak(found, inside, readers, kept)
+    written = frozenset(key for node, _ in found for key in node.writes) - inside
+    return Fused(tallies=tallies, peak=peak, written=written)
 
 
 class _Groups:

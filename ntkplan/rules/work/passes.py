@@ -219,6 +219,15 @@ def _fused(steps: Sequence[Step]) -> Pass | None:
     return None
 
 
+def is_entrywise(equation: FlatEquation) -> bool:
+    """Says whether an equation makes one array, each entry of one of its operands'."""
+    primitive = equation.call.primitive
+    if primitive in loops.LOOPS or len(equation.outputs) != 1:
+        return False
+    fused = _fused(rule_of(primitive).forward(equation.call))
+    return fused is not None and fused.fuses in (Fuses.LOOP, Fuses.ALIAS)
+
+
 def _node(
     equation: FlatEquation, levels: Levels, *, tallies: Sequence[Tally], flat: Flat
 ) -> Node:
