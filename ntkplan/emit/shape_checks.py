@@ -114,7 +114,7 @@ def table_section(shapes: Shapes) -> str:
     tables = [*heading, *table_lines(shapes.params, "PARAMS")]
     tables += table_lines(shapes.x, "X")
     has_attributes = shapes.params.has_attributes or shapes.x.has_attributes
-    before = [_ATTRIBUTES.rstrip(), ""] if has_attributes else []
+    before = ["", _ATTRIBUTES.rstrip(), ""] if has_attributes else []
     return "\n".join([*before, "", *tables])
 
 
