@@ -20,6 +20,7 @@ from ntkplan.errors import (
     InvalidSizeError,
     MemoryExceededError,
     MismatchedInputsError,
+    ModelNeededError,
     UnknownOptionError,
     UnprintableError,
 )
@@ -27,10 +28,21 @@ from ntkplan.export.artifact import Export
 from ntkplan.export.export_kernel import PLATFORMS, Subject, export_kernel
 from ntkplan.ir.kernel import KernelSpec
 from ntkplan.ir.plan import Approximation, LayerPlan, PlanCost, Tuning
+from ntkplan.plan_json.text import (
+    PLAN,
+    plan_fields,
+    read,
+    records_of,
+    signature_of,
+    symbolic_of,
+    written,
+)
 from ntkplan.planner.explain import (
     alternatives_table,
     table,
 )
+from ntkplan.saved_models import module_with_model
+from ntkplan.source_html import notebook_html, source_page
 from ntkplan.trace.leaves import tree_inputs
 
 
@@ -105,6 +117,7 @@ class Plan:
         tuning: What was measured, with `tune=`; None where nothing was asked for.
         approximation: What sum of logits stands in for, with `tolerance=`; None where
             all has to be exact.
+        printed: The finished module, of a plan that was read from JSON.
     """
 
     layers: tuple[LayerPlan, ...]
@@ -121,6 +134,7 @@ class Plan:
     notes: tuple[str, ...] = ()
     tuning: Tuning | None = None
     approximation: Approximation | None = None
+    printed: Module | None = None
 
     def __str__(self) -> str:
         """Returns the table."""
@@ -129,7 +143,7 @@ class Plan:
     @functools.cached_property
     def module(self) -> Module:
         """The emitted module."""
-        return framed(self.emit(), frame_of(self))
+        return self.printed or framed(self.emit(), frame_of(self))
 
     def at(self, *, n1: int | None = None, n2: int | None = None) -> Plan:
         """Plans the same kernel for other numbers of examples, without tracing again.
@@ -175,11 +189,23 @@ class Plan:
             option="leaf", value=path, known=tuple(layer.path for layer in self.layers)
         )
 
-    def source(self) -> str:
-        """Returns the text of the emitted module, the same that `compile` runs."""
-        return self.module.text
+    def source(self, format: str = "python") -> str:  # noqa: A002
+        """Returns the text of the emitted module, the same that `compile` runs.
 
-    def save(self, path: str | Path) -> Path:
+        Args:
+            format: `python`, or `html` for a page with the estimates in the margin,
+                coloured where pygments is installed.
+
+        Raises:
+            UnknownOptionError: There is no such format.
+        """
+        return formatted(self, format)
+
+    def _repr_html_(self) -> str:
+        """Returns what a notebook shows: the source with its estimates."""
+        return notebook_html(self.module.text, self.layers, self.cost, self.headline)
+
+    def save(self, path: str | Path, *, model: str | None = None) -> Path:
         """Writes the emitted module, which imports only JAX.
 
         Arrays that the model closed over and that are too large for the text are
@@ -187,14 +213,45 @@ class Plan:
 
         Args:
             path: Where to; a file that is there is replaced.
+            model: Where the file is to import `f` from, as `package.module:function`,
+                for parts of it that have no source: callbacks, foreign calls. None: the
+                file imports only JAX.
 
         Returns:
             The path.
 
         Raises:
-            UnprintableError: Parts of the model have no source.
+            UnprintableError: Parts of the model have no source, or are not found in
+                the function that `model` names.
+            ProblemReferenceError: There is no such function.
         """
-        return save_module(self.module, path)
+        return save_module(self.module, path, self.signature, model)
+
+    def to_json(self) -> str:
+        """Returns all of the plan but the model as text, for `from_json`.
+
+        Raises:
+            UnprintableError: Parts of the model have no source.
+            UnwritablePlanError: `params` or `x` hold nodes of the user's own types.
+        """
+        return written(PLAN, self.module, plan_fields(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Plan:
+        """Reads what `to_json` wrote: a plan that emits the same bytes.
+
+        It does all that a plan does, except `at`, which needs the model.
+
+        Raises:
+            UnreadablePlanError: It is another text, of another schema, or was changed.
+
+        Example:
+            >>> import jax.numpy as jnp, ntkplan
+            >>> plan = ntkplan.plan(lambda w, x: x @ w, jnp.ones((3, 2)), jnp.eye(3))
+            >>> ntkplan.Plan.from_json(plan.to_json()).source() == plan.source()
+            True
+        """
+        return read(text, PLAN, plan_of)
 
     def export(self, platforms: str | Sequence[str] = PLATFORMS) -> Export:
         """Exports the kernel with `jax.export`, to be run without model and plan.
@@ -343,6 +400,41 @@ class Kernel:
         return self.function(params, x1, x2)
 
 
+def formatted(plan: Any, format: str) -> str:  # noqa: A002
+    """Returns the source of a `Plan` or a `TreePlan` in a format.
+
+    Raises:
+        UnknownOptionError: There is no such format.
+    """
+    text = plan.module.text
+    if format == "html":
+        return source_page(text, plan.layers, plan.cost, plan.headline)
+    if format != "python":
+        raise UnknownOptionError(option="format", value=format, known=FORMATS)
+    return text
+
+
+FORMATS = ("python", "html")
+"""What `plan.source` returns."""
+
+
+def plan_of(module: Module, fields: Mapping[str, Any]) -> Plan:
+    """Returns the plan whose fields were read from JSON."""
+    signature = Signature(**signature_of(fields))
+
+    def plan_at(n1: int, n2: int | None) -> Plan:
+        raise ModelNeededError(what=f"plan.at(n1={n1}, n2={n2})", call=signature.call)
+
+    return Plan(
+        **records_of(fields),
+        signature=signature,
+        emit=lambda: module,
+        symbolic_work=lambda: Symbolic(**symbolic_of(fields)),
+        plan_at=plan_at,
+        printed=module,
+    )
+
+
 def frame_of(*outputs: Plan) -> Frame:
     """Returns what a module says of itself: the same plan has the same frame."""
     signature = outputs[0].signature
@@ -377,18 +469,30 @@ def check_sizes(spec: KernelSpec, n1: int | None, n2: int | None) -> None:
         )
 
 
-def save_module(module: Module, path: str | Path) -> Path:
+def save_module(
+    module: Module, path: str | Path, signature: Signature, model: str | None
+) -> Path:
     """Writes an emitted module, and beside it the arrays too large for its text.
+
+    Args:
+        module: The finished module.
+        path: Where to.
+        signature: Shapes that the kernel takes.
+        model: Where the model is imported from, for what has no source, or None.
 
     Raises:
         UnprintableError: Parts of the model have no source.
     """
-    if module.references:
-        raise UnprintableError(
-            parts=tuple(
-                f"{name}: {module.reasons[name]}" for name in sorted(module.references)
-            )
+    if model is not None:
+        module = module_with_model(
+            module,
+            model,
+            params=signature.params,
+            x=signature.x,
+            batch_axis=signature.batch_axis,
         )
+    if module.references:
+        raise UnprintableError.of(module.references, module.reasons)
     target = Path(path)
     target.write_text(module.text, encoding="utf-8")
     save_constants(module.constants, target)

@@ -21,16 +21,23 @@ from ntkplan.export.artifact import Export
 from ntkplan.export.export_kernel import PLATFORMS, Subject, export_kernel
 from ntkplan.ir.kernel import KernelSpec
 from ntkplan.ir.plan import LayerPlan, PlanCost
+from ntkplan.plan_json.modules import module_fields, module_of
+from ntkplan.plan_json.records import plain, record
+from ntkplan.plan_json.text import TREE_PLAN, plan_fields, read, written
+from ntkplan.plan_json.trees import structure_fields, structure_of
 from ntkplan.planner.explain import alternatives_table, device_line, totals
 from ntkplan.plans import (
     Plan,
     Signature,
     Symbolic,
     check_arguments,
+    formatted,
     frame_of,
     pairs_of_axes,
+    plan_of,
     save_module,
 )
+from ntkplan.source_html import notebook_html
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -45,12 +52,14 @@ class TreePlan:
         structure: The tree that `f` returns, a `PyTreeDef`; the kernel returns it too.
         cost: What all of them are estimated to cost.
         subject: What the kernels are of, in words.
+        printed: The finished module, of a plan that was read from JSON.
     """
 
     outputs: Mapping[str, Plan]
     structure: Any
     cost: PlanCost
     subject: str
+    printed: Module | None = None
 
     @property
     def layers(self) -> tuple[LayerPlan, ...]:
@@ -83,13 +92,14 @@ class TreePlan:
 
     def __str__(self) -> str:
         """Returns the table of every output, and what all of them cost."""
-        parts = [self._headline]
+        parts = [self.headline]
         parts += [str(plan) for plan in self.outputs.values()]
         parts.append("\n".join(["All outputs", *totals(self.cost)]))
         return "\n\n".join(parts)
 
     @property
-    def _headline(self) -> str:
+    def headline(self) -> str:
+        """What the plan is of, in words."""
         count = len(self.outputs)
         listed = ", ".join(self.outputs)
         plural = "s" * (count > 1)
@@ -123,21 +133,35 @@ class TreePlan:
     @functools.cached_property
     def module(self) -> Module:
         """The emitted module: that of every output, and the tree of their kernels."""
+        if self.printed is not None:
+            return self.printed
         joined = join_modules(
             {path: plan.emit() for path, plan in self.outputs.items()},
             self.structure,
-            title=f"{self._headline}.",
+            title=f"{self.headline}.",
             notes=[
                 f"{note}." for note in (*totals(self.cost), device_line(self.device))
             ],
         )
         return framed(joined, frame_of(*self.outputs.values()))
 
-    def source(self) -> str:
-        """Returns the text of the emitted module, the same that `compile` runs."""
-        return self.module.text
+    def source(self, format: str = "python") -> str:  # noqa: A002
+        """Returns the text of the emitted module, the same that `compile` runs.
 
-    def save(self, path: str | Path) -> Path:
+        Args:
+            format: `python`, or `html` for a page with the estimates in the margin,
+                coloured where pygments is installed.
+
+        Raises:
+            UnknownOptionError: There is no such format.
+        """
+        return formatted(self, format)
+
+    def _repr_html_(self) -> str:
+        """Returns what a notebook shows: the source with its estimates."""
+        return notebook_html(self.module.text, self.layers, self.cost, self.headline)
+
+    def save(self, path: str | Path, *, model: str | None = None) -> Path:
         """Writes one file for all outputs, which imports only JAX.
 
         Its function `kernel` returns the tree; `kernel_logits` and its like return the
@@ -145,6 +169,8 @@ class TreePlan:
 
         Args:
             path: Where to; a file that is there is replaced.
+            model: Where the file is to import `f` from, for parts that have no source;
+                as for `Plan.save`.
 
         Returns:
             The path.
@@ -152,7 +178,7 @@ class TreePlan:
         Raises:
             UnprintableError: Parts of the model have no source.
         """
-        return save_module(self.module, path)
+        return save_module(self.module, path, self.signature, model)
 
     def export(self, platforms: str | Sequence[str] = PLATFORMS) -> Export:
         """Exports the kernels of all outputs as one, as that of a `Plan`.
@@ -169,7 +195,7 @@ class TreePlan:
         """
         subject = Subject(
             module=self.module,
-            headline=self._headline,
+            headline=self.headline,
             params=self.signature.params,
             x=self.signature.x,
             batch_axis=self.signature.batch_axis,
@@ -180,6 +206,48 @@ class TreePlan:
             structure=self.structure,
         )
         return export_kernel(subject, platforms)
+
+    def to_json(self) -> str:
+        """Returns all of the plan but the model as text, for `from_json`.
+
+        Raises:
+            UnprintableError: Parts of the model have no source.
+            UnwritablePlanError: A tree holds nodes of the user's own types.
+        """
+        outputs = {
+            path: {"module": module_fields(plan.module), **plan_fields(plan)}
+            for path, plan in self.outputs.items()
+        }
+        fields = {
+            "outputs": outputs,
+            "structure": structure_fields(self.structure, "what f returns"),
+            "cost": plain(self.cost),
+            "subject": self.subject,
+        }
+        return written(TREE_PLAN, self.module, fields)
+
+    @classmethod
+    def from_json(cls, text: str) -> TreePlan:
+        """Reads what `to_json` wrote: a plan that emits the same bytes.
+
+        Raises:
+            UnreadablePlanError: It is another text, of another schema, or was changed.
+        """
+
+        def build(module: Module, fields: Mapping[str, Any]) -> TreePlan:
+            outputs = {
+                path: plan_of(module_of(held["module"]), held)
+                for path, held in fields["outputs"].items()
+            }
+            return cls(
+                outputs=outputs,
+                structure=structure_of(fields["structure"]),
+                cost=record(PlanCost, fields["cost"], "cost"),
+                subject=fields["subject"],
+                printed=module,
+            )
+
+        return read(text, TREE_PLAN, build)
 
     def compile(self) -> TreeKernel:
         """Returns the kernel function, `kernel(params, x1, x2=None)`.

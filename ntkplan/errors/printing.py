@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from typing import Self
+
 from ntkplan.errors.base import NtkPlanError
 
 
@@ -14,7 +17,20 @@ class UnprintableError(NtkPlanError):
         super().__init__(
             "the kernel runs in this process, but it cannot be saved as a file of its "
             f"own, since these parts have no source:\n{listed}\nReplace them in the "
-            "model, or keep using plan.compile()."
+            "model, keep using plan.compile(), or let the file import the model: "
+            'plan.save(path, model="package.module:function").'
+        )
+
+    @classmethod
+    def of(cls, references: Iterable[str], reasons: Mapping[str, str]) -> Self:
+        """Builds the error for what a module calls by reference, by name.
+
+        Args:
+            references: Names of the functions that have no source.
+            reasons: Why, by name.
+        """
+        return cls(
+            parts=tuple(f"{name}: {reasons[name]}" for name in sorted(references))
         )
 
 
