@@ -184,11 +184,13 @@ class _Reader:
         found: list[_Family] = []
         for members in self.proposals(taken):
             name = _template(members[0].path)
-            for member in members:
+            for number, member in enumerate(members):
                 if name in most and member.stop - member.start >= _LEAST_STEPS:
-                    others = [m for m in (*members, *taken) if m is not member]
-                    others += [m for family in found for m in family.members]
-                    found.append(self._widened([member], [member, *others], most[name]))
+                    others = [*taken, *members[number + 1 :]]
+                    others += [other for family in found for other in family.members]
+                    found.append(
+                        self._widened([member], [member, *others], most[name])
+                    )
         return found
 
     def variables(self, member: _Member) -> frozenset[Var]:

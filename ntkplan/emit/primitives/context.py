@@ -297,7 +297,7 @@ def identifier(text: str) -> str:
 
 def tuple_target(names: Sequence[str]) -> str:
     """What a tuple of values is assigned to."""
-    return ", ".join(names) + ("," if len(names) == 1 else "")
+    return f"({names[0]},)" if len(names) == 1 else ", ".join(names)
 
 
 def refer(

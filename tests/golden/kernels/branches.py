@@ -1,0 +1,196 @@
+"""The full neural tangent kernel of `f`, [n1, n2, 2, 2], planned for n1=4, n2=3.
+
+Params: {readout: 6x2, v: 6x6, w: 6x6}, 84 numbers in 3 leaves, float32. x:
+float32[n,6]. Axis 0 of x counts examples; n1 and n2 are free.
+
+total 32.9 us: forward 10.9 us, sweep 6.22 us, contractions 11 us, push 0 s.
+total 16.3 kflop, 36.9KiB moved, peak 6.82KiB of at most 16.9GiB.
+device x86_64_cpu (cpu), rates measured 2026-11-21.
+
+Written by ntkplan 0.1.0; to plan again: ntkplan.plan(f, params, x1, x2,
+device="/work/main/tests/golden/device.toml"). Run as a program, it compares itself with
+dense Jacobians.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy
+from jax import lax
+
+PARAMS = {"readout": "float32[6,2]", "v": "float32[6,6]", "w": "float32[6,6]"}
+X = "float32[n,6]"
+
+
+def inner_products(rows1, rows2, axes, **options):
+    """Inner products of all rows1 [..., *row] with all rows2 [..., *row].
+
+    A row has so many axes. One product of two matrices, which copies neither array.
+    """
+    shape1, shape2 = rows1.shape[:-axes], rows2.shape[:-axes]
+    rows1 = rows1.reshape(math.prod(shape1), -1)
+    rows2 = rows2.reshape(math.prod(shape2), -1)
+    products = jnp.matmul(rows1, rows2.T, **options)
+    return products.reshape(*shape1, *shape2)
+
+
+def forward(params, x, taps):
+    """Outputs of one example, and what its layers were given."""
+    h0 = (jnp.sum(x[None], axis=-1) > 0.0).astype(jnp.int32)
+    h1 = h0 == 0
+    h2 = lax.stop_gradient(params["v"][None])
+    h3 = jnp.where(h1[:, None, None], params["v"], h2)
+    inputs = jnp.where(h1[:, None], x[None], lax.stop_gradient(x[None]))
+    v_out = jnp.einsum("bk,bkd->bd", inputs, h3) + taps["v"][None]
+    h4 = h0 == 1
+    h5 = lax.stop_gradient(params["w"][None])
+    h6 = jnp.where(h4[:, None, None], params["w"], h5)
+    h7 = jnp.where(h4[:, None], x[None], lax.stop_gradient(x[None]))
+
+    def step(carry, item):
+        carry0, carry1 = carry
+        h8 = jnp.tanh(jnp.einsum("bk,bkd->bd", carry1, h6) + item)
+        return (carry0 + 1, h8), carry1
+
+    (_, h8), w_act = lax.scan(step, (jnp.int32(0), h7), taps["w"].reshape(3, 1, 6))
+    v_act = lax.select_n(jnp.broadcast_to(h0[:, None], (1, 6)), v_out, h8)
+    readout_out = v_act @ params["readout"] + taps["readout"][None]
+    h9 = h1.reshape(()).astype(jnp.int32) == 1
+    inputs_1 = h9.astype(jnp.float32)
+    h10 = h4.reshape(()).astype(jnp.int32) == 1
+    inputs_2 = h10.astype(jnp.float32)
+    activations = {
+        "v_act": v_act[0],
+        "inputs": inputs[0],
+        "inputs_1": inputs_1,
+        "w_act": w_act.reshape(3, 6),
+        "inputs_2": inputs_2,
+    }
+    return readout_out[0], activations
+
+
+def zero_taps():
+    """Zeros to add to values of the forward pass."""
+    return {
+        "readout": jnp.zeros(2, jnp.float32),
+        "v": jnp.zeros(6, jnp.float32),
+        "w": jnp.zeros((3, 6), jnp.float32),
+    }
+
+
+def derivatives(params, x):
+    """Activations and cotangents, d output / d tap, of one example."""
+    taps = zero_taps()
+    _, pull_back, activations = jax.vjp(
+        lambda taps: forward(params, x, taps), taps, has_aux=True
+    )
+    (cotangents,) = jax.vmap(pull_back)(jnp.eye(2, dtype=jnp.float32))
+    return activations, cotangents
+
+
+@jax.jit
+def kernel(params, x1, x2=None):
+    """Returns the kernel, [n1, n2, 2, 2]."""
+    check_shapes(params, x1, x2)
+    side1 = jax.vmap(derivatives, (None, 0))(params, x1)
+    side2 = side1 if x2 is None else jax.vmap(derivatives, (None, 0))(params, x2)
+    activations1, cotangents1 = side1
+    activations2, cotangents2 = side2
+
+    # readout [6x2]: jacobian_contraction, (C1 A1)(C2 A2); 1.37 kflop, 2.34KiB, 2.28 us
+    jacobian1 = jnp.einsum(
+        "noy,nx->noxy", cotangents1["readout"], activations1["v_act"]
+    )
+    jacobian2 = jnp.einsum(
+        "noy,nx->noxy", cotangents2["readout"], activations2["v_act"]
+    )
+    theta = inner_products(jacobian1, jacobian2, 2)
+
+    # v [6x6]: structured_derivatives, (C1 C2)((A1 K1)(A2 K2)); 858 flop, 2.07KiB, 3.39
+    # us
+    cotangent_gram = jnp.einsum("noy,mpy->nomp", cotangents1["v"], cotangents2["v"])
+    scaled1 = activations1["inputs"] * activations1["inputs_1"][:, None]
+    scaled2 = activations2["inputs"] * activations2["inputs_1"][:, None]
+    gram_kk = jnp.einsum("nx,mx->nm", scaled1, scaled2)
+    theta += cotangent_gram * gram_kk[:, None, :, None]
+
+    # w [6x6]: jacobian_contraction, ((C1 A1) K1)((C2 A2) K2); 7.03 kflop, 12.1KiB, 5.33
+    # us
+    jacobian1 = jnp.einsum("nosy,nsx->noyx", cotangents1["w"], activations1["w_act"])
+    jacobian1_k = jnp.einsum("noyx,n->noxy", jacobian1, activations1["inputs_2"])
+    jacobian2 = jnp.einsum("nosy,nsx->noyx", cotangents2["w"], activations2["w_act"])
+    jacobian2_k = jnp.einsum("noyx,n->noxy", jacobian2, activations2["inputs_2"])
+    theta += inner_products(jacobian1_k, jacobian2_k, 2)
+
+    return theta.transpose(0, 2, 1, 3)
+
+
+def shapes(tree, batch_axis=None):
+    """Data types and shapes by their place, the number of examples as n."""
+    found = {}
+    for keys, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        if not isinstance(leaf, str):
+            sizes = [str(size) for size in leaf.shape]
+            if batch_axis in range(-len(sizes), len(sizes)):
+                sizes[batch_axis] = "n"
+            leaf = f"{leaf.dtype}[{','.join(sizes)}]"
+        found[jax.tree_util.keystr(keys)] = leaf.split()[0]
+    return found
+
+
+def check_shapes(params, x1, x2=None):
+    """Raises ValueError where something else was planned for; n is free."""
+    given = {"params": shapes(params), "x1": shapes(x1, 0)}
+    if x2 is not None:
+        given["x2"] = shapes(x2, 0)
+    for name, got in given.items():
+        planned = shapes(PARAMS if name == "params" else X)
+        for place in planned | got:
+            found, wanted = got.get(place), planned.get(place)
+            if found != wanted:
+                raise ValueError(f"{name}{place} is {found}, planned: {wanted}")
+
+
+def random_like(planned, seed, n=None):
+    """Random arrays; vectors are positive, as variances have to be."""
+    rng = numpy.random.default_rng(seed)
+
+    def draw(text):
+        dtype, sizes = text.split("]")[0].split("[")
+        shape = [int(n if k == "n" else k) for k in sizes.split(",") if k]
+        if n is None and len(shape) < 2:
+            return jnp.asarray(rng.uniform(0.5, 1.5, shape), dtype)
+        scale = 1.0 if n else numpy.prod(shape[:-1]) ** -0.5
+        return jnp.asarray(scale * rng.normal(size=shape), dtype)
+
+    return jax.tree.map(draw, planned)
+
+
+@jax.jit
+def dense_kernel(params, x1, x2):
+    """The kernel by dense Jacobians, to check `kernel` with."""
+
+    def outputs(params, x):
+        return forward(params, x, zero_taps())[0]
+
+    def jacobians(x):
+        leaves = jax.tree.leaves(jax.vmap(jax.jacrev(outputs), (None, 0))(params, x))
+        return [rows.reshape(len(rows), 2, -1) for rows in leaves]
+
+    sides = zip(jacobians(x1), jacobians(x2))
+    return sum(jnp.einsum("noz,mpz->nmop", *pair) for pair in sides)
+
+
+if __name__ == "__main__":
+    jax.config.update("jax_default_matmul_precision", "highest")
+    params = random_like(PARAMS, 0)
+    x1, x2 = random_like(X, 1, n=3), random_like(X, 2, n=2)
+    errors = []
+    for other in (x2, None):
+        got = kernel(params, x1, other)
+        wanted = dense_kernel(params, x1, x1 if other is None else other)
+        errors.append(abs(got - wanted).max() / abs(wanted).max())
+    worst = numpy.max(errors)
+    print(f"largest relative error {worst:.1e}, against dense Jacobians")
+    raise SystemExit(0 if worst < 0.001 else 1)

@@ -1,0 +1,321 @@
+"""The full neural tangent kernel of `f`, [n1, n2, 3, 3], planned for n1=4, n2=3.
+
+Params: {blocks: 4 x 12 leaves, norm: {scale: 16, shift: 16}, positions: 6x16, tokens:
+50x16}, 14,048 numbers in 52 leaves, float32. x: int32[n,6]. Axis 0 of x counts
+examples; n1 and n2 are free.
+
+total 558 us: forward 107 us, sweep 138 us, contractions 308 us, push 0 s.
+total 11.1 Mflop, 5.21MiB moved, peak 812KiB of at most 16.9GiB.
+of the ways to divide the leaves into tapped and pushed ones only the likely were
+compared.
+device x86_64_cpu (cpu), rates measured 2026-11-21.
+
+Written by ntkplan 0.1.0; to plan again: ntkplan.plan(f, params, x1, x2,
+device="/work/main/tests/golden/device.toml"). Run as a program, it compares itself with
+dense Jacobians.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy
+from jax import lax
+
+PARAMS_BLOCKS_0 = {"down": {"b": "float32[16]", "w": "float32[64,16]"},
+    "norm1": {"scale": "float32[16]", "shift": "float32[16]"},
+    "norm2": {"scale": "float32[16]", "shift": "float32[16]"},
+    "out": {"b": "float32[16]", "w": "float32[16,16]"},
+    "qkv": {"b": "float32[48]", "w": "float32[16,48]"},
+    "up": {"b": "float32[64]", "w": "float32[16,64]"}}  # fmt: skip
+PARAMS = {"blocks": [PARAMS_BLOCKS_0] * 4,
+    "norm": {"scale": "float32[16]", "shift": "float32[16]"},
+    "positions": "float32[6,16]", "tokens": "float32[50,16]"}  # fmt: skip
+X = "int32[n,6]"
+
+
+def block(params, x, taps):
+    """Output of one of 4 parts, and what its layers were given.
+
+    The parts are `blocks/0` to `blocks/3`.
+    """
+    h0 = lax.rsqrt(jnp.var(x, axis=-1, keepdims=True) + 1e-05)
+    norm1_in = (x - jnp.mean(x, axis=-1, keepdims=True)) * h0
+    norm1_out = norm1_in * params["norm1"]["scale"] + params["norm1"]["shift"]
+    norm1_out = norm1_out + taps["norm1"][None]
+    qkv_out = norm1_out @ params["qkv"]["w"] + params["qkv"]["b"] + taps["qkv"][None]
+    h1, h2, h3 = jnp.split(qkv_out, 3, axis=-1)
+    h4 = h1.reshape(1, 6, 2, 8)
+    h5 = jnp.einsum("bqhd,bkhd->bhqk", h4, h2.reshape(1, 6, 2, 8)) / 2.828427
+    h6 = jnp.where(jnp.tril(jnp.ones((6, 6), dtype=jnp.bool_)), h5, -jnp.inf)
+    h7 = jnp.einsum("bhqk,bkhd->bqhd", jax.nn.softmax(h6), h3.reshape(1, 6, 2, 8))
+    qkv_act = h7.reshape(1, 6, 16)
+    out_out = x + (qkv_act @ params["out"]["w"] + params["out"]["b"])
+    out_out = out_out + taps["out"][None]
+    h8 = lax.rsqrt(jnp.var(out_out, axis=-1, keepdims=True) + 1e-05)
+    out_act = (out_out - jnp.mean(out_out, axis=-1, keepdims=True)) * h8
+    norm2_out = out_act * params["norm2"]["scale"] + params["norm2"]["shift"]
+    norm2_out = norm2_out + taps["norm2"][None]
+    up_out = norm2_out @ params["up"]["w"] + params["up"]["b"] + taps["up"][None]
+    up_act = jax.nn.gelu(up_out)
+    down_out = out_out + (up_act @ params["down"]["w"] + params["down"]["b"])
+    down_out = down_out + taps["down"][None]
+    activations = {
+        "up_act": up_act[0],
+        "norm1_in": norm1_in[0],
+        "out_act": out_act[0],
+        "qkv_act": qkv_act[0],
+        "norm1_out": norm1_out[0],
+        "norm2_out": norm2_out[0],
+    }
+    return down_out, activations
+
+
+def sum_rows(values, rows, size):
+    """Sums values [*rows.shape, ...] by their rows into [size, ...]."""
+    zeros = jnp.zeros((size, *values.shape[rows.ndim :]), values.dtype)
+    return zeros.at[rows].add(values, mode="drop")
+
+
+def inner_products(rows1, rows2, axes, **options):
+    """Inner products of all rows1 [..., *row] with all rows2 [..., *row].
+
+    A row has so many axes. One product of two matrices, which copies neither array.
+    """
+    shape1, shape2 = rows1.shape[:-axes], rows2.shape[:-axes]
+    rows1 = rows1.reshape(math.prod(shape1), -1)
+    rows2 = rows2.reshape(math.prod(shape2), -1)
+    products = jnp.matmul(rows1, rows2.T, **options)
+    return products.reshape(*shape1, *shape2)
+
+
+def forward(params, x, taps):
+    """Outputs of one example, and what its layers were given."""
+    tokens = params["tokens"]
+    activations = {}
+    h0 = jnp.array([3, 14, 15], dtype=jnp.int32)
+    positions_out = tokens[x[None]] + params["positions"] + taps["positions"][None]
+    for i in range(4):
+        positions_out, activations[f"blocks_{i}"] = block(
+            params["blocks"][i], positions_out, taps[f"blocks_{i}"]
+        )
+    h1 = lax.rsqrt(jnp.var(positions_out, axis=-1, keepdims=True) + 1e-05)
+    norm_in = (positions_out - jnp.mean(positions_out, axis=-1, keepdims=True)) * h1
+    norm_out = norm_in * params["norm"]["scale"] + params["norm"]["shift"]
+    norm_out = norm_out + taps["norm"][None]
+    norm_act = norm_out[:, 5]
+    tokens_out = norm_act @ tokens[h0].T + taps["tokens"][None]
+    h2 = jnp.where(x[None] < 0, x[None] + 50, x[None])
+    inputs = jnp.where((h2 >= 0) & (h2 <= 49), h2, 50)
+    h3 = jnp.where(h0 < 0, h0 + 50, h0)
+    inputs_1 = jnp.where((h3 >= 0) & (h3 <= 49), h3, 50)
+    activations |= {"norm_in": norm_in[0], "inputs": inputs[0], "norm_act": norm_act[0]}
+    factors = {"inputs": inputs_1}
+    return tokens_out[0], (activations, factors)
+
+
+def zero_taps():
+    """Zeros to add to values of the forward pass."""
+    shapes_blocks_0 = {"down": (6, 16), "norm1": (6, 16), "norm2": (6, 16),
+        "out": (6, 16), "qkv": (6, 48), "up": (6, 64)}  # fmt: skip
+    shapes = {"norm": (6, 16), "positions": (6, 16), "tokens": (3,),
+        **{f"blocks_{i}": shapes_blocks_0 for i in range(4)}}  # fmt: skip
+
+    def zeros(spec):
+        return jnp.zeros(spec, jnp.float32)
+
+    return jax.tree.map(zeros, shapes, is_leaf=lambda x: isinstance(x, tuple))
+
+
+def derivatives(params, x):
+    """Activations and cotangents, d output / d tap, of one example."""
+    taps = zero_taps()
+    _, pull_back, (activations, factors) = jax.vjp(
+        lambda taps: forward(params, x, taps), taps, has_aux=True
+    )
+    (cotangents,) = jax.vmap(pull_back)(jnp.eye(3, dtype=jnp.float32))
+    return activations, cotangents, factors
+
+
+def cotangent_products(side1, side2, *layers):
+    """What layers add to the kernel: inner products of cotangents."""
+    _, cotangents1 = side1
+    _, cotangents2 = side2
+    theta = 0.0
+    for layer in layers:
+        sum_c1 = cotangents1[layer].sum(axis=2)
+        sum_c2 = cotangents2[layer].sum(axis=2)
+        theta += jnp.einsum("noy,mpy->nomp", sum_c1, sum_c2)
+    return theta
+
+
+def gram_products(side1, side2, *layers):
+    """What layers add to the kernel: products of two Grams."""
+    activations1, cotangents1 = side1
+    activations2, cotangents2 = side2
+    theta = 0.0
+    for layer, given in layers:
+        cotangent_gram = jnp.einsum(
+            "nosy,mpty->nosmpt", cotangents1[layer], cotangents2[layer]
+        )
+        gram = jnp.einsum("nsx,mtx->nsmt", activations1[given], activations2[given])
+        theta += jnp.einsum("nosmpt,nsmt->nomp", cotangent_gram, gram)
+    return theta
+
+
+def layer_products(side1, side2, *layers):
+    """What layers add to the kernel: C1 (A1 (A2 C2))."""
+    activations1, cotangents1 = side1
+    activations2, cotangents2 = side2
+    theta = 0.0
+    for given, layer in layers:
+        jacobian2 = jnp.einsum("nsg,nosg->ngo", activations2[given], cotangents2[layer])
+        product_a1a2c2 = jnp.einsum("nsg,mgp->nsgmp", activations1[given], jacobian2)
+        theta += jnp.einsum("nosg,nsgmp->nomp", cotangents1[layer], product_a1a2c2)
+    return theta
+
+
+@jax.jit
+def kernel(params, x1, x2=None):
+    """Returns the kernel, [n1, n2, 3, 3]."""
+    check_shapes(params, x1, x2)
+    sides = jax.vmap(derivatives, (None, 0), (0, 0, None))
+    *side1, factors = sides(params, x1)
+    side2 = side1 if x2 is None else sides(params, x2)[:2]
+    activations1, cotangents1 = side1
+    activations2, cotangents2 = side2
+
+    def of(part):
+        """Both sides of a part of the model."""
+        return [[table.get(part) for table in side] for side in (side1, side2)]
+
+    theta = 0.0
+    # down/b [16], norm1/shift [16], norm2/shift [16], out/b [16], qkv/b [48], up/b [64]
+    # of blocks/0 to blocks/3, 4 parts: structured_derivatives, C1 C2; together 243
+    # kflop, 502KiB, 87.9 us
+    for i in range(4):
+        theta += cotangent_products(
+            *of(f"blocks_{i}"), "down", "norm1", "norm2", "out", "qkv", "up"
+        )
+
+    # down/w [64x16], out/w [16x16], qkv/w [16x48], up/w [16x64] of blocks/0 to
+    # blocks/3, 4 parts: structured_derivatives, (C1 C2)(A1 A2); together 4.99 Mflop,
+    # 1.44MiB, 146 us
+    for i in range(4):
+        theta += gram_products(
+            *of(f"blocks_{i}"),
+            ("down", "up_act"),
+            ("out", "qkv_act"),
+            ("qkv", "norm1_out"),
+            ("up", "norm2_out"),
+        )
+
+    # norm1/scale [16], norm2/scale [16] of blocks/0 to blocks/3, 4 parts:
+    # structured_derivatives, C1 (A1 (A2 C2)); together 208 kflop, 394KiB, 44.5 us
+    for i in range(4):
+        theta += layer_products(
+            *of(f"blocks_{i}"), ("norm1_in", "norm1"), ("out_act", "norm2")
+        )
+
+    # norm/scale [16]: structured_derivatives, C1 (A1 (A2 C2)); 26 kflop, 49.3KiB, 5.56
+    # us
+    theta += layer_products(side1, side2, ("norm_in", "norm"))
+    # norm/shift [16]: structured_derivatives, C1 C2; 5.58 kflop, 12.2KiB, 3.2 us
+    theta += cotangent_products(side1, side2, "norm")
+
+    # positions [6x16]: structured_derivatives, C1 C2; 20.8 kflop, 9.56KiB, 1.77 us
+    theta += inner_products(cotangents1["positions"], cotangents2["positions"], 2)
+
+    # tokens [50x16]: jacobian_contraction, ((C1 K1) A1)((C2 K2) A2); 225 kflop, 482KiB,
+    # 19.2 us
+    jacobian1_0 = jax.vmap(lambda v, r: sum_rows(v, r, 50))(
+        cotangents1["positions"].transpose(0, 2, 1, 3), activations1["inputs"]
+    )
+    pulled1_1 = sum_rows(
+        cotangents1["tokens"].transpose(2, 0, 1), factors["inputs"], 50
+    )
+    jacobian1_k_1 = jnp.einsum("xno,ng->noxg", pulled1_1, activations1["norm_act"])
+    jacobian1 = jacobian1_0.transpose(0, 2, 1, 3) + jacobian1_k_1
+    jacobian2_0 = jax.vmap(lambda v, r: sum_rows(v, r, 50))(
+        cotangents2["positions"].transpose(0, 2, 1, 3), activations2["inputs"]
+    )
+    pulled2_1 = sum_rows(
+        cotangents2["tokens"].transpose(2, 0, 1), factors["inputs"], 50
+    )
+    jacobian2_k_1 = jnp.einsum("xno,ng->noxg", pulled2_1, activations2["norm_act"])
+    jacobian2 = jacobian2_0.transpose(0, 2, 1, 3) + jacobian2_k_1
+    theta += inner_products(jacobian1, jacobian2, 2)
+
+    return theta.transpose(0, 2, 1, 3)
+
+
+def shapes(tree, batch_axis=None):
+    """Data types and shapes by their place, the number of examples as n."""
+    found = {}
+    for keys, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        if not isinstance(leaf, str):
+            sizes = [str(size) for size in leaf.shape]
+            if batch_axis in range(-len(sizes), len(sizes)):
+                sizes[batch_axis] = "n"
+            leaf = f"{leaf.dtype}[{','.join(sizes)}]"
+        found[jax.tree_util.keystr(keys)] = leaf.split()[0]
+    return found
+
+
+def check_shapes(params, x1, x2=None):
+    """Raises ValueError where something else was planned for; n is free."""
+    given = {"params": shapes(params), "x1": shapes(x1, 0)}
+    if x2 is not None:
+        given["x2"] = shapes(x2, 0)
+    for name, got in given.items():
+        planned = shapes(PARAMS if name == "params" else X)
+        for place in planned | got:
+            found, wanted = got.get(place), planned.get(place)
+            if found != wanted:
+                raise ValueError(f"{name}{place} is {found}, planned: {wanted}")
+
+
+def random_like(planned, seed, n=None):
+    """Random arrays; vectors are positive, as variances have to be."""
+    rng = numpy.random.default_rng(seed)
+
+    def draw(text):
+        dtype, sizes = text.split("]")[0].split("[")
+        shape = [int(n if k == "n" else k) for k in sizes.split(",") if k]
+        if not jnp.issubdtype(dtype, jnp.floating):
+            return jnp.asarray(rng.integers(2, size=shape), dtype)
+        if n is None and len(shape) < 2:
+            return jnp.asarray(rng.uniform(0.5, 1.5, shape), dtype)
+        scale = 1.0 if n else numpy.prod(shape[:-1]) ** -0.5
+        return jnp.asarray(scale * rng.normal(size=shape), dtype)
+
+    return jax.tree.map(draw, planned)
+
+
+@jax.jit
+def dense_kernel(params, x1, x2):
+    """The kernel by dense Jacobians, to check `kernel` with."""
+
+    def outputs(params, x):
+        return forward(params, x, zero_taps())[0]
+
+    def jacobians(x):
+        leaves = jax.tree.leaves(jax.vmap(jax.jacrev(outputs), (None, 0))(params, x))
+        return [rows.reshape(len(rows), 3, -1) for rows in leaves]
+
+    sides = zip(jacobians(x1), jacobians(x2))
+    return sum(jnp.einsum("noz,mpz->nmop", *pair) for pair in sides)
+
+
+if __name__ == "__main__":
+    jax.config.update("jax_default_matmul_precision", "highest")
+    params = random_like(PARAMS, 0)
+    x1, x2 = random_like(X, 1, n=3), random_like(X, 2, n=2)
+    errors = []
+    for other in (x2, None):
+        got = kernel(params, x1, other)
+        wanted = dense_kernel(params, x1, x1 if other is None else other)
+        errors.append(abs(got - wanted).max() / abs(wanted).max())
+    worst = numpy.max(errors)
+    print(f"largest relative error {worst:.1e}, against dense Jacobians")
+    raise SystemExit(0 if worst < 0.001 else 1)

@@ -1,0 +1,163 @@
+"""The full neural tangent kernel of `f`, [n1, n2, 3, 3], planned for n1=4, n2=3.
+
+Params: {b: 12, readout: 12x3, u: 12x12, w: 5x12}, 252 numbers in 4 leaves, float32. x:
+float32[n,7,5]. Axis 0 of x counts examples; n1 and n2 are free.
+
+total 50.2 us: forward 14.9 us, sweep 10.7 us, contractions 19.8 us, push 0 s.
+total 243 kflop, 251KiB moved, peak 63.2KiB of at most 16.9GiB.
+device x86_64_cpu (cpu), rates measured 2026-11-21.
+
+Written by ntkplan 0.1.0; to plan again: ntkplan.plan(f, params, x1, x2,
+device="/work/main/tests/golden/device.toml"). Run as a program, it compares itself with
+dense Jacobians.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy
+from jax import lax
+
+PARAMS = {"b": "float32[12]", "readout": "float32[12,3]", "u": "float32[12,12]",
+    "w": "float32[5,12]"}  # fmt: skip
+X = "float32[n,7,5]"
+
+
+def forward(params, x, taps):
+    """Outputs of one example, and what its layers were given."""
+    h0 = x[None].transpose(1, 0, 2)
+
+    def step(state, xs):
+        given, item1 = xs
+        h1 = given @ params["w"] + state @ params["u"] + params["b"]
+        return jnp.tanh(h1 + item1), (state, given)
+
+    b_act, (b_act_1, b_act_2) = lax.scan(
+        step, jnp.zeros((1, 12), dtype=jnp.float32), (h0, taps["b"].reshape(7, 1, 12))
+    )
+    readout_out = b_act @ params["readout"] + taps["readout"][None]
+    activations = {
+        "b_act": b_act[0],
+        "b_act_1": b_act_1.reshape(7, 12),
+        "b_act_2": b_act_2.reshape(7, 5),
+    }
+    return readout_out[0], activations
+
+
+def zero_taps():
+    """Zeros to add to values of the forward pass."""
+    return {"b": jnp.zeros((7, 12), jnp.float32), "readout": jnp.zeros(3, jnp.float32)}
+
+
+def derivatives(params, x):
+    """Activations and cotangents, d output / d tap, of one example."""
+    taps = zero_taps()
+    _, pull_back, activations = jax.vjp(
+        lambda taps: forward(params, x, taps), taps, has_aux=True
+    )
+    (cotangents,) = jax.vmap(pull_back)(jnp.eye(3, dtype=jnp.float32))
+    return activations, cotangents
+
+
+@jax.jit
+def kernel(params, x1, x2=None):
+    """Returns the kernel, [n1, n2, 3, 3]."""
+    check_shapes(params, x1, x2)
+    side1 = jax.vmap(derivatives, (None, 0))(params, x1)
+    side2 = side1 if x2 is None else jax.vmap(derivatives, (None, 0))(params, x2)
+    activations1, cotangents1 = side1
+    activations2, cotangents2 = side2
+
+    # b [12]: structured_derivatives, C1 C2; 4.46 kflop, 10.5KiB, 3.12 us
+    sum_c1 = cotangents1["b"].sum(axis=2)
+    sum_c2 = cotangents2["b"].sum(axis=2)
+    theta = jnp.einsum("noy,mpy->nomp", sum_c1, sum_c2)
+
+    # readout [12x3]: structured_derivatives, (C1 C2)(A1 A2); 1.15 kflop, 3.2KiB, 2.37
+    # us
+    cotangent_gram = jnp.einsum(
+        "noy,mpy->nomp", cotangents1["readout"], cotangents2["readout"]
+    )
+    gram = jnp.einsum("nx,mx->nm", activations1["b_act"], activations2["b_act"])
+    theta += cotangent_gram * gram[:, None, :, None]
+
+    # u [12x12], w [5x12]: structured_derivatives, (C1 C2)(A1 A2); together 168 kflop,
+    # 178KiB, 14.3 us
+    cotangent_gram_b = jnp.einsum(
+        "nosy,mpty->nosmpt", cotangents1["b"], cotangents2["b"]
+    )
+    gram = jnp.einsum("nsx,mtx->nsmt", activations1["b_act_1"], activations2["b_act_1"])
+    theta += jnp.einsum("nosmpt,nsmt->nomp", cotangent_gram_b, gram)
+    gram = jnp.einsum("nsx,mtx->nsmt", activations1["b_act_2"], activations2["b_act_2"])
+    theta += jnp.einsum("nosmpt,nsmt->nomp", cotangent_gram_b, gram)
+
+    return theta.transpose(0, 2, 1, 3)
+
+
+def shapes(tree, batch_axis=None):
+    """Data types and shapes by their place, the number of examples as n."""
+    found = {}
+    for keys, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        if not isinstance(leaf, str):
+            sizes = [str(size) for size in leaf.shape]
+            if batch_axis in range(-len(sizes), len(sizes)):
+                sizes[batch_axis] = "n"
+            leaf = f"{leaf.dtype}[{','.join(sizes)}]"
+        found[jax.tree_util.keystr(keys)] = leaf.split()[0]
+    return found
+
+
+def check_shapes(params, x1, x2=None):
+    """Raises ValueError where something else was planned for; n is free."""
+    given = {"params": shapes(params), "x1": shapes(x1, 0)}
+    if x2 is not None:
+        given["x2"] = shapes(x2, 0)
+    for name, got in given.items():
+        planned = shapes(PARAMS if name == "params" else X)
+        for place in planned | got:
+            found, wanted = got.get(place), planned.get(place)
+            if found != wanted:
+                raise ValueError(f"{name}{place} is {found}, planned: {wanted}")
+
+
+def random_like(planned, seed, n=None):
+    """Random arrays; vectors are positive, as variances have to be."""
+    rng = numpy.random.default_rng(seed)
+
+    def draw(text):
+        dtype, sizes = text.split("]")[0].split("[")
+        shape = [int(n if k == "n" else k) for k in sizes.split(",") if k]
+        if n is None and len(shape) < 2:
+            return jnp.asarray(rng.uniform(0.5, 1.5, shape), dtype)
+        scale = 1.0 if n else numpy.prod(shape[:-1]) ** -0.5
+        return jnp.asarray(scale * rng.normal(size=shape), dtype)
+
+    return jax.tree.map(draw, planned)
+
+
+@jax.jit
+def dense_kernel(params, x1, x2):
+    """The kernel by dense Jacobians, to check `kernel` with."""
+
+    def outputs(params, x):
+        return forward(params, x, zero_taps())[0]
+
+    def jacobians(x):
+        leaves = jax.tree.leaves(jax.vmap(jax.jacrev(outputs), (None, 0))(params, x))
+        return [rows.reshape(len(rows), 3, -1) for rows in leaves]
+
+    sides = zip(jacobians(x1), jacobians(x2))
+    return sum(jnp.einsum("noz,mpz->nmop", *pair) for pair in sides)
+
+
+if __name__ == "__main__":
+    jax.config.update("jax_default_matmul_precision", "highest")
+    params = random_like(PARAMS, 0)
+    x1, x2 = random_like(X, 1, n=3), random_like(X, 2, n=2)
+    errors = []
+    for other in (x2, None):
+        got = kernel(params, x1, other)
+        wanted = dense_kernel(params, x1, x1 if other is None else other)
+        errors.append(abs(got - wanted).max() / abs(wanted).max())
+    worst = numpy.max(errors)
+    print(f"largest relative error {worst:.1e}, against dense Jacobians")
+    raise SystemExit(0 if worst < 0.001 else 1)
