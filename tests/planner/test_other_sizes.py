@@ -102,10 +102,11 @@ def told(make, n1, n2):
     except MemoryLimitError as error:
         return str(error)
     explained = [plan.explain(layer.path) for layer in plan.layers]
-    # The source also says by which call it was first planned.
-    _, _, code = plan.source().partition("Run as a program")
+    # The docstring also says by which call it was first planned.
+    docstring, _, code = plan.source().removeprefix('"""').partition('"""')
+    said, _, _ = docstring.partition("Written by")
     assert code
-    return [str(plan), code, *explained]
+    return [str(plan), said, code, *explained]
 
 
 @pytest.mark.parametrize("name", MODELS)
