@@ -137,7 +137,7 @@ def plan(
         "tune": tune,
         "tolerance": tolerance,
     }
-    call = call_text(f, x2, options, plan.__kwdefaults__)
+    call = call_text(f, x2, options, plan.__kwdefaults__ or {})
     signature = _signature(params, x1, x2, batch_axis, call)
     model = build(f, params, x1, batch_axis=batch_axis, wrt=wrt)
     specs = _kernel_specs(

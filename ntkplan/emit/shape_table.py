@@ -275,8 +275,9 @@ def repeats(items: Sequence[Any]) -> list[tuple[int, int, int]]:
                 count += 1
             if count > 1 and period * count > best[0] * best[1]:
                 best = (period, count)
-        found.append((start, *best))
-        start += best[0] * best[1]
+        period, count = best
+        found.append((start, period, count))
+        start += period * count
     return found
 
 

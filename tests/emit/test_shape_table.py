@@ -1,0 +1,70 @@
+"""Tables of shapes: what is printed is the tree, and what repeats is written once."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from ntkplan.emit.shape_table import shape_table, short_text, table_lines
+
+
+def spec(*shape, dtype="float32"):
+    return jax.ShapeDtypeStruct(shape, dtype)
+
+
+def block():
+    dense = {"b": spec(768), "w": spec(768, 3072)}
+    return {"fc": dense, "norm": {"bias": spec(768), "scale": spec(768)}, "proj": dense}
+
+
+TREES = {
+    "one_array": spec(5, 7),
+    "layers": {"layers": [{"b": spec(7), "w": spec(5, 7)}, {"b": spec(3)}]},
+    "blocks": {"blocks": [block() for _ in range(12)], "wte": spec(50257, 768)},
+    "numbered": {**{f"h_{i}": block() for i in range(11)}, "h_11": {"w": spec(3)}},
+    "gaps": [(spec(3), spec(4)), (), (spec(3), spec(4)), (), (spec(1), spec(1))],
+    "names": {'a "quoted" key': spec(1), "{0}": spec(1), "{1}": spec(1)},
+    "dtypes": {"step": spec(dtype="int32"), "w": spec(2, dtype="bfloat16")},
+}
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_the_printed_table_is_the_tree(name):
+    tree = TREES[name]
+    namespace = {}
+    lines = table_lines(shape_table(tree), "PARAMS")
+    exec("\n".join(lines), namespace)
+    wanted = [
+        (jax.tree_util.keystr(keys), f"{leaf.dtype}[{','.join(map(str, leaf.shape))}]")
+        for keys, leaf in jax.tree_util.tree_leaves_with_path(tree)
+    ]
+    got = [
+        (jax.tree_util.keystr(keys), text)
+        for keys, text in jax.tree_util.tree_leaves_with_path(namespace["PARAMS"])
+    ]
+    assert got == wanted
+    assert max(map(len, lines)) <= 88
+
+
+@pytest.mark.parametrize("name", ["blocks", "numbered"])
+def test_blocks_are_written_once(name):
+    text = "\n".join(table_lines(shape_table(TREES[name]), "PARAMS"))
+    assert text.count('"scale"') == 1
+
+
+def test_leaves_are_marked_and_examples_counted_by_n():
+    tree = {"a": spec(4, 3), "b": jnp.zeros((4, 2), jnp.int32)}
+    table = shape_table(tree, batch_axis=0, fixed={"b"}, summed=[{"a"}, {"a"}])
+    assert table.tree == {
+        "a": "float32[n,3] summed summed1",
+        "b": "int32[n,2] fixed",
+    }
+
+
+def test_short_text_goes_as_deep_as_there_is_room():
+    tree = TREES["blocks"]
+    assert short_text(tree, 400).startswith("{blocks: 12 x {fc: {b: 768, w: 768x3072}")
+    assert short_text(tree, 60) == "{blocks: 12 x 6 leaves, wte: 50257x768}"
+    assert short_text(tree, 10) == "73 leaves"
+    assert "h_0..h_10" in short_text(TREES["numbered"], 400)
