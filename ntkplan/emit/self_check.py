@@ -7,7 +7,14 @@ import math
 import string
 from collections.abc import Sequence
 
-from ntkplan.emit.expression import Expression, followed, indented, statement
+from ntkplan.emit.expression import (
+    Expression,
+    atom,
+    call,
+    followed,
+    indented,
+    statement,
+)
 from ntkplan.emit.shape_checks import Shapes
 from ntkplan.emit.shape_table import FIXED
 from ntkplan.ir.kernel import KernelSpec
@@ -157,10 +164,10 @@ def _jacobian_lines(shapes: Shapes, output: CheckedOutput, given: str) -> list[s
         f"        return [rows.reshape({shape}){wide} for rows in leaves]",
         "",
     ]
-    if output.mark in shapes.marks:
-        lines = _summed_lines(shapes, output, leaves)
     equation = einsum_equation(spec)
     divided = f" / {spec.n_trace}" * (spec.n_trace > 1)
+    if output.mark in shapes.marks:
+        return [*lines, *_summed_lines(output, f'"{equation}"', divided)]
     return [
         *lines,
         "    sides = zip(jacobians(x1), jacobians(x2))",
@@ -249,26 +256,37 @@ def _by_output_lines(shapes: Shapes, output: CheckedOutput, given: str) -> list[
     ]
 
 
-def _summed_lines(shapes: Shapes, output: CheckedOutput, leaves: str) -> list[str]:
-    """Prints Jacobians in which sum of logits stands in for those of some leaves."""
-    count = output.n_outputs
-    shape = ", ".join(["len(rows)", *map(str, output.spec.output_shape), "-1"])
+def _summed_lines(output: CheckedOutput, equation: str, divided: str) -> list[str]:
+    """Prints the sum in which sum of logits, K ⊗ I, stands in for some leaves."""
+    spec = output.spec
+    axes = tuple(range(1, 1 + len(spec.output_shape)))
+    operands: list[str] = []
+    letters: list[str] = []
+    pool = iter(string.ascii_uppercase)
+    for axis, size in enumerate(spec.output_shape):
+        if axis in spec.full_axes:
+            letters.append(next(pool) + next(pool))
+            operands.append(f"jnp.eye({size})")
+        elif axis in spec.diagonal_axes:
+            letters.append(next(pool))
+            operands.append(f"jnp.ones({size})")
+    examples = "n" if spec.matched else "nm"
+    result = examples + "".join(letters)
+    inputs = ",".join(["nz", f"{examples[-1]}z", *letters])
+    value = call(
+        "jnp.einsum", *map(atom, [f'"{inputs}->{result}"', "one", "two", *operands])
+    )
     return [
-        "    def jacobians(x):",
-        f"        leaves = {leaves}",
-        "        found = []",
-        "        texts = jax.tree.leaves(PARAMS)",
-        '        moving = [text for text in texts if "fixed" not in text]',
-        "        for text, rows in zip(moving, leaves):",
-        f"            rows = rows.reshape(len(rows), {count}, -1)",
-        '            if "MARK" in text.split():  # the same for every output'.replace(
-            "MARK", output.mark
-        ),
-        f"                rows = rows.sum(1) / {count}**0.5",
-        f'                rows = jnp.einsum("nz,oc->nocz", rows, jnp.eye({count}))',
-        f"            found.append(rows.reshape({shape}))",
-        "        return found",
-        "",
+        "    theta = 0.0",
+        '    texts = [t for t in jax.tree.leaves(PARAMS) if "fixed" not in t]',
+        "    for text, one, two in zip(texts, jacobians(x1), jacobians(x2)):",
+        f'        if "{output.mark}" in text.split():',
+        f"            one = one.sum({axes}) / {output.n_outputs}**0.5",
+        f"            two = two.sum({axes}) / {output.n_outputs}**0.5",
+        *(f"            {line}" for line in statement("theta += ", value, 76)),
+        "        else:",
+        f"            theta += jnp.einsum({equation}, one, two){divided}",
+        "    return theta",
     ]
 
 

@@ -27,6 +27,7 @@ _LEAST_NAMED = 40
 _UNSPLIT = 64
 _OFTEN = 2
 _BREAK = "\0"
+_SOFT = "\1"
 _SKIP = "  # fmt: skip"
 _NUMBERED = re.compile(r"(\D*)(\d+)(\D*)")
 
@@ -163,7 +164,7 @@ def table_lines(table: Table, name: str, width: int = _WIDTH) -> list[str]:
     statements = [*printer.named.items(), (name, text)]
     lines: list[str] = []
     for target, value in statements:
-        plain = value.replace(_BREAK, " ")
+        plain = value.replace(_BREAK, " ").replace(_SOFT, " ")
         one_line = f"{target} = {plain}"
         if len(one_line) <= width:
             lines.append(one_line)
@@ -247,8 +248,8 @@ class _Printer:
 
 
 def _joined(parts: Sequence[str]) -> str:
-    """Joins the texts of children; what is short is not split later."""
-    whole = ", ".join(part.replace(_BREAK, " ") for part in parts)
+    """Joins the texts of children; what is short is split only if it must be."""
+    whole = f",{_SOFT}".join(part.replace(_BREAK, _SOFT) for part in parts)
     return whole if len(whole) <= _UNSPLIT else f",{_BREAK}".join(parts)
 
 
@@ -319,18 +320,29 @@ def numbered_runs(
 def _packed(target: str, value: str, width: int) -> list[str]:
     """Fills lines up; a formatter is told to leave them."""
     lines: list[str] = []
-    held = f"{target} = "
-    *pieces, last = value.split(_BREAK)
-    for piece in (*pieces, f"{last}{_SKIP}"):
-        is_started = held not in (f"{target} = ", _INDENT)
-        if len(held) + len(piece) > width and is_started:
-            lines.append(held.rstrip())
-            held = _INDENT
-        held += f"{piece} "
-    lines.append(held.rstrip())
+    held = f"{target} ="
+    for piece in _pieces(f"{value}{_SKIP}", width):
+        if len(held) + 1 + len(piece) > width and held != f"{target} =":
+            lines.append(held)
+            held = f"{_INDENT}{piece}"
+        else:
+            held = f"{held} {piece}"
+    lines.append(held)
     if max(map(len, lines)) <= _WIDTH:
         return lines
-    return statement(f"{target} = ", atom(value.replace(_BREAK, " ")), _WIDTH)
+    plain = value.replace(_BREAK, " ").replace(_SOFT, " ")
+    return statement(f"{target} = ", atom(plain), _WIDTH)
+
+
+def _pieces(value: str, width: int) -> list[str]:
+    """Splits a text at its breaks, and at soft ones where a piece is too long."""
+    pieces: list[str] = []
+    for piece in value.split(_BREAK):
+        if len(_INDENT) + len(piece) <= width:
+            pieces.append(piece.replace(_SOFT, " "))
+        else:
+            pieces += piece.split(_SOFT)
+    return pieces
 
 
 def short_text(tree: Any, most: int) -> str:

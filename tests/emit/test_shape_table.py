@@ -25,6 +25,12 @@ TREES = {
     "numbered": {**{f"h_{i}": block() for i in range(11)}, "h_11": {"w": spec(3)}},
     "gaps": [(spec(3), spec(4)), (), (spec(3), spec(4)), (), (spec(1), spec(1))],
     "names": {'a "quoted" key': spec(1), "{0}": spec(1), "{1}": spec(1)},
+    "deep": {
+        "statistics_of_it": {
+            "batch_norm_with_a_name": {"mean": spec(4), "var": spec(4)}
+        },
+        "params": {"dense": {"bias": spec(2), "kernel": spec(4, 2)}},
+    },
     "dtypes": {"step": spec(dtype="int32"), "w": spec(2, dtype="bfloat16")},
 }
 
