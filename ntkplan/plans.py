@@ -20,6 +20,7 @@ from ntkplan.errors import (
     InvalidSizeError,
     MemoryExceededError,
     MismatchedInputsError,
+    ModelNeededError,
     UnknownOptionError,
     UnprintableError,
 )
@@ -27,6 +28,15 @@ from ntkplan.export.artifact import Export
 from ntkplan.export.export_kernel import PLATFORMS, Subject, export_kernel
 from ntkplan.ir.kernel import KernelSpec
 from ntkplan.ir.plan import Approximation, LayerPlan, PlanCost, Tuning
+from ntkplan.plan_json.text import (
+    PLAN,
+    plan_fields,
+    read,
+    records_of,
+    signature_of,
+    symbolic_of,
+    written,
+)
 from ntkplan.planner.explain import (
     alternatives_table,
     table,
@@ -105,6 +115,7 @@ class Plan:
         tuning: What was measured, with `tune=`; None where nothing was asked for.
         approximation: What sum of logits stands in for, with `tolerance=`; None where
             all has to be exact.
+        printed: The finished module, of a plan that was read from JSON.
     """
 
     layers: tuple[LayerPlan, ...]
@@ -121,6 +132,7 @@ class Plan:
     notes: tuple[str, ...] = ()
     tuning: Tuning | None = None
     approximation: Approximation | None = None
+    printed: Module | None = None
 
     def __str__(self) -> str:
         """Returns the table."""
@@ -129,7 +141,7 @@ class Plan:
     @functools.cached_property
     def module(self) -> Module:
         """The emitted module."""
-        return framed(self.emit(), frame_of(self))
+        return self.printed or framed(self.emit(), frame_of(self))
 
     def at(self, *, n1: int | None = None, n2: int | None = None) -> Plan:
         """Plans the same kernel for other numbers of examples, without tracing again.
@@ -195,6 +207,32 @@ class Plan:
             UnprintableError: Parts of the model have no source.
         """
         return save_module(self.module, path)
+
+    def to_json(self) -> str:
+        """Returns all of the plan but the model as text, for `from_json`.
+
+        Raises:
+            UnprintableError: Parts of the model have no source.
+            UnwritablePlanError: `params` or `x` hold nodes of the user's own types.
+        """
+        return written(PLAN, self.module, plan_fields(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Plan:
+        """Reads what `to_json` wrote: a plan that emits the same bytes.
+
+        It does all that a plan does, except `at`, which needs the model.
+
+        Raises:
+            UnreadablePlanError: It is another text, of another schema, or was changed.
+
+        Example:
+            >>> import jax.numpy as jnp, ntkplan
+            >>> plan = ntkplan.plan(lambda w, x: x @ w, jnp.ones((3, 2)), jnp.eye(3))
+            >>> ntkplan.Plan.from_json(plan.to_json()).source() == plan.source()
+            True
+        """
+        return read(text, PLAN, plan_of)
 
     def export(self, platforms: str | Sequence[str] = PLATFORMS) -> Export:
         """Exports the kernel with `jax.export`, to be run without model and plan.
@@ -343,6 +381,23 @@ class Kernel:
         return self.function(params, x1, x2)
 
 
+def plan_of(module: Module, fields: Mapping[str, Any]) -> Plan:
+    """Returns the plan whose fields were read from JSON."""
+    signature = Signature(**signature_of(fields))
+
+    def plan_at(n1: int, n2: int | None) -> Plan:
+        raise ModelNeededError(what=f"plan.at(n1={n1}, n2={n2})", call=signature.call)
+
+    return Plan(
+        **records_of(fields),
+        signature=signature,
+        emit=lambda: module,
+        symbolic_work=lambda: Symbolic(**symbolic_of(fields)),
+        plan_at=plan_at,
+        printed=module,
+    )
+
+
 def frame_of(*outputs: Plan) -> Frame:
     """Returns what a module says of itself: the same plan has the same frame."""
     signature = outputs[0].signature
@@ -384,11 +439,7 @@ def save_module(module: Module, path: str | Path) -> Path:
         UnprintableError: Parts of the model have no source.
     """
     if module.references:
-        raise UnprintableError(
-            parts=tuple(
-                f"{name}: {module.reasons[name]}" for name in sorted(module.references)
-            )
-        )
+        raise UnprintableError.of(module.references, module.reasons)
     target = Path(path)
     target.write_text(module.text, encoding="utf-8")
     save_constants(module.constants, target)

@@ -21,6 +21,10 @@ from ntkplan.export.artifact import Export
 from ntkplan.export.export_kernel import PLATFORMS, Subject, export_kernel
 from ntkplan.ir.kernel import KernelSpec
 from ntkplan.ir.plan import LayerPlan, PlanCost
+from ntkplan.plan_json.modules import module_fields, module_of
+from ntkplan.plan_json.records import plain, record
+from ntkplan.plan_json.text import TREE_PLAN, plan_fields, read, written
+from ntkplan.plan_json.trees import structure_fields, structure_of
 from ntkplan.planner.explain import alternatives_table, device_line, totals
 from ntkplan.plans import (
     Plan,
@@ -29,6 +33,7 @@ from ntkplan.plans import (
     check_arguments,
     frame_of,
     pairs_of_axes,
+    plan_of,
     save_module,
 )
 
@@ -45,12 +50,14 @@ class TreePlan:
         structure: The tree that `f` returns, a `PyTreeDef`; the kernel returns it too.
         cost: What all of them are estimated to cost.
         subject: What the kernels are of, in words.
+        printed: The finished module, of a plan that was read from JSON.
     """
 
     outputs: Mapping[str, Plan]
     structure: Any
     cost: PlanCost
     subject: str
+    printed: Module | None = None
 
     @property
     def layers(self) -> tuple[LayerPlan, ...]:
@@ -123,6 +130,8 @@ class TreePlan:
     @functools.cached_property
     def module(self) -> Module:
         """The emitted module: that of every output, and the tree of their kernels."""
+        if self.printed is not None:
+            return self.printed
         joined = join_modules(
             {path: plan.emit() for path, plan in self.outputs.items()},
             self.structure,
@@ -180,6 +189,48 @@ class TreePlan:
             structure=self.structure,
         )
         return export_kernel(subject, platforms)
+
+    def to_json(self) -> str:
+        """Returns all of the plan but the model as text, for `from_json`.
+
+        Raises:
+            UnprintableError: Parts of the model have no source.
+            UnwritablePlanError: A tree holds nodes of the user's own types.
+        """
+        outputs = {
+            path: {"module": module_fields(plan.module), **plan_fields(plan)}
+            for path, plan in self.outputs.items()
+        }
+        fields = {
+            "outputs": outputs,
+            "structure": structure_fields(self.structure, "what f returns"),
+            "cost": plain(self.cost),
+            "subject": self.subject,
+        }
+        return written(TREE_PLAN, self.module, fields)
+
+    @classmethod
+    def from_json(cls, text: str) -> TreePlan:
+        """Reads what `to_json` wrote: a plan that emits the same bytes.
+
+        Raises:
+            UnreadablePlanError: It is another text, of another schema, or was changed.
+        """
+
+        def build(module: Module, fields: Mapping[str, Any]) -> TreePlan:
+            outputs = {
+                path: plan_of(module_of(held["module"]), held)
+                for path, held in fields["outputs"].items()
+            }
+            return cls(
+                outputs=outputs,
+                structure=structure_of(fields["structure"]),
+                cost=record(PlanCost, fields["cost"], "cost"),
+                subject=fields["subject"],
+                printed=module,
+            )
+
+        return read(text, TREE_PLAN, build)
 
     def compile(self) -> TreeKernel:
         """Returns the kernel function, `kernel(params, x1, x2=None)`.

@@ -29,6 +29,9 @@ from ntkplan.errors.models import NonFloatLeafError as NonFloatLeafError
 from ntkplan.errors.models import OutputError as OutputError
 from ntkplan.errors.models import RunningStatisticsError as RunningStatisticsError
 from ntkplan.errors.models import UnsupportedPrimitiveError as UnsupportedPrimitiveError
+from ntkplan.errors.plan_text import ModelNeededError as ModelNeededError
+from ntkplan.errors.plan_text import UnreadablePlanError as UnreadablePlanError
+from ntkplan.errors.plan_text import UnwritablePlanError as UnwritablePlanError
 from ntkplan.errors.printing import EndlessDerivativeError as EndlessDerivativeError
 from ntkplan.errors.printing import NotPrintableError as NotPrintableError
 from ntkplan.errors.printing import UnprintableError as UnprintableError

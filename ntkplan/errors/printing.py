@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from typing import Self
+
 from ntkplan.errors.base import NtkPlanError
 
 
@@ -15,6 +18,18 @@ class UnprintableError(NtkPlanError):
             "the kernel runs in this process, but it cannot be saved as a file of its "
             f"own, since these parts have no source:\n{listed}\nReplace them in the "
             "model, or keep using plan.compile()."
+        )
+
+    @classmethod
+    def of(cls, references: Iterable[str], reasons: Mapping[str, str]) -> Self:
+        """Builds the error for what a module calls by reference, by name.
+
+        Args:
+            references: Names of the functions that have no source.
+            reasons: Why, by name.
+        """
+        return cls(
+            parts=tuple(f"{name}: {reasons[name]}" for name in sorted(references))
         )
 
 

@@ -1,0 +1,133 @@
+"""Plans as JSON: what comes back emits the same bytes and runs."""
+
+from __future__ import annotations
+
+import functools
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import ntkplan
+from ntkplan.errors import (
+    MismatchedInputsError,
+    ModelNeededError,
+    UndecidedIndependenceWarning,
+    UnprintableError,
+    UnreadablePlanError,
+    UnwritablePlanError,
+)
+from tests.end_to_end.saved_problems import heads, perceptron, problems
+from tests.oracles import dense_kernel, relative_error
+
+TABLE = np.random.default_rng(0).normal(size=(5, 5)).astype(np.float32)
+
+
+def with_table(params, x):
+    return perceptron(params, x @ TABLE)
+
+
+@functools.cache
+def planned():
+    _, params, x, _, _ = problems()["trace"]
+    return ntkplan.plan(with_table, params, x, kernel="trace"), params, x
+
+
+@functools.cache
+def text():
+    return planned()[0].to_json()
+
+
+def changed(**fields):
+    return json.dumps({**json.loads(text()), **fields})
+
+
+def test_a_plan_that_was_read_is_the_plan():
+    plan, _, _ = planned()
+    back = ntkplan.Plan.from_json(text())
+    assert back.source() == plan.source()
+    assert back.to_json() == text()
+    assert str(back) == str(plan)
+    assert back.layers == plan.layers
+    assert back.cost == plan.cost
+    assert back.device == plan.device
+    assert back.explain("layers/0/w") == plan.explain("layers/0/w")
+    assert back.symbolic.layers == plan.symbolic.layers
+    assert back.symbolic.total == plan.symbolic.total
+
+
+def test_a_plan_that_was_read_runs_with_its_constants(tmp_path):
+    _, params, x = planned()
+    back = ntkplan.Plan.from_json(text())
+    assert back.module.constants["CONSTANT"].shape == (5, 5)
+    kernel = back.compile()
+    got = kernel(params, x, x[:2])
+    wanted = dense_kernel(with_table, params, x, x[:2], kernel="trace")
+    assert relative_error(got, wanted) < 1e-5
+    with pytest.raises(MismatchedInputsError, match="x1"):
+        kernel(params, x[:, :3])
+    back.save(tmp_path / "kernel.py")
+    assert (tmp_path / "kernel.py").read_text() == planned()[0].source()
+
+
+def test_what_needs_the_model_says_so():
+    with pytest.raises(
+        ModelNeededError, match=r"Plan again: ntkplan\.plan\(with_table"
+    ):
+        ntkplan.Plan.from_json(text()).at(n1=10)
+
+
+@pytest.mark.parametrize(
+    ("made", "message"),
+    [
+        (lambda: "no JSON {", "it is no JSON"),
+        (lambda: '{"a": 1}', "JSON of something else"),
+        (lambda: changed(schema_version=0), "schema version 0.*Plan again"),
+        (lambda: changed(n1=7), "it was changed"),
+        (lambda: changed(kind="tree_plan"), r"TreePlan\.from_json"),
+        (lambda: text()[: len(text()) // 2], "it is no JSON"),
+    ],
+)
+def test_other_texts_are_refused(made, message):
+    with pytest.raises(UnreadablePlanError, match=f"(?s){message}"):
+        ntkplan.Plan.from_json(made())
+
+
+def test_formulas_are_not_evaluated():
+    from ntkplan.plan_json.formulas import size_of
+
+    for foreign in ("__import__('os')", "Symbol('x')", "Add(1)", "Integer(1.5)", "1 +"):
+        with pytest.raises(ValueError, match="is no"):
+            size_of(foreign)
+
+
+def test_a_tree_of_outputs_comes_back():
+    _, params, x, _, _ = problems()["heads"]
+    plan = ntkplan.plan(heads, params, x)
+    back = ntkplan.TreePlan.from_json(plan.to_json())
+    assert back.source() == plan.source()
+    assert str(back) == str(plan)
+    assert back.outputs["a"].source() == plan.outputs["a"].source()
+    got = back.compile()(params, x)
+    wanted = dense_kernel(lambda p, x: heads(p, x)["b"], params, x)
+    assert relative_error(got["b"], wanted) < 1e-5
+
+
+def test_types_of_the_user_are_refused():
+    f, params, x, _, _ = problems()["attributes"]
+    with pytest.raises(UnwritablePlanError, match="nodes of type Fields"):
+        ntkplan.plan(f, params, x).to_json()
+
+
+def test_what_runs_by_reference_is_refused_with_the_list():
+    def f(params, x):
+        shape = jax.ShapeDtypeStruct(x.shape, x.dtype)
+        x = jax.pure_callback(np.asarray, shape, x, vmap_method="sequential")
+        return x @ params
+
+    with pytest.warns(UndecidedIndependenceWarning):
+        plan = ntkplan.plan(f, jnp.ones((3, 2)), jnp.ones((4, 3)))
+    with pytest.raises(UnprintableError, match="call_pure_callback: "):
+        plan.to_json()
