@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,8 +15,12 @@ from ntkplan.plan_json.records import plain
 
 _SYMBOLS = {symbol.name: symbol for symbol in SYMBOLS}
 _FUNCTIONS = {
-    name: getattr(sympy, name)
-    for name in ("Add", "Mul", "Pow", "Max", "Min", "ceiling", "floor")
+    name: getattr(sympy, name) for name in ("Add", "Mul", "Pow", "ceiling", "floor")
+}
+# As they were written: sympy would look for the larger one of two formulas.
+_UNEVALUATED = {
+    name: functools.partial(getattr(sympy, name), evaluate=False)
+    for name in ("Max", "Min")
 }
 _NUMBERS = {"Integer": sympy.Integer, "Rational": sympy.Rational}
 
@@ -81,8 +86,9 @@ def _formula(node: ast.expr) -> Any:
                 return symbol
         elif name in _NUMBERS:
             return _NUMBERS[name](*map(_integer, node.args))
-        elif name in _FUNCTIONS:
-            return _FUNCTIONS[name](*map(_formula, node.args))
+        elif name in {**_FUNCTIONS, **_UNEVALUATED}:
+            function = _FUNCTIONS.get(name) or _UNEVALUATED[name]
+            return function(*map(_formula, node.args))
     raise ValueError(f"{ast.unparse(node)[:80]!r} is no formula")
 
 
