@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ntkplan.emit import self_check, shape_checks
+from ntkplan.emit.constants import constant_section, is_definition
 from ntkplan.emit.expression import atom, call, followed
 from ntkplan.emit.module_docstring import docstring_lines
 from ntkplan.emit.self_check import CheckedOutput
@@ -56,7 +57,7 @@ def framed(module: Module, frame: Frame) -> Module:
         module: A module as printed: a docstring, imports, functions, `kernel`.
         frame: What it says of itself.
     """
-    parsed = _Parsed(module.text)
+    parsed = _Parsed(module)
     shapes = shapes_of(
         frame.params,
         frame.x,
@@ -71,6 +72,7 @@ def framed(module: Module, frame: Frame) -> Module:
         for number, (kernel, spec) in enumerate(zip(kernels, frame.specs, strict=True))
     ]
     title, notes = parsed.docstring()
+    constants, beside = constant_section(module.constants)
     sections = [
         "\n".join(
             docstring_lines(
@@ -83,21 +85,28 @@ def framed(module: Module, frame: Frame) -> Module:
             )
         ),
         "",
-        parsed.imports(),
+        parsed.imports(standard=["hashlib"] * bool(beside)),
+        *([f"\n{constants.lstrip()}"] if constants else []),
         shape_checks.table_section(shapes),
         parsed.rest(kernels),
         *shape_checks.check_sections(shapes),
         *self_check.check_sections(shapes, outputs),
     ]
-    return dataclasses.replace(module, text="\n".join(sections) + "\n")
+    text = "\n".join(sections) + "\n"
+    return dataclasses.replace(module, text=text, constants=beside)
 
 
 class _Parsed:
     """The text of a module, and where what is in it."""
 
-    def __init__(self, text: str) -> None:
-        self._tree = ast.parse(text)
-        self._lines = text.splitlines()
+    def __init__(self, module: Module) -> None:
+        lines = [
+            line
+            for line in module.text.splitlines()
+            if not is_definition(line, module.constants)
+        ]
+        self._tree = ast.parse("\n".join(lines))
+        self._lines = lines
         self._functions: Mapping[str, ast.FunctionDef] = {
             node.name: node
             for node in self._tree.body
@@ -109,15 +118,19 @@ class _Parsed:
         first, _, rest = (ast.get_docstring(self._tree) or "").partition("\n\n")
         return " ".join(first.splitlines()), rest.splitlines()
 
-    def imports(self) -> str:
-        """Returns the imports, numpy among them."""
+    def imports(self, *, standard: Sequence[str]) -> str:
+        """Returns the imports, numpy and more of the standard library among them."""
         nodes = [
             n for n in self._tree.body if isinstance(n, ast.Import | ast.ImportFrom)
         ]
         lines = self._lines[nodes[0].lineno - 1 : nodes[-1].end_lineno]
         if "import numpy" not in lines:
             lines.insert(lines.index("import jax.numpy as jnp") + 1, "import numpy")
-        return "\n".join(lines)
+        found = {line for line in lines[: lines.index("import jax")] if line}
+        found -= {"import pathlib"} if not standard else set()
+        found |= {f"import {name}" for name in standard}
+        others = lines[lines.index("import jax") :]
+        return "\n".join([*sorted(found), *[""] * bool(found), *others])
 
     def rest(self, kernels: Sequence[str]) -> str:
         """Returns what follows the imports; kernels check their arguments first."""

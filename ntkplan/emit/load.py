@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy
 
+from ntkplan.emit.constants import storable
 from ntkplan.errors import InternalError
 
 
@@ -66,5 +67,5 @@ def save_constants(constants: Mapping[str, Any], path: Path) -> None:
         path: The module's file.
     """
     if constants:
-        arrays = {name: numpy.asarray(array) for name, array in constants.items()}
+        arrays = {name: storable(array) for name, array in constants.items()}
         numpy.savez(path.with_suffix(".npz"), allow_pickle=False, **arrays)

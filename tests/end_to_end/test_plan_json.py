@@ -22,11 +22,11 @@ from ntkplan.errors import (
 from tests.end_to_end.saved_problems import heads, perceptron, problems
 from tests.oracles import dense_kernel, relative_error
 
-TABLE = np.random.default_rng(0).normal(size=(5, 5)).astype(np.float32)
+TABLE = np.random.default_rng(0).normal(size=(5, 50)).astype(np.float32)
 
 
 def with_table(params, x):
-    return perceptron(params, x @ TABLE)
+    return perceptron(params, x @ TABLE @ TABLE.T)
 
 
 @functools.cache
@@ -61,7 +61,8 @@ def test_a_plan_that_was_read_is_the_plan():
 def test_a_plan_that_was_read_runs_with_its_constants(tmp_path):
     _, params, x = planned()
     back = ntkplan.Plan.from_json(text())
-    assert back.module.constants["CONSTANT"].shape == (5, 5)
+    shapes = [array.shape for array in back.module.constants.values()]
+    assert shapes == [(5, 50), (50, 5)]
     kernel = back.compile()
     got = kernel(params, x, x[:2])
     wanted = dense_kernel(with_table, params, x, x[:2], kernel="trace")
