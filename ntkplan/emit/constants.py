@@ -77,15 +77,15 @@ def constant_section(constants: Mapping[str, Any]) -> tuple[str, dict[str, Any]]
     for name in sorted(small):
         lines += _literal_lines(name, numpy.asarray(small[name]))
     if beside:
-        lines.append(f'CONSTANTS = read_constants("{digest_of(beside)}")')
-        lines = [READ_CONSTANTS, "", *lines]
+        called = ["CONSTANTS = read_constants(", f'    "{digest_of(beside)}"', ")"]
+        lines = [READ_CONSTANTS, "", *lines, *called]
     for name in sorted(beside):
         dtype = numpy.asarray(beside[name]).dtype
         value = f'jnp.asarray(CONSTANTS["{name}"])'
         if storable(beside[name]).dtype != dtype:
             value += f".view(jnp.{dtype})"
         lines.append(f"{name} = {value}")
-    return "\n".join(lines), beside
+    return "\n".join(["", *lines] if lines else []), beside
 
 
 def is_definition(line: str, constants: Mapping[str, Any]) -> bool:

@@ -86,7 +86,7 @@ def framed(module: Module, frame: Frame) -> Module:
         ),
         "",
         parsed.imports(standard=["hashlib"] * bool(beside)),
-        *([f"\n{constants.lstrip()}"] if constants else []),
+        *([constants] if constants else []),
         shape_checks.table_section(shapes),
         parsed.rest(kernels),
         *shape_checks.check_sections(shapes),
@@ -143,7 +143,7 @@ class _Parsed:
         places = [self._functions[name].body[0].end_lineno or 0 for name in kernels]
         for place in sorted(places, reverse=True):
             lines.insert(place, f"    {shape_checks.CHECK}")
-        return "\n".join(lines[last:]).rstrip()
+        return "\n\n" + "\n".join(lines[last:]).strip("\n")
 
     def output_kernels(self) -> list[str]:
         """Returns the jitted kernel function of every output, in their order.
