@@ -41,6 +41,7 @@ from ntkplan.planner.explain import (
     alternatives_table,
     table,
 )
+from ntkplan.saved_models import module_with_model
 from ntkplan.trace.leaves import tree_inputs
 
 
@@ -191,7 +192,7 @@ class Plan:
         """Returns the text of the emitted module, the same that `compile` runs."""
         return self.module.text
 
-    def save(self, path: str | Path) -> Path:
+    def save(self, path: str | Path, *, model: str | None = None) -> Path:
         """Writes the emitted module, which imports only JAX.
 
         Arrays that the model closed over and that are too large for the text are
@@ -199,14 +200,19 @@ class Plan:
 
         Args:
             path: Where to; a file that is there is replaced.
+            model: Where the file is to import `f` from, as `package.module:function`,
+                for parts of it that have no source: callbacks, foreign calls. None: the
+                file imports only JAX.
 
         Returns:
             The path.
 
         Raises:
-            UnprintableError: Parts of the model have no source.
+            UnprintableError: Parts of the model have no source, or are not found in
+                the function that `model` names.
+            ProblemReferenceError: There is no such function.
         """
-        return save_module(self.module, path)
+        return save_module(self.module, path, self.signature, model)
 
     def to_json(self) -> str:
         """Returns all of the plan but the model as text, for `from_json`.
@@ -432,12 +438,28 @@ def check_sizes(spec: KernelSpec, n1: int | None, n2: int | None) -> None:
         )
 
 
-def save_module(module: Module, path: str | Path) -> Path:
+def save_module(
+    module: Module, path: str | Path, signature: Signature, model: str | None
+) -> Path:
     """Writes an emitted module, and beside it the arrays too large for its text.
+
+    Args:
+        module: The finished module.
+        path: Where to.
+        signature: Shapes that the kernel takes.
+        model: Where the model is imported from, for what has no source, or None.
 
     Raises:
         UnprintableError: Parts of the model have no source.
     """
+    if model is not None:
+        module = module_with_model(
+            module,
+            model,
+            params=signature.params,
+            x=signature.x,
+            batch_axis=signature.batch_axis,
+        )
     if module.references:
         raise UnprintableError.of(module.references, module.reasons)
     target = Path(path)

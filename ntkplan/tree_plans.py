@@ -146,7 +146,7 @@ class TreePlan:
         """Returns the text of the emitted module, the same that `compile` runs."""
         return self.module.text
 
-    def save(self, path: str | Path) -> Path:
+    def save(self, path: str | Path, *, model: str | None = None) -> Path:
         """Writes one file for all outputs, which imports only JAX.
 
         Its function `kernel` returns the tree; `kernel_logits` and its like return the
@@ -154,6 +154,8 @@ class TreePlan:
 
         Args:
             path: Where to; a file that is there is replaced.
+            model: Where the file is to import `f` from, for parts that have no source;
+                as for `Plan.save`.
 
         Returns:
             The path.
@@ -161,7 +163,7 @@ class TreePlan:
         Raises:
             UnprintableError: Parts of the model have no source.
         """
-        return save_module(self.module, path)
+        return save_module(self.module, path, self.signature, model)
 
     def export(self, platforms: str | Sequence[str] = PLATFORMS) -> Export:
         """Exports the kernels of all outputs as one, as that of a `Plan`.

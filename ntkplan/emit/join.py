@@ -18,7 +18,7 @@ from ntkplan.emit.zero_taps import ZERO_FUNCTIONS
 _OWN_NAMES = frozenset({"forward", "derivatives", "pushed", "kernel", *ZERO_FUNCTIONS})
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 _CONSTANTS = "CONSTANTS"
-_RESTORE = "restore_tree"
+RESTORE = "restore_tree"
 _INDENT = "    "
 _WIDTH = 88
 
@@ -46,12 +46,12 @@ def join_modules(
     values = [joiner.values[path] for path in modules]
     returned = _tree_text(structure.unflatten(values), "return ", len(_INDENT))
     if returned is None:
-        joiner.references[_RESTORE] = structure.unflatten
-        joiner.reasons[_RESTORE] = (
+        joiner.references[RESTORE] = structure.unflatten
+        joiner.reasons[RESTORE] = (
             "it puts the kernels into the tree that f returns, whose types are not "
             "dict, list, tuple and None alone"
         )
-        returned = f"return {_RESTORE}([{', '.join(values)}])"
+        returned = f"return {RESTORE}([{', '.join(values)}])"
     lines = [
         "def kernel(params, x1, x2=None):",
         f'{_INDENT}"""Returns the kernels of all outputs, in their tree."""',

@@ -17,7 +17,8 @@ class UnprintableError(NtkPlanError):
         super().__init__(
             "the kernel runs in this process, but it cannot be saved as a file of its "
             f"own, since these parts have no source:\n{listed}\nReplace them in the "
-            "model, or keep using plan.compile()."
+            "model, keep using plan.compile(), or let the file import the model: "
+            'plan.save(path, model="package.module:function").'
         )
 
     @classmethod

@@ -19,6 +19,7 @@ from ntkplan.emit.primitives import (
 )
 from ntkplan.emit.primitives.context import Context, Printer, Result, refer
 from ntkplan.emit.primitives.value import Value
+from ntkplan.emit.reference import Reference
 from ntkplan.errors import EndlessDerivativeError, InternalError, NotPrintableError
 from ntkplan.ir.equation import Equation
 
@@ -96,4 +97,5 @@ def print_equation(
             equation.parameters,
             equation.origin,
         )
-        return refer(equation, operands, context, function, error.reason)
+        reference = Reference(equation=equation, function=function)
+        return refer(equation, operands, context, reference, error.reason)
