@@ -98,6 +98,7 @@ def test_without_the_model_the_list_says_what_has_no_source(planned, tmp_path):
     with pytest.raises(UnprintableError) as caught:
         planned[0].save(tmp_path / "kernel.py")
     assert str(caught.value).count("call_pure_callback") == 4
+    assert str(caught.value).count("at their_model.py:11\n") == 4
     assert 'model="package.module:function"' in str(caught.value)
     assert not list(tmp_path.iterdir())
 
@@ -130,6 +131,16 @@ def test_a_file_that_imports_the_model(planned, folder):
     assert "largest relative error" in run.stdout
     wanted = dense_kernel(their_model.apply, params, x)
     assert relative_error(np.load(folder / "theta.npy"), wanted) < 1e-5
+
+
+def test_parts_of_a_derivative_of_the_users_are_not_found(planned, folder):
+    import their_model  # pyright: ignore
+
+    _, params, x = planned
+    with pytest.warns(NtkPlanWarning):
+        plan = ntkplan.plan(their_model.with_rule, params, x)
+    with pytest.raises(UnprintableError, match=r"not found for sure in their_model"):
+        plan.save(folder / "rule.py", model="their_model:with_rule")
 
 
 @pytest.mark.parametrize("name", ["other", "swapped"])

@@ -98,4 +98,5 @@ def print_equation(
             equation.origin,
         )
         reference = Reference(equation=equation, function=function)
-        return refer(equation, operands, context, reference, error.reason)
+        place = "" if equation.source is None else f", at {equation.source}"
+        return refer(equation, operands, context, reference, f"{error.reason}{place}")
