@@ -42,6 +42,7 @@ from ntkplan.planner.explain import (
     table,
 )
 from ntkplan.saved_models import module_with_model
+from ntkplan.source_html import notebook_html, source_page
 from ntkplan.trace.leaves import tree_inputs
 
 
@@ -188,9 +189,21 @@ class Plan:
             option="leaf", value=path, known=tuple(layer.path for layer in self.layers)
         )
 
-    def source(self) -> str:
-        """Returns the text of the emitted module, the same that `compile` runs."""
-        return self.module.text
+    def source(self, format: str = "python") -> str:  # noqa: A002
+        """Returns the text of the emitted module, the same that `compile` runs.
+
+        Args:
+            format: `python`, or `html` for a page with the estimates in the margin,
+                coloured where pygments is installed.
+
+        Raises:
+            UnknownOptionError: There is no such format.
+        """
+        return formatted(self, format)
+
+    def _repr_html_(self) -> str:
+        """Returns what a notebook shows: the source with its estimates."""
+        return notebook_html(self.module.text, self.layers, self.cost, self.headline)
 
     def save(self, path: str | Path, *, model: str | None = None) -> Path:
         """Writes the emitted module, which imports only JAX.
@@ -385,6 +398,24 @@ class Kernel:
         matched = self.plan.spec.matched
         check_arguments(self.plan.signature, params, x1, x2, matched=matched)
         return self.function(params, x1, x2)
+
+
+def formatted(plan: Any, format: str) -> str:  # noqa: A002
+    """Returns the source of a `Plan` or a `TreePlan` in a format.
+
+    Raises:
+        UnknownOptionError: There is no such format.
+    """
+    text = plan.module.text
+    if format == "html":
+        return source_page(text, plan.layers, plan.cost, plan.headline)
+    if format != "python":
+        raise UnknownOptionError(option="format", value=format, known=FORMATS)
+    return text
+
+
+FORMATS = ("python", "html")
+"""What `plan.source` returns."""
 
 
 def plan_of(module: Module, fields: Mapping[str, Any]) -> Plan:

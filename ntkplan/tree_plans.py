@@ -31,11 +31,13 @@ from ntkplan.plans import (
     Signature,
     Symbolic,
     check_arguments,
+    formatted,
     frame_of,
     pairs_of_axes,
     plan_of,
     save_module,
 )
+from ntkplan.source_html import notebook_html
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -90,13 +92,14 @@ class TreePlan:
 
     def __str__(self) -> str:
         """Returns the table of every output, and what all of them cost."""
-        parts = [self._headline]
+        parts = [self.headline]
         parts += [str(plan) for plan in self.outputs.values()]
         parts.append("\n".join(["All outputs", *totals(self.cost)]))
         return "\n\n".join(parts)
 
     @property
-    def _headline(self) -> str:
+    def headline(self) -> str:
+        """What the plan is of, in words."""
         count = len(self.outputs)
         listed = ", ".join(self.outputs)
         plural = "s" * (count > 1)
@@ -135,16 +138,28 @@ class TreePlan:
         joined = join_modules(
             {path: plan.emit() for path, plan in self.outputs.items()},
             self.structure,
-            title=f"{self._headline}.",
+            title=f"{self.headline}.",
             notes=[
                 f"{note}." for note in (*totals(self.cost), device_line(self.device))
             ],
         )
         return framed(joined, frame_of(*self.outputs.values()))
 
-    def source(self) -> str:
-        """Returns the text of the emitted module, the same that `compile` runs."""
-        return self.module.text
+    def source(self, format: str = "python") -> str:  # noqa: A002
+        """Returns the text of the emitted module, the same that `compile` runs.
+
+        Args:
+            format: `python`, or `html` for a page with the estimates in the margin,
+                coloured where pygments is installed.
+
+        Raises:
+            UnknownOptionError: There is no such format.
+        """
+        return formatted(self, format)
+
+    def _repr_html_(self) -> str:
+        """Returns what a notebook shows: the source with its estimates."""
+        return notebook_html(self.module.text, self.layers, self.cost, self.headline)
 
     def save(self, path: str | Path, *, model: str | None = None) -> Path:
         """Writes one file for all outputs, which imports only JAX.
@@ -180,7 +195,7 @@ class TreePlan:
         """
         subject = Subject(
             module=self.module,
-            headline=self._headline,
+            headline=self.headline,
             params=self.signature.params,
             x=self.signature.x,
             batch_axis=self.signature.batch_axis,
