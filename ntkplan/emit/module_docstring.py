@@ -13,7 +13,7 @@ import jax
 from ntkplan.emit.shape_table import short_text
 
 WIDTH = 88
-_MOST_LETTERS = 240
+_MOST_LETTERS = 150
 
 
 def docstring_lines(
@@ -35,6 +35,7 @@ def docstring_lines(
         batch_axis: The axis that counts examples, or None.
         call: How the plan was made, as Python.
     """
+    version = importlib.metadata.version("ntkplan")
     return [
         *_folded(f'"""{title}'),
         "",
@@ -42,11 +43,10 @@ def docstring_lines(
         "",
         *notes,
         "",
-        f"Written by ntkplan {importlib.metadata.version('ntkplan')}; plan again with",
-        "",
-        *_folded_call(call),
-        "",
-        "Run as a program, it compares itself with dense Jacobians on random arrays.",
+        *_folded(
+            f"Written by ntkplan {version}; to plan again: {call}. Run as a program, "
+            "it compares itself with dense Jacobians."
+        ),
         '"""',
     ]
 
@@ -82,14 +82,3 @@ def _folded(text: str) -> list[str]:
     return textwrap.wrap(
         text, WIDTH, break_on_hyphens=False, break_long_words=False
     ) or [""]
-
-
-def _folded_call(call: str) -> list[str]:
-    wrapped = textwrap.wrap(
-        call,
-        WIDTH - 8,
-        break_on_hyphens=False,
-        break_long_words=False,
-        subsequent_indent="    ",
-    )
-    return [f"    {line}" for line in wrapped]

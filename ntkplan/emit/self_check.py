@@ -98,12 +98,10 @@ def _random_lines(shapes: Shapes) -> list[str]:
         ]
     return [
         *lines,
-        "        values = rng.normal(size=shape)",
-        "        if n is None and len(shape) > 1:",
-        "            values /= numpy.prod(shape[:-1]) ** 0.5",
-        "        elif n is None:",
-        "            values = rng.uniform(0.5, 1.5, shape)",
-        "        return jnp.asarray(values, dtype)",
+        "        if n is None and len(shape) < 2:",
+        "            return jnp.asarray(rng.uniform(0.5, 1.5, shape), dtype)",
+        "        scale = 1.0 if n else numpy.prod(shape[:-1]) ** -0.5",
+        "        return jnp.asarray(scale * rng.normal(size=shape), dtype)",
         "",
         "    return jax.tree.map(draw, planned)",
     ]

@@ -6,10 +6,14 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
+from ntkplan.emit.expression import atom, statement
 from ntkplan.emit.shape_table import ATTRIBUTES, FIXED, Table, shape_table, table_lines
+from ntkplan.emit.taps import dictionary
 
 CHECK = "check_shapes(params, x1, x2)"
 """The line that a kernel function begins with."""
+
+_WIDTH = 88
 
 NAMES = ("check_shapes", "shapes", "PARAMS", "X", ATTRIBUTES)
 """What the emitted lines define."""
@@ -130,19 +134,20 @@ def _check_lines(shapes: Shapes) -> list[str]:
     lines = [
         "def check_shapes(params, x1, x2=None):",
         '    """Raises ValueError where something else was planned for; n is free."""',
-        "    given = [",
-        f'        ("params", {params}, shapes(PARAMS)),',
-        f'        ("x1", {x1}, shapes(X)),',
-        "    ]",
+        *statement(
+            "    given = ",
+            dictionary([("params", atom(params)), ("x1", atom(x1))]),
+            _WIDTH,
+        ),
         "    if x2 is not None:",
-        f'        given.append(("x2", {x2}, shapes(X)))',
-        "    for name, got, planned in given:",
+        f'        given["x2"] = {x2}',
+        "    for name, got in given.items():",
+        '        planned = shapes(PARAMS if name == "params" else X)',
         "        for place in planned | got:",
-        "            if got.get(place) != planned.get(place):",
-        "                raise ValueError(",
-        "                    f\"{name}{place} is {got.get(place, 'missing')}; this \"",
-        "                    f\"kernel was planned for {planned.get(place, 'none')}\"",
-        "                )",
+        "            found, wanted = got.get(place), planned.get(place)",
+        "            if found != wanted:",
+        "                raise ValueError("
+        'f"{name}{place} is {found}, planned: {wanted}")',
     ]
     return [*lines, *_count_lines(shapes)]
 
