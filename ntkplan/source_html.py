@@ -11,7 +11,10 @@ from typing import Any
 from ntkplan.ir.plan import LayerPlan, PlanCost
 from ntkplan.planner.explain import duration
 
-_ESTIMATE = re.compile(r"; ([^;]*flop, [^;]+), ([0-9.e+-]+ (?:s|ms|us|ns))$")
+_ESTIMATE = re.compile(
+    r"; (?:together )?([^;]*flop, [^;]+), ([0-9.e+-]+ (?:s|ms|us|ns))$"
+)
+_LEAF = re.compile(r"(?:^|, )(\S+) \[")
 _FUNCTION = re.compile(r"def (forward|derivatives|pushed|kernel)\b")
 
 _STYLE = """
@@ -109,8 +112,9 @@ def _margins(
 
 
 def _block(comment: str, work: str, time: str, why: Mapping[str, str]) -> str:
-    path = comment.partition(" [")[0]
-    told = f' title="{html.escape(why[path])}"' if path in why else ""
+    paths = [path for path in _LEAF.findall(comment) if path in why]
+    reasons = "; ".join(f"{path}: {why[path]}" for path in paths)
+    told = f' title="{html.escape(reasons)}"' if reasons else ""
     return f"<span{told}>{html.escape(work)} <b>{html.escape(time)}</b></span>"
 
 

@@ -68,10 +68,11 @@ def test_the_page_holds_the_code_and_its_estimates(monkeypatch, coloured):
     assert ("<span style" in page) == coloured
     beside = dict(zip(code, margins, strict=True))
     assert beside["def kernel(params, x1, x2=None):"] == duration(plan.cost.seconds)
+    titles = [value for name, value in found.attributes if name == "title"]
     for layer in plan.layers:
-        line = next(line for line in code if f"# {layer.path} [" in line)
-        assert beside[line].endswith(duration(layer.chosen.seconds))
-        assert ("title", layer.why) in found.attributes
+        line = next(line for line in code if re.search(f"[#,] {layer.path} \\[", line))
+        assert re.search(r"flop, .*B [0-9.]+ us$", beside[line])
+        assert any(f"{layer.path}: {layer.why}" in title for title in titles)
 
 
 def test_the_page_loads_nothing():

@@ -188,9 +188,7 @@ class _Reader:
                 if name in most and member.stop - member.start >= _LEAST_STEPS:
                     others = [*taken, *members[number + 1 :]]
                     others += [other for family in found for other in family.members]
-                    found.append(
-                        self._widened([member], [member, *others], most[name])
-                    )
+                    found.append(self._widened([member], [member, *others], most[name]))
         return found
 
     def variables(self, member: _Member) -> frozenset[Var]:

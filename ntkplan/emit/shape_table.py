@@ -326,7 +326,11 @@ def _packed(target: str, value: str, width: int) -> list[str]:
             held = f"{_INDENT}{piece}"
         else:
             held = f"{held} {piece}"
-    return [*lines, held]
+    lines.append(held)
+    if max(map(len, lines)) <= width:
+        return lines
+    plain = value.replace(_BREAK, " ").replace(_SOFT, " ")
+    return statement(f"{target} = ", atom(plain), width)
 
 
 def _pieces(value: str, width: int) -> list[str]:
