@@ -13,7 +13,8 @@ from typing import Any
 import jax
 
 from benchmarks.environment import environment, plugin_versions, today
-from benchmarks.targets.compiled import estimates, missing
+from benchmarks.targets.compiled import estimates
+from benchmarks.targets.compilers import missing
 from benchmarks.targets.datasheets import DATASHEETS
 from benchmarks.targets.devices import TARGETS, Target
 from benchmarks.targets.fit import Learned, Sample, fit, scaled
@@ -33,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     jax.config.update("jax_platforms", "cpu")
     for name in arguments.targets or TARGETS:
         target = TARGETS[name]
-        reason = missing(target)
+        reason = missing(target.compiler)
         if reason:
             print(f"{name}: {reason}", file=sys.stderr)
             return 2
@@ -211,7 +212,7 @@ def _estimated(
         plugin_versions=tuple(
             version
             for version in plugin_versions()
-            if version.split("==")[0] in target.packages
+            if version.split("==")[0] in target.compiler.packages
         ),
         flags=target.environment.get("XLA_FLAGS", ""),
         notes=notes,

@@ -2,31 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
-import json
-import os
-import subprocess
-import sys
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
+from benchmarks.targets.compilers import answers
 from benchmarks.targets.devices import Target
 from benchmarks.targets.programs import Contraction
-
-_ROOT = Path(__file__).resolve().parents[2]
-
-
-class CompilerError(RuntimeError):
-    """The process that compiles ended before it was done."""
-
-
-def missing(target: Target) -> str | None:
-    """Says what has to be installed to compile for a target, or None."""
-    if importlib.util.find_spec(target.needs) is not None:
-        return None
-    return f"{target.needs} is not installed: pip install {' '.join(target.packages)}"
 
 
 def estimates(
@@ -57,33 +38,9 @@ def estimates(
         {"source": item.source, "arguments": item.arguments}
         for item in pending.values()
     ]
-    with tempfile.TemporaryFile("w+") as given, tempfile.TemporaryFile("w+") as said:
-        json.dump(programs, given)
-        given.seek(0)
-        process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.targets.worker", target.name],
-            stdin=given,
-            stdout=subprocess.PIPE,
-            stderr=said,
-            text=True,
-            env=_environment(target),
-        )
-        with process:
-            lines = process.stdout or ()
-            for digest, line in zip(pending, lines, strict=False):
-                found[digest] = json.loads(line)
-                progress(len(found), len(wanted))
-        if not all(digest in found for digest in pending):
-            said.seek(0)
-            last = "".join(said.readlines()[-5:])
-            raise CompilerError(f"compiling for {target.name} ended early:\n{last}")
+    worker = "benchmarks.targets.worker"
+    said = answers(target.compiler, worker, target.name, programs, target.flags)
+    for digest, line in zip(pending, said, strict=True):
+        found[digest] = line
+        progress(len(found), len(wanted))
     return found
-
-
-def _environment(target: Target) -> dict[str, str]:
-    paths = [str(_ROOT), os.environ.get("PYTHONPATH", "")]
-    return {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(path for path in paths if path),
-        **target.environment,
-    }

@@ -14,9 +14,9 @@ import time
 from typing import Any
 
 import jax
-from jax.experimental import topologies
 from jax.sharding import SingleDeviceSharding
 
+from benchmarks.targets.compilers import placed_on
 from benchmarks.targets.devices import TARGETS, Target
 from benchmarks.targets.hlo import MissingEstimateError, read_estimate
 
@@ -24,18 +24,9 @@ from benchmarks.targets.hlo import MissingEstimateError, read_estimate
 def main() -> None:
     target = TARGETS[sys.argv[1]]
     programs = json.load(sys.stdin)
-    topology = topologies.get_topology_desc(
-        platform=target.platform, topology_name=target.topology, **_options(target)
-    )
-    sharding = SingleDeviceSharding(topology.devices[0])
+    sharding = placed_on(target.compiler)
     for program in programs:
         print(json.dumps(_estimated(program, target, sharding)), flush=True)
-
-
-def _options(target: Target) -> dict[str, Any]:
-    if target.platform == "cuda":
-        return {"topology": target.topology, **target.options}
-    return dict(target.options)
 
 
 def _estimated(
