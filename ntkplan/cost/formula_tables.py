@@ -46,7 +46,12 @@ class FormulaTable:
             )
             for work in works
         ]
-        self._peaks = self._places([self._slot(work.peak_bytes) for work in works])
+        self._peaks = self._places(
+            [
+                [self._slot(work.peak_bytes) for work in works],
+                [self._slot(work.uncopied_peak_bytes) for work in works],
+            ]
+        )
         statics = np.array([row[:3] for row in known], int).reshape(len(known), 3)
         self._kinds, self._transposed, self._in_loop = statics.T
         self._counts = self._places([row[3:] for row in known])
@@ -77,7 +82,7 @@ class FormulaTable:
 
         Returns:
             The distinct operations; for each row of `rows` the row in that table; and
-            every work's peak bytes.
+            every work's peak bytes, with transposed copies and without.
         """
         formulas = self._compute(n1, n2, n_outputs)
         values = np.array([*formulas, *self._constants], float)

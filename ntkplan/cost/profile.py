@@ -246,6 +246,16 @@ class DeviceProfile:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(profile_text(self), encoding="utf-8")
 
+    @property
+    def fuses_products(self) -> bool:
+        """Whether products need no memory beside operands and results.
+
+        XLA for TPUs gives every array the order of axes that its readers want, where
+        libraries of products need a transposed copy; and it adds a product to the
+        kernel while it makes it, in place.
+        """
+        return self.platform is Platform.TPU
+
     def rate(
         self,
         kind: OperationKind,

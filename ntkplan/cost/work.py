@@ -131,10 +131,13 @@ class Work:
     Attributes:
         operations: In the order in which they run.
         peak_bytes: Most bytes alive at once, inputs left out, results included.
+        uncopied_peak_bytes: The same where products are read and written with their
+            axes in any order, so that nothing is copied to transpose it.
     """
 
     operations: tuple[Operation, ...] = ()
     peak_bytes: Size = 0
+    uncopied_peak_bytes: Size = 0
 
     @property
     def flops(self) -> Size:

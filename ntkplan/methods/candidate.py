@@ -140,9 +140,11 @@ def candidate(
         chosen: Sequence[Statement], parts: Sequence[tuple[Key, tuple[Operation, ...]]]
     ) -> Work:
         operations = (operation for _, many in parts for operation in many)
+        peak_bytes, uncopied = _peak_bytes(chosen, parts, results, sizes, itemsize)
         return Work(
             operations=(*operations, *added),
-            peak_bytes=_peak_bytes(chosen, parts, results, sizes, itemsize),
+            peak_bytes=peak_bytes,
+            uncopied_peak_bytes=uncopied,
         )
 
     return Candidate(
@@ -229,10 +231,13 @@ def _peak_bytes(
     results: Sequence[tuple[Array, float]],
     sizes: Mapping[str, Size],
     itemsize: int,
-) -> Size:
+) -> tuple[Size, Size]:
     """Walks the statements and keeps what later ones read: most bytes at any one.
 
-    Transposed copies of operands are alive while their statement runs.
+    Transposed copies of operands and results are alive while their statement runs.
+
+    Returns:
+        Bytes with these copies, and without them.
     """
     last_read: dict[str, int] = {array.name: len(statements) for array, _ in results}
     for number, statement in enumerate(statements):
@@ -240,6 +245,7 @@ def _peak_bytes(
             last_read[array.name] = max(last_read.get(array.name, 0), number)
     alive: dict[str, Size] = {}
     peaks: list[Size] = []
+    uncopied: list[Size] = []
     for number, statement in enumerate(statements):
         entries = _entries(statement.target, sizes)
         alive[statement.target.name] = product(itemsize, entries)
@@ -248,10 +254,15 @@ def _peak_bytes(
             for operation in parts[number][1]
             if operation.kind is OperationKind.TRANSPOSE
         ]
-        peaks.append(total(*alive.values(), *copies))
+        uncopied.append(total(*alive.values()))
+        peaks.append(total(uncopied[-1], *copies) if copies else uncopied[-1])
         alive = {name: size for name, size in alive.items() if last_read[name] > number}
-    if not peaks:
-        return 0
-    return (
-        sympy.Max(*dict.fromkeys(peaks), evaluate=False) if len(peaks) > 1 else peaks[0]
-    )
+    most = _most(peaks)
+    return most, most if peaks == uncopied else _most(uncopied)
+
+
+def _most(sizes: Sequence[Size]) -> Size:
+    """Returns the largest of some sizes; nothing is simplified."""
+    if len(sizes) < 2:
+        return sizes[0] if sizes else 0
+    return sympy.Max(*dict.fromkeys(sizes), evaluate=False)

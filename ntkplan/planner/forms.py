@@ -158,7 +158,8 @@ class Forms:
                 temporaries of a program are one allocation: where it is large, its
                 pages are new at every call, also to a leaf that needs few of them.
         """
-        table, place, peaks = self._table.at(*sizes)
+        table, place, (copied, uncopied) = self._table.at(*sizes)
+        peaks = uncopied if profile.fuses_products else copied
         row = place[self._places.rows]
         packed = np.zeros(len(peaks))
         columns = profile.memory.packed_columns

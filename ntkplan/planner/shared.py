@@ -67,7 +67,9 @@ def resident_bytes(problem: Problem, tapped: Sequence[Layer]) -> float:
         tapped: Leaves whose uses are tapped.
     """
     held = held_bytes(problem, tapped)
-    return held.fixed_bytes + 2 * held.kernel_bytes + problem.n_points * held.side_bytes
+    kernels = 1 if problem.profile.fuses_products else 2  # the sum so far, and the next
+    sides = problem.n_points * held.side_bytes
+    return held.fixed_bytes + kernels * held.kernel_bytes + sides
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

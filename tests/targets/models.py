@@ -49,12 +49,12 @@ def perceptron(params, x):
 
 def convolutional(params, x):
     numbers = ("NHWC", "HWIO", "NHWC")
-    for name, stride in (("c0", 1), ("c1", 2), ("c2", 1)):
+    for name, stride in (("c0", 1), ("c1", 2)):
         x = lax.conv_general_dilated(
             x, params[name], (stride, stride), "SAME", dimension_numbers=numbers
         )
-        x = jax.nn.gelu(x)
-    return x.mean((1, 2)) @ params["head"]
+        x = jax.nn.relu(x)
+    return x.reshape(x.shape[0], -1) @ params["head"]
 
 
 def attention(params, x):
@@ -87,47 +87,46 @@ PERCEPTRON = Subject(
     name="perceptron",
     f=perceptron,
     params={
-        "w0": (768, 1024),
-        "b0": (1024,),
-        "w1": (1024, 1024),
-        "b1": (1024,),
-        "head": (1024, 16),
+        "w0": (256, 512),
+        "b0": (512,),
+        "w1": (512, 512),
+        "b1": (512,),
+        "head": (512, 10),
     },
-    x=(512, 768),
+    x=(384, 256),
 )
 CONVOLUTIONAL = Subject(
     name="convolutional",
     f=convolutional,
     params={
-        "c0": (3, 3, 3, 32),
-        "c1": (3, 3, 32, 64),
-        "c2": (3, 3, 64, 64),
-        "head": (64, 8),
+        "c0": (3, 3, 3, 64),
+        "c1": (3, 3, 64, 128),
+        "head": (8 * 8 * 128, 10),
     },
-    x=(32, 32, 32, 3),
+    x=(24, 16, 16, 3),
 )
 ATTENTION = Subject(
     name="attention",
     f=attention,
     params={
-        **{name: (256, 256) for name in "qkvo"},
-        "up": (256, 1024),
-        "down": (1024, 256),
-        "head": (256, 8),
+        **dict.fromkeys("qkvo", (128, 128)),
+        "up": (128, 512),
+        "down": (512, 128),
+        "head": (128, 8),
     },
-    x=(32, 64, 256),
+    x=(32, 32, 128),
 )
 RECURRENT = Subject(
     name="recurrent",
     f=recurrent,
-    params={"w": (256, 256), "u": (128, 256), "b": (256,), "head": (256, 8)},
-    x=(64, 32, 128),
+    params={"w": (128, 128), "u": (64, 128), "b": (128,), "head": (128, 8)},
+    x=(128, 16, 64),
 )
 EMBEDDING = Subject(
     name="embedding",
     f=embedding,
-    params={"table": (10_000, 128), "w": (128, 256), "head": (256, 8)},
-    x=(64, 64),
+    params={"table": (2_000, 64), "w": (64, 128), "head": (128, 8)},
+    x=(64, 32),
     dtype="int32",
 )
 SUBJECTS = (PERCEPTRON, CONVOLUTIONAL, ATTENTION, RECURRENT, EMBEDDING)

@@ -12,6 +12,7 @@ import json
 import re
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -55,14 +56,22 @@ def _compiled(program: dict[str, Any], sharding: Any) -> dict[str, Any]:
         "alias_bytes": memory.alias_size_in_bytes,
         "temporary_bytes": memory.temp_size_in_bytes,
         "peak_bytes": memory.peak_memory_in_bytes,
-        "wide": _found(_WIDE, texts),
-        "host": _found(_HOST, texts),
-        "text": texts[1] if program.get("keep") else "",
+        "wide": found_wide(texts),
+        "host": found_host(texts),
     }
 
 
-def _found(pattern: re.Pattern[str], texts: tuple[str, ...]) -> list[str]:
-    """Returns the lines with a match, a few of them."""
+def found_wide(texts: Sequence[str]) -> list[str]:
+    """Returns lines of programs with types of 64 bits, a few of them."""
+    return _found(_WIDE, texts)
+
+
+def found_host(texts: Sequence[str]) -> list[str]:
+    """Returns lines of programs that hand something to the host, a few of them."""
+    return _found(_HOST, texts)
+
+
+def _found(pattern: re.Pattern[str], texts: Sequence[str]) -> list[str]:
     lines = [line for text in texts for line in text.splitlines()]
     return [line.strip()[:200] for line in lines if pattern.search(line)][:5]
 
