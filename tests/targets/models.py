@@ -125,8 +125,8 @@ RECURRENT = Subject(
 EMBEDDING = Subject(
     name="embedding",
     f=embedding,
-    params={"table": (2_000, 64), "w": (64, 128), "head": (128, 8)},
-    x=(64, 32),
+    params={"table": (2_000, 128), "w": (128, 128), "head": (128, 8)},
+    x=(32, 32),
     dtype="int32",
 )
 SUBJECTS = (PERCEPTRON, CONVOLUTIONAL, ATTENTION, RECURRENT, EMBEDDING)

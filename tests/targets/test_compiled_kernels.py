@@ -1,7 +1,7 @@
 """Emitted kernels, compiled for devices that are not there.
 
-    pytest -n 0 -m slow tests/targets                                # all, minutes each
-    pytest -n 0 -m slow tests/targets -k "perceptron or recurrent"   # the smallest
+    JAX_PLATFORMS=cpu pytest -n 0 -m slow tests/targets          # a minute each
+    JAX_PLATFORMS=cpu pytest -n 0 -m slow tests/targets -k "perceptron or embedding"
 
 Needs the extra `targets`; without it the tests are skipped.
 """
@@ -38,15 +38,13 @@ def test_a_kernel_compiles_and_needs_what_was_planned(device, subject):
     program = {"source": plan.source(), "arguments": arguments}
     (said,) = answers(compiler, "tests.targets.worker", device, [program])
     assert "error" not in said, said["error"]
-    allocated_bytes = (
-        said["argument_bytes"]
-        + said["output_bytes"]
-        + said["temporary_bytes"]
-        - said["alias_bytes"]
-    )
+    # What a TPU holds in its vector memory is no temporary to its compiler, but is in
+    # the peak; gaps between arrays are not in the peak, but in what is allocated.
+    given_bytes = said["argument_bytes"] + said["output_bytes"] - said["alias_bytes"]
+    allocated_bytes = given_bytes + said["temporary_bytes"]
     needed_bytes = max(allocated_bytes, said["peak_bytes"])
     print(f"{needed_bytes:.3g} bytes, {plan.cost.peak_bytes:.3g} estimated, {said}")
-    assert said["temporary_bytes"] > WORTH_COMPARING_BYTES
+    assert needed_bytes - given_bytes > WORTH_COMPARING_BYTES
     assert needed_bytes < load_profile(device).memory.usable_bytes
     ratio = needed_bytes / plan.cost.peak_bytes
     assert 1 / ESTIMATE_IS_WITHIN < ratio < ESTIMATE_IS_WITHIN
