@@ -67,7 +67,7 @@ def test_every_product_is_made_at_highest_precision_on_accelerators(device, meth
 def test_nothing_is_set_on_a_cpu():
     plan = ntkplan.plan(network, PARAMS, X, device="cpu")
     assert set(precisions(plan, PARAMS, X)) == {None}
-    assert "precision" not in plan.source()
+    assert "@jax.default_matmul_precision" not in plan.source()
     assert "precision" not in str(plan)
 
 
