@@ -13,7 +13,6 @@ from tests.oracles import dense_kernel, relative_error
 HIGHEST = (lax.Precision.HIGHEST,) * 2
 DEFAULT = (lax.Precision.DEFAULT,) * 2
 METHODS = (
-    ("tpu_v5e", "jacobian_contraction"),
     ("tpu_v5e", "ntk_vector_products"),
     ("nvidia_h100", "structured_derivatives"),
 )

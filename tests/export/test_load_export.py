@@ -19,10 +19,10 @@ from tests.oracles import dense_kernel, kernel_of_jacobians, relative_error
 TOLERANCE = 1e-4
 CASES = {
     "plain_mlp": {},
-    "plain_cnn_same_strided": {"kernel": "trace"},
-    "nnx_mlp": {"methods": "ntk_vector_products"},
 }
 LARGER = {
+    "nnx_mlp": {"kernel": "full", "methods": "ntk_vector_products"},
+    "plain_cnn_same_strided": {"kernel": "trace"},
     "plain_transformer_of_tokens": {"kernel": "diagonal"},
     "plain_rnn_scanned": {"kernel": "full"},
     "plain_embedding": {"kernel": "sum_of_logits"},
