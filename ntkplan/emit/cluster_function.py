@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import textwrap
 from collections.abc import Sequence
 
 from ntkplan.emit.clusters import Cluster, cluster_lines
@@ -21,6 +22,7 @@ from ntkplan.ir.program import Program
 # Lines of a function beside its body, and how many it must spare at least.
 _DEFINITION_LINES = 8
 _LEAST_SPARED = 0
+_WIDTH = 88
 
 _NAMES = {
     "C1 C2": "cotangent_products",
@@ -114,5 +116,15 @@ def _text(name: str, described: str, cluster: Cluster) -> str:
         *indented(added),
         "return theta",
     ]
-    head = [f"def {name}(side1, side2, *layers):", f'{INDENT}"""{described}"""']
+    documentation = [f'{INDENT}"""{described}"""']
+    if len(documentation[0]) > _WIDTH:
+        first, _, rest = described.partition(": ")
+        rest = f"{rest[0].upper()}{rest[1:]}"
+        paragraph = textwrap.wrap(rest, _WIDTH - len(INDENT))
+        documentation = [
+            f'{INDENT}"""{first}.',
+            "",
+            *indented([*paragraph, '"""']),
+        ]
+    head = [f"def {name}(side1, side2, *layers):", *documentation]
     return "\n".join([*head, *indented(lines)])

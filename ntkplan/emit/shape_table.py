@@ -320,7 +320,7 @@ def _packed(target: str, value: str, width: int) -> list[str]:
     """Fills lines up; a formatter is told to leave them."""
     lines: list[str] = []
     held = f"{target} ="
-    for piece in _pieces(f"{value}{_SKIP}", width):
+    for piece in _pieces(f"{value}{_SKIP}", width, start=len(held) + 1):
         if len(held) + 1 + len(piece) > width and held != f"{target} =":
             lines.append(held)
             held = f"{_INDENT}{piece}"
@@ -333,11 +333,15 @@ def _packed(target: str, value: str, width: int) -> list[str]:
     return statement(f"{target} = ", atom(plain), width)
 
 
-def _pieces(value: str, width: int) -> list[str]:
-    """Splits a text at its breaks, and at soft ones where a piece is too long."""
+def _pieces(value: str, width: int, start: int) -> list[str]:
+    """Splits a text at its breaks, and at soft ones where a piece is too long.
+
+    The first piece stands at the column `start`.
+    """
     pieces: list[str] = []
     for piece in value.split(_BREAK):
-        if len(_INDENT) + len(piece) <= width:
+        column = len(_INDENT) if pieces else start
+        if column + len(piece) <= width:
             pieces.append(piece.replace(_SOFT, " "))
         else:
             pieces += piece.split(_SOFT)

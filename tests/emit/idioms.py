@@ -195,6 +195,15 @@ WINDOWS = (
     ),
 )
 
+LOOPS = (
+    _as(
+        "def step(i, h):\n    return jnp.sin(h) + i.astype(jnp.float32)\n\n"
+        "h0 = lax.fori_loop(0, 4, step, x0)",
+        lambda x: lax.fori_loop(0, 4, lambda i, h: jnp.sin(h) + i, x),
+        X,
+    ),
+)
+
 FUNCTIONS = (
     _of("jnp.floor(x0)", X),
     _of("jnp.round(x0)", X),
@@ -218,5 +227,6 @@ IDIOMS = (
     *SOLUTIONS,
     *DRAWS,
     *WINDOWS,
+    *LOOPS,
     *FUNCTIONS,
 )

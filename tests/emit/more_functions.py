@@ -234,6 +234,21 @@ CONTROL = (
     _of("scan_without_inputs", _scan_without_inputs, X),
     _of("scan_over_layers", _scan_over_layers, X, array(3, 8, 8)),
     _of("fori_loop", lambda x: lax.fori_loop(0, 4, lambda i, h: jnp.sin(h) + i, x), X),
+    _of(
+        "fori_loop_of_several",
+        lambda x, w: lax.fori_loop(
+            2, 5, lambda i, state: (state[0] @ w * i, state[1] + 1), (x, x[0])
+        ),
+        X,
+        W,
+    ),
+    _of(
+        "counter_that_is_read",
+        lambda x: lax.scan(
+            lambda c, _: ((c[0] + 1, c[1] * c[0]), None), (1, x), None, length=3
+        )[0],
+        X,
+    ),
     _of("nested_scan", _nested, X),
     _of("while_loop", _loop, X, W, modes=FORWARD),
     _of(

@@ -10,6 +10,7 @@ import numpy as np
 from ntkplan._jax import Primitive, Var, primitives
 from ntkplan.emit.primitives.context import Context, Step
 from ntkplan.emit.primitives.control_flow import print_platform_dependent
+from ntkplan.emit.primitives.counted_loop import is_counted_loop, print_counted_loop
 from ntkplan.emit.primitives.idioms import (
     activations,
     arithmetic,
@@ -128,11 +129,27 @@ class _Grouping:
             return None
         step = (
             _platform_step(equation, self._producers)
+            or self._counted_loop(equation)
             or self._idiom(equation)
             or _plain(equation)
         )
         self._read.update(item for item in step.inputs if isinstance(item, Var))
         return step
+
+    def _counted_loop(self, equation: Equation) -> Step | None:
+        """A loop whose counter nothing reads afterwards."""
+        if not is_counted_loop(equation) or equation.outputs[0] in self._read:
+            return None
+
+        def write(operands: Sequence[Value], context: Context):
+            return print_counted_loop(equation, operands, context)
+
+        return Step(
+            inputs=equation.inputs,
+            outputs=equation.outputs[1:],
+            write=write,
+            n_captured=equation.parameters["num_consts"],
+        )
 
     def _idiom(self, equation: Equation) -> Step | None:
         for propose in _PROPOSERS.get(equation.primitive, ()):
