@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 
+from ntkplan.emit.expression import atom, statement
 from ntkplan.emit.names import free, identifier
 from ntkplan.trace.leaves import shape_of, tree_inputs
 

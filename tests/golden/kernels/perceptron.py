@@ -55,7 +55,10 @@ def derivatives(params, x):
 
 
 def cotangent_products(side1, side2, *layers):
-    """What layers add to the kernel: inner products of cotangents, products of two Grams."""
+    """What layers add to the kernel.
+
+    Inner products of cotangents, products of two Grams.
+    """
     activations1, cotangents1 = side1
     activations2, cotangents2 = side2
     theta = 0.0

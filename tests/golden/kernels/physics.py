@@ -28,7 +28,7 @@ def forward(params, x, shifts):
     w1 = w1 + shifts["w1"]
     w2 = w2 + shifts["w2"]
     w3 = w3 + shifts["w3"]
-    h0, = jnp.split(jnp.eye(2, dtype=jnp.float32), 1, axis=-1)
+    (h0,) = jnp.split(jnp.eye(2, dtype=jnp.float32), 1, axis=-1)
     h1 = h0 @ w1
     h2 = jnp.tanh(x[None] @ w1 + b1)
     h3 = (h1 + h1[None] * h2[:, None]) * (1.0 - h2)[:, None]
@@ -37,7 +37,7 @@ def forward(params, x, shifts):
     h6 = h3 @ w2
     h7 = jnp.tanh(h2 @ w2)
     h8 = (h6 + h6 * h7[:, None]) * (1.0 - h7)[:, None]
-    h9, = jnp.split(jnp.eye(1, dtype=jnp.float32), 1, axis=-1)
+    (h9,) = jnp.split(jnp.eye(1, dtype=jnp.float32), 1, axis=-1)
     h10 = jnp.einsum("b,h->bh", h9.reshape(1), w3)
     h11 = h10[None] * (1.0 - h7)[:, None]
     h12 = h10[None, None] * (-h8)[:, :, None]
@@ -45,8 +45,8 @@ def forward(params, x, shifts):
     h14 = (h11 + h11 * h7[:, None]) @ w2.T
     h15 = (h13 @ w2.T) * h4[:, None, None] + h14[:, None] * h5[:, :, None]
     h16 = h15 * h2[:, None, None] + (h14 * h4[:, None])[:, None] * h3[:, :, None]
-    h17, = jnp.split((h15 + h16) @ w1.T, 1, axis=2)
-    h18, = jnp.split(h17.reshape(1, 2, 2).transpose(0, 2, 1), 1, axis=-1)
+    (h17,) = jnp.split((h15 + h16) @ w1.T, 1, axis=2)
+    (h18,) = jnp.split(h17.reshape(1, 2, 2).transpose(0, 2, 1), 1, axis=-1)
     h19 = jnp.sum(jnp.where(jnp.eye(2, dtype=jnp.bool_), h18, 0.0), axis=(1, 2))
     logits = h19[:, None]
     return logits[0]

@@ -96,15 +96,14 @@ def block_2(params, x, taps):
     norm1_act = jax.nn.relu(norm1_out)
     norm1_act_1 = conv(norm1_act, params["conv2"], (1, 1), "SAME")
     h0 = params["norm2"]["scale"][None, None, None]
-    h1 = norm1_act_1 * h0
-    h2 = params["norm2"]["shift"][None, None, None]
+    h1 = x + (norm1_act_1 * h0 + params["norm2"]["shift"])
     activations = {
         "conv1_in": x[0],
         "norm1_act": norm1_act[0],
         "conv1_out": conv1_out[0],
         "norm1_act_1": norm1_act_1[0],
     }
-    return h0, h1, h2, activations
+    return h0, h1, activations
 
 
 def windows(x, window, strides, padding, input_dilation=None, window_dilation=None):
@@ -149,15 +148,12 @@ def forward(params, x, taps):
     h1, activations["blocks_1"] = block(params["blocks"][1], h0, taps["blocks_1"])
     h2, activations["blocks_2"] = block_1(params["blocks"][2], h1, taps["blocks_2"])
     h3, activations["blocks_3"] = block(params["blocks"][3], h2, taps["blocks_3"])
-    h4, h5, h6, activations["blocks_4"] = block_2(
-        params["blocks"][4], h3, taps["blocks_4"]
-    )
-    h7 = h3 + (h5 + h6)
-    blocks_4_1_out = jnp.sum(jax.nn.relu(h7), axis=(1, 2)) + taps["blocks_4_1"][None]
+    h4, h5, activations["blocks_4"] = block_2(params["blocks"][4], h3, taps["blocks_4"])
+    blocks_4_1_out = jnp.sum(jax.nn.relu(h5), axis=(1, 2)) + taps["blocks_4_1"][None]
     blocks_4_1_act = blocks_4_1_out / 16.0
     head_out = blocks_4_1_act @ params["head"]["w"] + params["head"]["b"]
     head_out = head_out + taps["head"][None]
-    blocks_4_1_slope_1 = jnp.where(h7 > 0.0, jnp.float32(1.0), 0.0)
+    blocks_4_1_slope_1 = jnp.where(h5 > 0.0, jnp.float32(1.0), 0.0)
     blocks_4_1_slope = 1.0 * h4 * blocks_4_1_slope_1
     activations |= {
         "blocks_4_1_slope": blocks_4_1_slope[0],
