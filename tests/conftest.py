@@ -12,6 +12,14 @@ import pytest
 _SWITCH = "jax_disable_most_optimizations"
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        "--update-golden",
+        action="store_true",
+        help="write the files in tests/golden/kernels anew",
+    )
+
+
 @pytest.fixture(autouse=True)
 def compile_quickly(request):
     """Switches most of the compiler's optimisations off."""

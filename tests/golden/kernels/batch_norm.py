@@ -5,11 +5,11 @@ float32[4,6]. The number of examples is fixed too.
 
 total 19.1 us: forward 3.56 us, sweep 0 s, contractions 0 s, push 10.7 us.
 total 25.4 kflop, 43.8KiB moved, peak 1KiB of at most 16.9GiB.
-device x86_64_cpu (cpu), rates measured 2026-11-21.
+device golden_cpu (cpu), rates measured 2026-11-21.
 
 Written by ntkplan 0.1.0; to plan again: ntkplan.plan(f, params, x1, x2,
-batch_axis=None, device="/work/main/tests/golden/device.toml"). Run as a program, it
-compares itself with dense Jacobians.
+batch_axis=None, device="golden_cpu"). Run as a program, it compares itself with dense
+Jacobians.
 """
 
 import jax

@@ -5,15 +5,14 @@ x: float32[n,40]. Axis 0 of x counts examples; n1 and n2 are free.
 
 total 98.9 us: forward 4.64 us, sweep 13.2 us, contractions 76.3 us, push 0 s.
 total 5.65 Mflop, 2.1MiB moved, peak 815KiB of at most 16.9GiB.
-device x86_64_cpu (cpu), rates measured 2026-11-21.
+device golden_cpu (cpu), rates measured 2026-11-21.
 cut at tanh (models.py:361) [2] with 2 values: Theta = G Theta_cut G^T, 1.39 times
 faster than without.
 the kernel of 2 leaves at the cut 14.9 us, its products with G 25.6 us in the order C1
 (H C2).
 
 Written by ntkplan 0.1.0; to plan again: ntkplan.plan(f, params, x1, x2,
-device="/work/main/tests/golden/device.toml"). Run as a program, it compares itself with
-dense Jacobians.
+device="golden_cpu"). Run as a program, it compares itself with dense Jacobians.
 """
 
 import jax

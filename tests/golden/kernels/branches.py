@@ -5,11 +5,10 @@ float32[n,6]. Axis 0 of x counts examples; n1 and n2 are free.
 
 total 32.9 us: forward 10.9 us, sweep 6.22 us, contractions 11 us, push 0 s.
 total 16.3 kflop, 36.9KiB moved, peak 6.82KiB of at most 16.9GiB.
-device x86_64_cpu (cpu), rates measured 2026-11-21.
+device golden_cpu (cpu), rates measured 2026-11-21.
 
 Written by ntkplan 0.1.0; to plan again: ntkplan.plan(f, params, x1, x2,
-device="/work/main/tests/golden/device.toml"). Run as a program, it compares itself with
-dense Jacobians.
+device="golden_cpu"). Run as a program, it compares itself with dense Jacobians.
 """
 
 import math

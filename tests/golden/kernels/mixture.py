@@ -5,11 +5,11 @@ float32[n,6]. Axis 0 of x counts examples; n1 and n2 are free.
 
 total 21.7 us: forward 5.89 us, sweep 4.32 us, contractions 6.66 us, push 0 s.
 total 14.8 kflop, 30.3KiB moved, peak 9.61KiB of at most 16.9GiB.
-device x86_64_cpu (cpu), rates measured 2026-11-21.
+device golden_cpu (cpu), rates measured 2026-11-21.
 
 Written by ntkplan 0.1.0; to plan again: ntkplan.plan(f, params, x1, x2,
-kernel="sum_of_logits", device="/work/main/tests/golden/device.toml"). Run as a program,
-it compares itself with dense Jacobians.
+kernel="sum_of_logits", device="golden_cpu"). Run as a program, it compares itself with
+dense Jacobians.
 """
 
 import math

@@ -7,11 +7,10 @@ total 20.3 us: forward 3.71 us, sweep 2.79 us, contractions 8.96 us, push 0 s.
 total 29.7 kflop, 32.9KiB moved, peak 11KiB of at most 16.9GiB.
 of the ways to divide the leaves into tapped and pushed ones only the likely were
 compared.
-device x86_64_cpu (cpu), rates measured 2026-11-21.
+device golden_cpu (cpu), rates measured 2026-11-21.
 
 Written by ntkplan 0.1.0; to plan again: ntkplan.plan(f, params, x1, x2,
-device="/work/main/tests/golden/device.toml"). Run as a program, it compares itself with
-dense Jacobians.
+device="golden_cpu"). Run as a program, it compares itself with dense Jacobians.
 """
 
 import jax

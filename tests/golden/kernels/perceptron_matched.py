@@ -7,11 +7,11 @@ total 20.2 us: forward 3.73 us, sweep 2.85 us, contractions 8.83 us, push 0 s.
 total 26.2 kflop, 27.7KiB moved, peak 11.6KiB of at most 16.9GiB.
 of the ways to divide the leaves into tapped and pushed ones only the likely were
 compared.
-device x86_64_cpu (cpu), rates measured 2026-11-21.
+device golden_cpu (cpu), rates measured 2026-11-21.
 
 Written by ntkplan 0.1.0; to plan again: ntkplan.plan(f, params, x1, x2,
-pairs="matched", device="/work/main/tests/golden/device.toml"). Run as a program, it
-compares itself with dense Jacobians.
+pairs="matched", device="golden_cpu"). Run as a program, it compares itself with dense
+Jacobians.
 """
 
 import jax

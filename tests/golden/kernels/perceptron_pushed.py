@@ -5,11 +5,11 @@ float32. x: float32[n,8]. Axis 0 of x counts examples; n1 and n2 are free.
 
 total 24.2 us: forward 3.71 us, sweep 0 s, contractions 0 s, push 15.7 us.
 total 84.1 kflop, 162KiB moved, peak 2.89KiB of at most 16.9GiB.
-device x86_64_cpu (cpu), rates measured 2026-11-21.
+device golden_cpu (cpu), rates measured 2026-11-21.
 
 Written by ntkplan 0.1.0; to plan again: ntkplan.plan(f, params, x1, x2,
-device="/work/main/tests/golden/device.toml", methods="ntk_vector_products"). Run as a
-program, it compares itself with dense Jacobians.
+device="golden_cpu", methods="ntk_vector_products"). Run as a program, it compares
+itself with dense Jacobians.
 """
 
 import jax

@@ -5,11 +5,10 @@ float32[n,2]. Axis 0 of x counts examples; n1 and n2 are free.
 
 total 39.8 us: forward 11.4 us, sweep 0 s, contractions 0 s, push 23.6 us.
 total 113 kflop, 172KiB moved, peak 920B of at most 16.9GiB.
-device x86_64_cpu (cpu), rates measured 2026-11-21.
+device golden_cpu (cpu), rates measured 2026-11-21.
 
 Written by ntkplan 0.1.0; to plan again: ntkplan.plan(f, params, x1, x2,
-device="/work/main/tests/golden/device.toml"). Run as a program, it compares itself with
-dense Jacobians.
+device="golden_cpu"). Run as a program, it compares itself with dense Jacobians.
 """
 
 import jax

@@ -5,11 +5,11 @@ float32. x: float32[n,8,8,3]. Axis 0 of x counts examples; n1 and n2 are free.
 
 total 369 us: forward 36.7 us, sweep 209 us, contractions 118 us, push 0 s.
 total 12.9 Mflop, 2.62MiB moved, peak 3.27MiB of at most 16.9GiB.
-device x86_64_cpu (cpu), rates measured 2026-11-21.
+device golden_cpu (cpu), rates measured 2026-11-21.
 
 Written by ntkplan 0.1.0; to plan again: ntkplan.plan(f, params, x1, x2,
-kernel="diagonal", device="/work/main/tests/golden/device.toml"). Run as a program, it
-compares itself with dense Jacobians.
+kernel="diagonal", device="golden_cpu"). Run as a program, it compares itself with dense
+Jacobians.
 """
 
 import itertools

@@ -5,11 +5,10 @@ float32[n,7,5]. Axis 0 of x counts examples; n1 and n2 are free.
 
 total 50.2 us: forward 14.9 us, sweep 10.7 us, contractions 19.8 us, push 0 s.
 total 243 kflop, 251KiB moved, peak 63.2KiB of at most 16.9GiB.
-device x86_64_cpu (cpu), rates measured 2026-11-21.
+device golden_cpu (cpu), rates measured 2026-11-21.
 
 Written by ntkplan 0.1.0; to plan again: ntkplan.plan(f, params, x1, x2,
-device="/work/main/tests/golden/device.toml"). Run as a program, it compares itself with
-dense Jacobians.
+device="golden_cpu"). Run as a program, it compares itself with dense Jacobians.
 """
 
 import jax

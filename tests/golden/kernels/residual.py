@@ -8,11 +8,10 @@ total 1.23 ms: forward 172 us, sweep 427 us, contractions 627 us, push 0 s.
 total 37.4 Mflop, 10.6MiB moved, peak 1.5MiB of at most 16.9GiB.
 of the ways to divide the leaves into tapped and pushed ones only the likely were
 compared.
-device x86_64_cpu (cpu), rates measured 2026-11-21.
+device golden_cpu (cpu), rates measured 2026-11-21.
 
 Written by ntkplan 0.1.0; to plan again: ntkplan.plan(f, params, x1, x2,
-device="/work/main/tests/golden/device.toml"). Run as a program, it compares itself with
-dense Jacobians.
+device="golden_cpu"). Run as a program, it compares itself with dense Jacobians.
 """
 
 import itertools

@@ -8,11 +8,11 @@ total 242 us: forward 18.3 us, sweep 31 us, contractions 188 us, push 0 s.
 total 4.59 Mflop, 2.54MiB moved, peak 293KiB of at most 300KiB.
 in tiles of 2 x 2 examples, to fit 300KiB; activations and cotangents are kept for all
 examples of x2.
-device x86_64_cpu (cpu), rates measured 2026-11-21.
+device golden_cpu (cpu), rates measured 2026-11-21.
 
 Written by ntkplan 0.1.0; to plan again: ntkplan.plan(f, params, x1, x2,
-device="/work/main/tests/golden/device.toml", memory_limit="300KiB"). Run as a program,
-it compares itself with dense Jacobians.
+device="golden_cpu", memory_limit="300KiB"). Run as a program, it compares itself with
+dense Jacobians.
 """
 
 import itertools

@@ -5,11 +5,10 @@ x: float32[n,8,8,2]. Axis 0 of x counts examples; n1 and n2 are free.
 
 total 152 us: forward 29 us, sweep 71.6 us, contractions 46.8 us, push 0 s.
 total 2.07 Mflop, 1.03MiB moved, peak 442KiB of at most 16.9GiB.
-device x86_64_cpu (cpu), rates measured 2026-11-21.
+device golden_cpu (cpu), rates measured 2026-11-21.
 
 Written by ntkplan 0.1.0; to plan again: ntkplan.plan(f, params, x1, x2,
-device="/work/main/tests/golden/device.toml"). Run as a program, it compares itself with
-dense Jacobians.
+device="golden_cpu"). Run as a program, it compares itself with dense Jacobians.
 """
 
 import itertools

@@ -1,0 +1,120 @@
+"""The emitted source of models, compared with what was read and found good.
+
+`pytest tests/golden --update-golden` writes the files anew; read what changed.
+"""
+
+from __future__ import annotations
+
+import functools
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+import ntkplan
+from ntkplan.cost.device import read_profile
+from tests.golden.models import GOLDEN
+from tests.oracles import dense_kernel, relative_error
+
+HERE = Path(__file__).parent
+KERNELS = HERE / "kernels"
+_TOLERANCE = 2e-5
+
+
+@functools.cache
+def plan_of(name: str) -> Any:
+    golden = GOLDEN[name]
+    f, params, x1, x2 = golden.build()
+    profile = read_profile(HERE / "device.toml")
+    return ntkplan.plan(
+        f, params, x1, x2, device=profile, **golden.options, **golden.kernel
+    )
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_the_source_is_what_was_read(name, request):
+    source, path = plan_of(name).source(), KERNELS / f"{name}.py"
+    if request.config.getoption("--update-golden"):
+        path.write_text(source, encoding="utf-8")
+        (HERE / "jax_version.txt").write_text(f"{jax.__version__}\n", encoding="utf-8")
+    if jax.__version__ != _written_with():
+        pytest.skip("other versions of JAX trace models to other equations")
+    assert source == path.read_text(encoding="utf-8")
+
+
+def _written_with() -> str:
+    """Returns the version of JAX with which the files were written."""
+    return (HERE / "jax_version.txt").read_text(encoding="utf-8").strip()
+
+
+def test_there_is_a_file_for_every_model_and_no_other():
+    assert {path.stem for path in KERNELS.glob("*.py")} == set(GOLDEN)
+
+
+_RUN = """
+import importlib.util, pathlib, sys
+sys.modules["ntkplan"] = None
+import jax, numpy
+folder, kernels = map(pathlib.Path, sys.argv[1:3])
+for path in sorted(kernels.glob("*.py")):
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    given = numpy.load(folder / f"{path.stem}.npz", allow_pickle=True)
+    params = given["params"].item()
+    results = [module.kernel(params, given["x1"], x2) for x2 in (given["x2"], None)]
+    leaves = {f"{i}_{j}": leaf for i, result in enumerate(results)
+              for j, leaf in enumerate(jax.tree.leaves(result))}
+    numpy.savez(folder / f"{path.stem}_out.npz", **leaves)
+"""
+
+
+@pytest.fixture(scope="module")
+def computed(tmp_path_factory):
+    """The kernels of all files, computed by a process that has no ntkplan."""
+    folder = tmp_path_factory.mktemp("golden")
+    for name, golden in GOLDEN.items():
+        _, params, x1, x2 = golden.build()
+        held = np.empty((), dtype=object)
+        held[()] = params
+        np.savez(folder / f"{name}.npz", params=held, x1=x1, x2=x2)
+    command = [sys.executable, "-c", _RUN, str(folder), str(KERNELS)]
+    environment = {"JAX_PLATFORMS": "cpu", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+    subprocess.run(command, check=True, cwd=folder, env=environment)
+    return folder
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_the_file_computes_the_dense_kernel(name, computed):
+    golden = GOLDEN[name]
+    f, params, x1, x2 = golden.build()
+    found = np.load(computed / f"{name}_out.npz")
+    outputs = jax.tree.structure(jax.eval_shape(f, params, x1)).num_leaves
+    for side, other in enumerate((x2, None)):
+        for number in range(outputs):
+            wanted = dense_kernel(
+                lambda params, x, number=number: jax.tree.leaves(f(params, x))[number],
+                params,
+                x1,
+                other,
+                **golden.kernel,
+            )
+            assert relative_error(found[f"{side}_{number}"], wanted) < _TOLERANCE
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", GOLDEN)
+def test_the_file_checks_itself(name, tmp_path):
+    done = subprocess.run(
+        [sys.executable, str(KERNELS / f"{name}.py")],
+        cwd=tmp_path,
+        env={"JAX_PLATFORMS": "cpu"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "largest relative error" in done.stdout
