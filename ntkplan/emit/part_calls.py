@@ -15,6 +15,9 @@ from ntkplan.emit.taps import WIDTH
 from ntkplan.errors import InternalError
 from ntkplan.ir.equation import Body
 
+# Names of values that have no other; a loop may go on with them.
+_PLAIN_NAME = re.compile(r"h\d+")
+
 
 def with_calls(
     steps: Sequence[Step],
@@ -157,7 +160,7 @@ class _Calls:
                 return [*start, f"for i in {count}:", *indented(called)]
 
             text = exact(values[carried]).text
-            own_name = text if text.isidentifier() and is_free else ""
+            own_name = text if _PLAIN_NAME.fullmatch(text) and is_free else ""
             names = (own_name,) if own_name else ()
             return Written(lines=lines, expression=atom(name), names=names)
 

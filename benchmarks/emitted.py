@@ -1,0 +1,135 @@
+"""What a saved file costs beside the kernel that runs in the process that planned it.
+
+Run `python -m benchmarks.emitted`. The file holds the text that the process runs, so
+that their times are the same but for noise; what it adds is the import. Lines are
+counted for large models, whose kernels are not run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+
+import ntkplan
+from benchmarks.environment import environment
+from benchmarks.measure import Timed, interleave, summary
+from benchmarks.plan_times import LARGE, MEMORY_LIMIT
+from benchmarks.problems import Problem
+from benchmarks.problems.regret_table import REGRET
+
+RESULTS = pathlib.Path(__file__).parent / "results"
+RUN = ("wide_n32_o10", "resnet18_n4_o10", "transformer_n8_o10", "tokens_n8_o10")
+ROUNDS = 15
+_PROBLEMS = {problem.name: problem for problem in REGRET}
+BUDGET_S = 20.0
+IMPORTS = 9
+
+_IMPORT = """
+import sys, time
+import jax, jax.numpy, numpy
+from jax import lax
+sys.path.insert(0, sys.argv[1])
+started_s = time.perf_counter()
+import saved_kernel
+print(time.perf_counter() - started_s)
+"""
+
+
+def compared(problem: Problem) -> dict[str, Any]:
+    """Times a kernel as it is compiled in this process and as its file gives it.
+
+    Args:
+        problem: A model with examples.
+
+    Returns:
+        Samples of both, and of importing the file in fresh processes.
+    """
+    built = problem.build()
+    plan = ntkplan.plan(problem.network.apply, *built.arguments)
+    with tempfile.TemporaryDirectory() as folder:
+        path = plan.save(pathlib.Path(folder) / "saved_kernel.py")
+        spec = importlib.util.spec_from_file_location("saved_kernel", path)
+        if spec is None or spec.loader is None:
+            raise RuntimeError(f"{path} cannot be imported")
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        timed = [
+            Timed(function=function, arguments=built.arguments, budget_s=BUDGET_S)
+            for function in (plan.compile().function, module.kernel)
+        ]
+        for program in timed:
+            program.warm_up()
+        interleave(timed, ROUNDS)
+        imports_s = [_import_s(folder) for _ in range(IMPORTS)]
+    in_process, saved = (summary(program.samples_s) for program in timed)
+    return {
+        "name": problem.name,
+        "lines": len(plan.source().splitlines()),
+        "in_process": in_process,
+        "saved": saved,
+        "ratio_of_medians": saved["median_s"] / in_process["median_s"],
+        "import": summary(imports_s),
+    }
+
+
+def _import_s(folder: str) -> float:
+    """Imports the file in a fresh process, in which JAX is imported already."""
+    command = [sys.executable, "-c", _IMPORT, folder]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return float(done.stdout)
+
+
+def counted(problem: Problem) -> dict[str, Any]:
+    """Counts the lines of a large model's file.
+
+    Args:
+        problem: The model; only its shapes are used.
+    """
+    arguments = jax.eval_shape(lambda: problem.build().arguments)
+    plan = ntkplan.plan(problem.network.apply, *arguments, memory_limit=MEMORY_LIMIT)
+    return {
+        "name": problem.name,
+        "n_leaves": len(plan.layers),
+        "lines": len(plan.source().splitlines()),
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Reads the command line; measures, writes the results and prints them.
+
+    Args:
+        arguments: The command line, or None for that of the process.
+    """
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--out", type=pathlib.Path, default=RESULTS / "emitted_cpu.json"
+    )
+    parser.add_argument("--only", nargs="*", default=RUN, choices=sorted(_PROBLEMS))
+    given = parser.parse_args(arguments)
+    results = {
+        "environment": environment(),
+        "rounds": ROUNDS,
+        "kernels": [compared(_PROBLEMS[name]) for name in given.only],
+        "lines": [counted(problem) for problem in LARGE.values()],
+    }
+    given.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    for row in results["kernels"]:
+        print(
+            f"{row['name']}: saved / in process {row['ratio_of_medians']:.3f}, "
+            f"import {1e3 * row['import']['median_s']:.1f} ms, {row['lines']} lines"
+        )
+    for row in results["lines"]:
+        print(f"{row['name']}: {row['lines']} lines for {row['n_leaves']} leaves")
+
+
+if __name__ == "__main__":
+    main()
