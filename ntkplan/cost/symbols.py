@@ -71,8 +71,9 @@ def evaluate(works: Sequence[Work], *, n1: int, n2: int, n_outputs: int) -> list
     Example:
         >>> from ntkplan.cost import symbols
         >>> from ntkplan.cost.work import Work
-        >>> evaluate([Work(peak_bytes=4 * symbols.n1)], n1=3, n2=1, n_outputs=1)
-        [Work(operations=(), peak_bytes=12)]
+        >>> work = Work(peak_bytes=4 * symbols.n1)
+        >>> evaluate([work], n1=3, n2=1, n_outputs=1)[0].peak_bytes
+        12
     """
     return compile_works(works)(n1, n2, n_outputs)
 

@@ -204,7 +204,8 @@ class _Joiner:
 
     def import_lines(self) -> list[str]:
         """Returns the imports of all modules, the standard library's first."""
-        lines = sorted(set(self._imports), key=lambda line: (line.split()[0], line))
+        # Plain imports before those of single names, as every module has them.
+        lines = sorted(set(self._imports), key=lambda line: (line[0] != "i", line))
         standard = [line for line in lines if line in _STANDARD]
         others = [line for line in lines if line not in _STANDARD]
         return [*standard, *([""] if standard else []), *others]

@@ -10,6 +10,8 @@ import ast
 import dataclasses
 from collections.abc import Callable, Sequence
 
+from ntkplan.errors import InternalError
+
 INDENT = "    "
 _OPERATORS: dict[type[ast.AST], tuple[str, int]] = {
     ast.Pow: ("**", 1),
@@ -75,6 +77,9 @@ def split(prefix: str, text: str, width: int) -> list[str] | None:
 
     Returns:
         The lines, or None where the text is not an expression.
+
+    Raises:
+        InternalError: What is split would mean something else.
     """
     try:
         tree = ast.parse(text, mode="eval").body
@@ -89,6 +94,10 @@ def split(prefix: str, text: str, width: int) -> list[str] | None:
     printer.put(prefix)
     printer.lay(parts, "", "")
     printer.end()
+    value = "\n".join(printer.lines).removeprefix(prefix.rstrip())
+    laid = ast.parse(f"({value})", mode="eval").body
+    if ast.dump(laid) != ast.dump(tree):
+        raise InternalError("a statement is another one once it is split", text)
     return printer.lines
 
 
@@ -130,9 +139,8 @@ class _Reader:
                 return (self._brackets(opening, items, closing, each=True),)
             case ast.Dict():
                 items = [
-                    (f"{self._source(key)}: ", *self.parts(value))
+                    (f"{self._source(key)}: " if key else "**", *self.parts(value))
                     for key, value in zip(node.keys, node.values, strict=True)
-                    if key is not None
                 ]
                 return (self._brackets("{", items, "}", each=True),)
             case _:

@@ -33,6 +33,7 @@ def work_fields(work: Work) -> dict[str, Any]:
             for operation in work.operations
         ],
         "peak_bytes": _written(work.peak_bytes),
+        "uncopied_peak_bytes": _written(work.uncopied_peak_bytes),
     }
 
 
@@ -49,7 +50,11 @@ def work_of(fields: Mapping[str, Any]) -> Work:
         )
         for item in fields["operations"]
     ]
-    return Work(operations=tuple(operations), peak_bytes=_read(fields["peak_bytes"]))
+    return Work(
+        operations=tuple(operations),
+        peak_bytes=_read(fields["peak_bytes"]),
+        uncopied_peak_bytes=_read(fields["uncopied_peak_bytes"]),
+    )
 
 
 def _written(value: Any) -> Any:

@@ -218,7 +218,12 @@ def test_tuned_plans_are_made_where_there_are_such(monkeypatch):
 
 
 @pytest.mark.optimised
-def test_a_run_writes_what_the_report_reads_and_is_resumed(tmp_path, capsys):
+def test_a_run_writes_what_the_report_reads_and_is_resumed(
+    tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(
+        "ntkplan.tuning.cache.timings_folder", lambda: tmp_path / "timings"
+    )
     out = tmp_path / "regret.json"
     problems = [small("first_n3_o2"), small("second_n3_n2_o2", n2=2)]
     results = regret.run(problems[:1], LIMITS, out, command="first")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import random
 import subprocess
 from pathlib import Path
@@ -112,3 +113,10 @@ def test_where_a_line_is_split(text, width, lines):
 
 def test_what_is_no_expression_is_left_to_the_caller():
     assert layout.split("def ", "f(a, b):", 4) is None
+
+
+def test_entries_without_a_key_are_kept():
+    text = '{"first": 1, **{f"layer_{i}": SHAPES for i in range(3)}, "last": [1, 2, 3]}'
+    lines = layout.split("X = ", text, 40)
+    assert lines is not None
+    assert ast.dump(ast.parse("\n".join(lines))) == ast.dump(ast.parse(f"X = {text}"))

@@ -258,3 +258,15 @@ def test_a_primitive_without_a_printer_is_refused_with_its_name():
     unknown = Primitive("mystery")
     with pytest.raises(NotPrintableError, match="`mystery` cannot be printed"):
         table.find(unknown)
+
+
+def test_functions_named_after_what_they_call_are_not_the_same():
+    """Under the name of the other, `jnp.sin` in one would read `jnp.cos`."""
+
+    def f(x):
+        return lax.cond(jnp.arange(2)[1] > 0, jnp.sin, jnp.cos, x)
+
+    body = evaluation.traced(f, X)
+    text = "\n".join(print_body(body, input_names=["x"]).lines)
+    assert "jnp.sin(" in text
+    assert "jnp.cos(" in text

@@ -123,8 +123,16 @@ class Module:
 
 
 def _renamed(source: str, name: str, other: str) -> str:
-    """The source of a helper and its rules under another name."""
-    return re.sub(rf"\b{name}((_(jvp|fwd|bwd))?)\b", rf"{other}\1", source)
+    """The source of a helper and its rules under another name.
+
+    Attributes and keys of that name stay what they are: of two functions that are
+    called `sin` and `cos` after what they call, neither is the other.
+
+    >>> _renamed("def sin(x): return jnp.sin(x)", "sin", "cos")
+    'def cos(x): return jnp.sin(x)'
+    """
+    pattern = rf"(?<![\w.\"']){name}((_(jvp|fwd|bwd))?)\b"
+    return re.sub(pattern, rf"{other}\1", source)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

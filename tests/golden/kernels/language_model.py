@@ -94,20 +94,21 @@ def forward(params, x, taps):
     activations = {}
     h0 = jnp.array([3, 14, 15], dtype=jnp.int32)
     positions_out = tokens[x[None]] + params["positions"] + taps["positions"][None]
+    h1 = positions_out
     for i in range(4):
-        positions_out, activations[f"blocks_{i}"] = block(
-            params["blocks"][i], positions_out, taps[f"blocks_{i}"]
+        h1, activations[f"blocks_{i}"] = block(
+            params["blocks"][i], h1, taps[f"blocks_{i}"]
         )
-    h1 = lax.rsqrt(jnp.var(positions_out, axis=-1, keepdims=True) + 1e-05)
-    norm_in = (positions_out - jnp.mean(positions_out, axis=-1, keepdims=True)) * h1
+    h2 = lax.rsqrt(jnp.var(h1, axis=-1, keepdims=True) + 1e-05)
+    norm_in = (h1 - jnp.mean(h1, axis=-1, keepdims=True)) * h2
     norm_out = norm_in * params["norm"]["scale"] + params["norm"]["shift"]
     norm_out = norm_out + taps["norm"][None]
     norm_act = norm_out[:, 5]
     tokens_out = norm_act @ tokens[h0].T + taps["tokens"][None]
-    h2 = jnp.where(x[None] < 0, x[None] + 50, x[None])
-    inputs = jnp.where((h2 >= 0) & (h2 <= 49), h2, 50)
-    h3 = jnp.where(h0 < 0, h0 + 50, h0)
-    inputs_1 = jnp.where((h3 >= 0) & (h3 <= 49), h3, 50)
+    h3 = jnp.where(x[None] < 0, x[None] + 50, x[None])
+    inputs = jnp.where((h3 >= 0) & (h3 <= 49), h3, 50)
+    h4 = jnp.where(h0 < 0, h0 + 50, h0)
+    inputs_1 = jnp.where((h4 >= 0) & (h4 <= 49), h4, 50)
     activations |= {"norm_in": norm_in[0], "inputs": inputs[0], "norm_act": norm_act[0]}
     factors = {"inputs": inputs_1}
     return tokens_out[0], (activations, factors)
