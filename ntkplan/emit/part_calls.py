@@ -141,10 +141,7 @@ class _Calls:
         is_free = self._readers.get(first.part.given[carried]) == 1
 
         def write(values: Sequence[Value], context: Context) -> Written:
-            called = {self._name(function, context) for function in chain}
-            if len(called) != 1:
-                raise InternalError("parts that are alike print differently", chain)
-            (name,) = called
+            called = [self._name(function, context) for function in chain]
 
             def lines(names: Sequence[str]) -> list[str]:
                 arguments = [exact(value) for value in values]
@@ -152,17 +149,29 @@ class _Calls:
                 if own_name == arguments[carried].text:
                     start = []
                 arguments[carried] = atom(names[0])
-                value = _applied(name, first, f"params{own}", arguments, key)
-                records = [f"activations[{key}]"] * bool(first.marks.records)
-                target = f"{', '.join([names[0], *records])} = "
-                called = statement(target, value, WIDTH - len(INDENT))
-                count = numbers(keys[1], len(chain))
-                return [*start, f"for i in {count}:", *indented(called)]
+
+                def assigned(at: int, leaves: str, key: str, width: int) -> list[str]:
+                    value = _applied(called[at], first, leaves, arguments, key)
+                    records = [f"activations[{key}]"] * bool(first.marks.records)
+                    target = f"{', '.join([names[0], *records])} = "
+                    return statement(target, value, width)
+
+                if len(set(called)) == 1:
+                    loop = assigned(0, f"params{own}", key, WIDTH - len(INDENT))
+                    count = numbers(keys[1], len(chain))
+                    return [*start, f"for i in {count}:", *indented(loop)]
+                # The same steps, of shapes that stand in their text: one by one.
+                parts = [function.part for function in chain]
+                for at, part in enumerate(parts):
+                    start += assigned(
+                        at, f"params{part.access}", f'"{part.key}"', WIDTH
+                    )
+                return start
 
             text = exact(values[carried]).text
             own_name = text if _PLAIN_NAME.fullmatch(text) and is_free else ""
             names = (own_name,) if own_name else ()
-            return Written(lines=lines, expression=atom(name), names=names)
+            return Written(lines=lines, expression=atom(called[0]), names=names)
 
         given = first.part.given
         return Step(

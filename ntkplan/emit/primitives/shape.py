@@ -17,7 +17,7 @@ from ntkplan.emit.expression import (
     sequence,
     subscript,
 )
-from ntkplan.emit.primitives.context import Context, Printer, tuple_target
+from ntkplan.emit.primitives.context import Context, Printer, Result, tuple_target
 from ntkplan.emit.primitives.parameters import check_known
 from ntkplan.emit.primitives.value import (
     Shape,
@@ -294,9 +294,11 @@ def _tile(equation: Equation, operands: Sequence[Value], _: Context) -> Value:
     return whole(expression, aval_of(equation.outputs[0]))
 
 
-def _split(equation: Equation, operands: Sequence[Value], _: Context) -> Unpacked:
+def _split(equation: Equation, operands: Sequence[Value], _: Context) -> Result:
     check_known(equation, "sizes", "axis")
     sizes = [int(size) for size in equation.parameters["sizes"]]
+    if len(sizes) == 1:
+        return operands[0]
     ends = [str(sum(sizes[:count])) for count in range(1, len(sizes))]
     even = len(set(sizes)) == 1
     rank = len(operands[0].full_shape)

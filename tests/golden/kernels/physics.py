@@ -27,27 +27,24 @@ def forward(params, x, shifts):
     w1 = w1 + shifts["w1"]
     w2 = w2 + shifts["w2"]
     w3 = w3 + shifts["w3"]
-    (h0,) = jnp.split(jnp.eye(2, dtype=jnp.float32), 1, axis=-1)
-    h1 = h0 @ w1
-    h2 = jnp.tanh(x[None] @ w1 + b1)
-    h3 = (h1 + h1[None] * h2[:, None]) * (1.0 - h2)[:, None]
-    h4 = 1.0 - h2
-    h5 = -h3
-    h6 = h3 @ w2
-    h7 = jnp.tanh(h2 @ w2)
-    h8 = (h6 + h6 * h7[:, None]) * (1.0 - h7)[:, None]
-    (h9,) = jnp.split(jnp.eye(1, dtype=jnp.float32), 1, axis=-1)
-    h10 = jnp.einsum("b,h->bh", h9.reshape(1), w3)
-    h11 = h10[None] * (1.0 - h7)[:, None]
-    h12 = h10[None, None] * (-h8)[:, :, None]
-    h13 = h12 + (h12 * h7[:, None, None] + h11[:, None] * h8[:, :, None])
-    h14 = (h11 + h11 * h7[:, None]) @ w2.T
-    h15 = (h13 @ w2.T) * h4[:, None, None] + h14[:, None] * h5[:, :, None]
-    h16 = h15 * h2[:, None, None] + (h14 * h4[:, None])[:, None] * h3[:, :, None]
-    (h17,) = jnp.split((h15 + h16) @ w1.T, 1, axis=2)
-    (h18,) = jnp.split(h17.reshape(1, 2, 2).transpose(0, 2, 1), 1, axis=-1)
-    h19 = jnp.sum(jnp.where(jnp.eye(2, dtype=jnp.bool_), h18, 0.0), axis=(1, 2))
-    logits = h19[:, None]
+    h0 = jnp.eye(2, dtype=jnp.float32) @ w1
+    h1 = jnp.tanh(x[None] @ w1 + b1)
+    h2 = (h0 + h0[None] * h1[:, None]) * (1.0 - h1)[:, None]
+    h3 = 1.0 - h1
+    h4 = -h2
+    h5 = h2 @ w2
+    h6 = jnp.tanh(h1 @ w2)
+    h7 = (h5 + h5 * h6[:, None]) * (1.0 - h6)[:, None]
+    h8 = jnp.einsum("b,h->bh", jnp.eye(1, dtype=jnp.float32).reshape(1), w3)
+    h9 = h8[None] * (1.0 - h6)[:, None]
+    h10 = h8[None, None] * (-h7)[:, :, None]
+    h11 = h10 + (h10 * h6[:, None, None] + h9[:, None] * h7[:, :, None])
+    h12 = (h9 + h9 * h6[:, None]) @ w2.T
+    h13 = (h11 @ w2.T) * h3[:, None, None] + h12[:, None] * h4[:, :, None]
+    h14 = h13 * h1[:, None, None] + (h12 * h3[:, None])[:, None] * h2[:, :, None]
+    h15 = ((h13 + h14) @ w1.T).reshape(1, 2, 2)
+    h16 = jnp.where(jnp.eye(2, dtype=jnp.bool_), h15.transpose(0, 2, 1), 0.0)
+    logits = jnp.sum(h16, axis=(1, 2))[:, None]
     return logits[0]
 
 

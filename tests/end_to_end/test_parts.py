@@ -1,0 +1,90 @@
+"""Parts of a model that are alike are functions, whatever is asked of the kernel."""
+
+from __future__ import annotations
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import ntkplan
+from tests.oracles import dense_kernel, relative_error
+
+EQUAL = (4, 4, 4, 4, 4)
+UNEQUAL = (4, 5, 6, 5, 3)
+X1 = np.random.default_rng(1).normal(size=(3, 4)).astype(np.float32)
+X2 = np.random.default_rng(2).normal(size=(2, 4)).astype(np.float32)
+
+
+def blocks(widths):
+    generator = np.random.default_rng(0)
+
+    def new(*shape):
+        return generator.normal(size=shape).astype(np.float32) * shape[-2] ** -0.5
+
+    return {
+        "blocks": [
+            {"weight": new(1, n, m), "scale": new(1, 1, m)[0], "shift": new(1, m)[0]}
+            for n, m in itertools.pairwise(widths)
+        ]
+    }
+
+
+def model(params, x):
+    for block in params["blocks"]:
+        x = jnp.tanh(x @ block["weight"][0])
+        x = x * block["scale"][0] + jnp.sin(block["shift"])
+        x = jax.nn.relu(x) + 0.1 * x
+    return x
+
+
+@pytest.mark.parametrize("widths", [EQUAL, UNEQUAL])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"methods": "ntk_vector_products"},
+        {"methods": {"blocks/*/weight": "ntk_vector_products"}},
+        {"methods": "jacobian_contraction", "memory_limit": "24KiB"},
+        {"methods": {"blocks/2/*": "jacobian_contraction"}},
+        {"kernel": "trace"},
+        {"wrt": lambda path, leaf: path.endswith("shift")},
+    ],
+    ids=["default", "pushed", "mixed", "tiled", "one_differs", "trace", "shifts_only"],
+)
+def test_kernel_of_parts_is_the_dense_one(widths, options):
+    params = blocks(widths)
+    asked = {k: v for k, v in options.items() if k in ("kernel", "wrt")}
+    plan = ntkplan.plan(model, params, X1, X2, **options)
+    kernel = plan.compile()
+    for other in (X2, None):
+        wanted = dense_kernel(model, params, X1, other, **asked)
+        assert relative_error(kernel(params, X1, other), wanted) < 2e-6
+
+
+@pytest.mark.parametrize("methods", ["structured_derivatives", "ntk_vector_products"])
+def test_equal_parts_are_one_function_in_a_loop(methods):
+    source = ntkplan.plan(model, blocks(EQUAL), X1, methods=methods).source()
+    assert source.count("def block(") == 1
+    assert "def block_1(" not in source
+    assert source.count("for i in range(4):") >= 1
+
+
+def test_parts_of_several_widths_share_what_does_not_name_them():
+    pushed = ntkplan.plan(
+        model, blocks(UNEQUAL), X1, methods="ntk_vector_products"
+    ).source()
+    assert 'block_1(params["blocks"][1], ' in pushed
+
+
+def test_few_steps_are_no_function():
+    def shallow(params, x):
+        for weight in params:
+            x = jnp.tanh(x @ weight["w"])
+        return x
+
+    params = [{"w": np.eye(4, dtype=np.float32)} for _ in range(3)]
+    source = ntkplan.plan(shallow, params, X1).source()
+    assert "def layer(" not in source
