@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection
 from typing import Any
 
 from ntkplan._jax import Var, array_dtype
@@ -19,6 +21,7 @@ from ntkplan.emit.marks import marks_of, own
 from ntkplan.emit.names import RESERVED
 from ntkplan.emit.part_calls import with_calls
 from ntkplan.emit.part_function import part_functions
+from ntkplan.emit.primitives.context import IDENTIFIER
 from ntkplan.emit.record_table import record_lines
 from ntkplan.emit.taps import WIDTH
 from ntkplan.ir.program import Program
@@ -76,29 +79,39 @@ def forward_lines(program: Program, printed: PrintedBody) -> list[str]:
         arguments.append("taps")
     if program.shifts:
         arguments.append("shifts")
-    used = _used_leaves(program)
-    own_lines = list(printed.lines)
-    if own_lines and own_lines[0].startswith("def "):
-        own_lines.insert(0, "")
-    lines = [
+    body = [*printed.lines, *_ending(program, printed)]
+    if body[0].startswith("def "):
+        body.insert(0, "")
+    if _has_records(program):
+        body.insert(0, "activations = {}")
+    return [
         f"def forward({', '.join(arguments)}):",
         *_forward_docstring(program),
-        *_unpacking(program, used),
-        *([f"{INDENT}activations = {{}}"] if _has_records(program) else []),
-        *(INDENT + line if line else line for line in own_lines),
+        *_unpacking(program, _identifiers("\n".join(body))),
+        *(INDENT + line if line else line for line in body),
     ]
+
+
+def _identifiers(code: str) -> set[str]:
+    """Returns the names in code, those in strings left out."""
+    return set(IDENTIFIER.findall(re.sub(r'"[^"]*"', "", code)))
+
+
+def _ending(program: Program, printed: PrintedBody) -> list[str]:
+    """Prints the dictionaries of what is recorded, and what is returned."""
     output = _output_expression(program, printed)
     if not program.records and not program.factors:
-        return [*lines, *indented(statement("return ", output, WIDTH))]
+        return statement("return ", output, WIDTH)
+    lines: list[str] = []
     returned = "activations"
     records = own(program.records, "")
     if records or not program.records:
         prefix = "activations |= " if _has_records(program) else "activations = "
-        lines += indented(record_lines(prefix, records, printed.names))
+        lines += record_lines(prefix, records, printed.names)
     if program.factors:
-        lines += indented(record_lines("factors = ", program.factors, printed.names))
+        lines += record_lines("factors = ", program.factors, printed.names)
         returned = "(activations, factors)"
-    return [*lines, *indented([f"return {output.text}, {returned}"])]
+    return [*lines, f"return {output.text}, {returned}"]
 
 
 def _has_records(program: Program) -> bool:
@@ -111,21 +124,6 @@ def _forward_docstring(program: Program) -> list[str]:
     if program.records or program.factors:
         return [f'{INDENT}"""Outputs of {of}, and what its layers were given."""']
     return [f'{INDENT}"""Outputs of {of}."""']
-
-
-def _used_leaves(program: Program) -> set[Var]:
-    """Returns what is read outside of all parts."""
-    read: set[Var] = set()
-    for equation in program.graph.body.equations:
-        read.update(equation.reads)
-    taps = (*own(program.taps, ""), *own(program.shifts, ""))
-    read.update(tap.variable for tap in taps)
-    read.update(
-        variable for variable in program.graph.body.outputs if isinstance(variable, Var)
-    )
-    records = (*own(program.records, ""), *program.factors)
-    read.update(v for record in records for v in record.variables)
-    return read - {v for part in program.parts for v in part.variables}
 
 
 def _leaf_texts(program: Program) -> list[str]:
@@ -146,8 +144,8 @@ def _leaf_texts(program: Program) -> list[str]:
     return texts
 
 
-def _unpacking(program: Program, used: set[Var]) -> list[str]:
-    """Reads the leaves out of `params`, by their paths where paths can be written."""
+def _unpacking(program: Program, used: Collection[str]) -> list[str]:
+    """Reads the leaves with used names out of `params`, by their paths if they can."""
     leaves = program.graph.leaves
     if any(leaf.access is None for leaf in leaves):
         names = bracketed(list(program.leaf_names))
@@ -167,7 +165,7 @@ def _unpacking(program: Program, used: set[Var]) -> list[str]:
     values: list[str] = []
     parent = None
     for name, leaf in zip(_leaf_texts(program), leaves, strict=True):
-        if leaf.variable not in used or name == f"params{leaf.access}":
+        if name not in used:
             continue
         value = f"params{leaf.access}"
         joined = f"{', '.join([*held, name])} = {', '.join([*values, value])}"

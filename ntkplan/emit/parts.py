@@ -130,13 +130,18 @@ class _Reader:
             for item in step.inputs:
                 if isinstance(item, Var):
                     self._readers.setdefault(item, []).append(index)
+        self._last = max(
+            (self._definition[v][0] for v in self._returned if v in self._definition),
+            default=len(steps),
+        )
         self._texts = [self._text(step) for step in steps]
 
     def proposals(self, taken: Sequence[_Member]) -> list[list[_Member]]:
         """Returns subtrees of `params` that differ in a number, each with its steps."""
         reads: dict[tuple[str, str], list[int]] = {}
         for leaf in self._leaves.values():
-            at = self._readers.get(leaf.variable, [])
+            # What follows the output are slopes, which may read leaves anywhere.
+            at = [n for n in self._readers.get(leaf.variable, []) if n <= self._last]
             for path, access in _prefixes(leaf):
                 reads.setdefault((path, access), []).extend(at)
         groups: dict[str, list[_Member]] = {}
