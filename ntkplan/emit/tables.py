@@ -216,7 +216,7 @@ class Tables:
         """Names a record by the input it is, or by the tap that it comes from."""
         variable, graph = variables[0], self._graph
         if any(variable is data for data in graph.data):
-            return "x"
+            return f"{self._layer_name(layer, part)}_in" if part else "x"
         for leaf in graph.leaves:
             if variable is leaf.variable:
                 return self._leaf_name(leaf, part)

@@ -26,7 +26,7 @@ def blocks(widths):
 
     return {
         "blocks": [
-            {"weight": new(1, n, m), "scale": new(1, 1, m)[0], "shift": new(1, m)[0]}
+            {"weight": new(1, n, m), "scale": new(1, 1, m), "shift": new(1, m)[0]}
             for n, m in itertools.pairwise(widths)
         ]
     }
@@ -35,7 +35,7 @@ def blocks(widths):
 def model(params, x):
     for block in params["blocks"]:
         x = jnp.tanh(x @ block["weight"][0])
-        x = x * block["scale"][0] + jnp.sin(block["shift"])
+        x = x * block["scale"][0, 0] + jnp.sin(block["shift"])
         x = jax.nn.relu(x) + 0.1 * x
     return x
 
@@ -72,11 +72,13 @@ def test_equal_parts_are_one_function_in_a_loop(methods):
     assert source.count("for i in range(4):") >= 1
 
 
-def test_parts_of_several_widths_share_what_does_not_name_them():
-    pushed = ntkplan.plan(
+def test_parts_whose_shapes_stand_in_their_text_are_called_one_by_one():
+    source = ntkplan.plan(
         model, blocks(UNEQUAL), X1, methods="ntk_vector_products"
     ).source()
-    assert 'block_1(params["blocks"][1], ' in pushed
+    assert 'block(params["blocks"][0], ' in source
+    assert 'block_1(params["blocks"][1], ' in source
+    assert "for i in range(4):" not in source
 
 
 def test_few_steps_are_no_function():
