@@ -25,14 +25,9 @@ from ntkplan.options import (
 )
 from ntkplan.output_plans import Task, TuningTask, plan_output
 from ntkplan.planner.request import parse_methods
-from ntkplan.plans import (
-    Kernel,
-    Plan,
-    Signature,
-    check_examples_tree,
-    check_same_count,
-)
+from ntkplan.plans import Kernel, Plan
 from ntkplan.run.check import CheckResult, compare_with_dense
+from ntkplan.signature import Signature, check_examples_tree, check_same_count
 from ntkplan.trace.batch import check_independent
 from ntkplan.trace.build import Model, build
 from ntkplan.trace.derivatives import check_differentiable

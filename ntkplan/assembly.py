@@ -23,7 +23,8 @@ from ntkplan.planner.explain import (
 from ntkplan.planner.notes import notes as notes_of
 from ntkplan.planner.request import MethodRequest
 from ntkplan.planner.uncut import Chosen
-from ntkplan.plans import Plan, Signature, Symbolic
+from ntkplan.plans import Plan, Symbolic
+from ntkplan.signature import Signature
 from ntkplan.trace.layers import Layering
 from ntkplan.trace.leaves import tree_inputs
 

@@ -23,7 +23,8 @@ from ntkplan.planner.explain import (
 )
 from ntkplan.planner.notes import precision_notes, tiling_notes
 from ntkplan.planner.request import MethodRequest
-from ntkplan.plans import Plan, Signature, Symbolic
+from ntkplan.plans import Plan, Symbolic
+from ntkplan.signature import Signature
 from ntkplan.trace.layers import Layering
 
 

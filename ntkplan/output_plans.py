@@ -28,7 +28,8 @@ from ntkplan.planner.problem import Problem
 from ntkplan.planner.request import MethodRequest
 from ntkplan.planner.study import Study
 from ntkplan.planner.uncut import Chosen
-from ntkplan.plans import Plan, Signature
+from ntkplan.plans import Plan
+from ntkplan.signature import Signature
 from ntkplan.trace.coverage import prove_covered
 from ntkplan.trace.layers import Layering, find_layers
 from ntkplan.tuning.arrays import stand_in, with_examples

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy
 
 from ntkplan.cost.profile import DeviceProfile
 from ntkplan.cost.work import Work, joined
@@ -17,9 +16,7 @@ from ntkplan.emit.frame import Frame, framed
 from ntkplan.emit.load import load, save_constants
 from ntkplan.emit.source import Module
 from ntkplan.errors import (
-    InvalidSizeError,
     MemoryExceededError,
-    MismatchedInputsError,
     ModelNeededError,
     UnknownOptionError,
     UnprintableError,
@@ -42,31 +39,13 @@ from ntkplan.planner.explain import (
     table,
 )
 from ntkplan.saved_models import module_with_model
+from ntkplan.signature import (
+    Signature,
+    check_arguments,
+    check_sizes,
+)
 from ntkplan.source_html import notebook_html, source_page
 from ntkplan.trace.leaves import tree_inputs
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class Signature:
-    """Shapes and dtypes that a kernel was planned for.
-
-    Attributes:
-        params: Tree of `jax.ShapeDtypeStruct`.
-        x: Likewise, with the number of examples in `x1`.
-        batch_axis: The example axis of every array of `x`, or None.
-        call: How the plan was asked for, as Python text.
-    """
-
-    params: Any
-    x: Any
-    batch_axis: int | None
-    call: str = ""
-
-    @property
-    def fields(self) -> list[object]:
-        """Shapes and dtypes in the order of `jax.tree`, as JSON can hold them."""
-        specs = jax.tree.leaves((self.params, self.x))
-        return [self.batch_axis, *([list(s.shape), str(s.dtype)] for s in specs)]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -451,24 +430,6 @@ def frame_of(*outputs: Plan) -> Frame:
     )
 
 
-def check_sizes(spec: KernelSpec, n1: int | None, n2: int | None) -> None:
-    """Checks numbers of examples to plan for.
-
-    Raises:
-        InvalidSizeError: A number is below one, or the plan is of a whole batch.
-    """
-    for name, count in (("n1", n1), ("n2", n2)):
-        if count is not None and count < 1:
-            raise InvalidSizeError(
-                what=f"{name} is {count}", hint="Plan for at least one example"
-            )
-    if spec.whole_batch and (n1, n2) != (None, None):
-        raise InvalidSizeError(
-            what="the plan is of a whole batch, whose examples interact",
-            hint="Plan again with a batch of another size",
-        )
-
-
 def save_module(
     module: Module, path: str | Path, signature: Signature, model: str | None
 ) -> Path:
@@ -514,100 +475,3 @@ def pairs_of_axes(spec: KernelSpec) -> tuple[tuple[int, int], ...]:
         elif output_axis in spec.diagonal_axes:
             axis += 1
     return tuple(pairs)
-
-
-def check_arguments(
-    signature: Signature, params: Any, x1: Any, x2: Any, *, matched: bool
-) -> None:
-    """Checks what a kernel is called with against what it was planned for.
-
-    Raises:
-        MismatchedInputsError: Something has another shape, dtype or structure.
-    """
-    check_tree("params", params, signature.params, batch_axis=None)
-    axis = signature.batch_axis
-    for name, x in (("x1", x1), ("x2", x2)):
-        if name == "x1" or x is not None:
-            check_examples_tree(name, x, signature.x, batch_axis=axis)
-    if matched and x2 is not None and axis is not None:
-        check_same_count(x1, x2, axis)
-
-
-def check_examples_tree(
-    name: str, x: Any, wanted: Any, *, batch_axis: int | None
-) -> None:
-    """Checks examples; with `batch_axis=None` their number too.
-
-    Raises:
-        MismatchedInputsError: Something differs.
-    """
-    hint = f"Pass {name} as it was planned for, or plan again"
-    if batch_axis is None:
-        hint = (
-            "With batch_axis=None the batch as a whole is one input: x1 and x2 have "
-            "the shape that was planned for, their number of examples included. Pass "
-            "as many examples, or plan again with a batch of this size"
-        )
-    check_tree(name, x, wanted, batch_axis=batch_axis, hint=hint)
-
-
-def check_tree(
-    name: str, tree: Any, wanted: Any, *, batch_axis: int | None, hint: str = ""
-) -> None:
-    """Checks structure, shapes and dtypes; the length of the example axis is free.
-
-    Args:
-        name: What the tree is called.
-        tree: Arrays.
-        wanted: `jax.ShapeDtypeStruct`s.
-        batch_axis: The axis whose length is free, or None.
-        hint: What to do about a difference.
-
-    Raises:
-        MismatchedInputsError: Something differs.
-    """
-    hint = hint or f"Pass {name} as it was planned for, or plan again"
-    structure = jax.tree.structure(tree)
-    if structure != jax.tree.structure(wanted):
-        raise MismatchedInputsError(
-            what=f"the tree of {name}",
-            got=structure,
-            wanted=jax.tree.structure(wanted),
-            hint=hint,
-        )
-    expected = jax.tree.leaves(wanted)
-    for (keys, array), spec in zip(
-        jax.tree_util.tree_leaves_with_path(tree), expected, strict=True
-    ):
-        got, need = list(numpy.shape(array)), list(spec.shape)
-        if batch_axis is not None and len(got) == len(need):
-            got[batch_axis] = need[batch_axis] = -1
-        dtype = jax.numpy.result_type(array)
-        if got != need or dtype != spec.dtype:
-            place = jax.tree_util.keystr(keys)
-            raise MismatchedInputsError(
-                what=f"{name}{place}",
-                got=f"{dtype}{_shown(got)}",
-                wanted=f"{spec.dtype}{_shown(need)}",
-                hint=hint,
-            )
-
-
-def _shown(shape: list[int]) -> str:
-    return "[" + ", ".join("n" if size == -1 else str(size) for size in shape) + "]"
-
-
-def check_same_count(x1: Any, x2: Any, batch_axis: int) -> None:
-    """Checks that x1 and x2 hold as many examples, as matched pairs need.
-
-    Raises:
-        MismatchedInputsError: They do not.
-    """
-    counts = [numpy.shape(jax.tree.leaves(x)[0])[batch_axis] for x in (x1, x2)]
-    if counts[0] != counts[1]:
-        raise MismatchedInputsError(
-            what='the number of examples in x2 with pairs="matched"',
-            got=counts[1],
-            wanted=counts[0],
-            hint='Pass as many examples in x2 as in x1, or use pairs="all"',
-        )

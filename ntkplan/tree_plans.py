@@ -28,15 +28,14 @@ from ntkplan.plan_json.trees import structure_fields, structure_of
 from ntkplan.planner.explain import alternatives_table, device_line, totals
 from ntkplan.plans import (
     Plan,
-    Signature,
     Symbolic,
-    check_arguments,
     formatted,
     frame_of,
     pairs_of_axes,
     plan_of,
     save_module,
 )
+from ntkplan.signature import Signature, check_arguments
 from ntkplan.source_html import notebook_html
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 
 from ntkplan.drop_in.keyword_arguments import split_keyword_arguments
-from ntkplan.plans import check_tree
+from ntkplan.signature import check_tree
 
 
 def empirical_ntk_vp_fn(
