@@ -28,10 +28,10 @@ from benchmarks.problems.regret_table import REGRET
 
 RESULTS = pathlib.Path(__file__).parent / "results"
 RUN = ("wide_n32_o10", "resnet18_n4_o10", "transformer_n8_o10", "tokens_n8_o10")
-ROUNDS = 15
+ROUNDS = 9
 _PROBLEMS = {problem.name: problem for problem in REGRET}
-BUDGET_S = 20.0
-IMPORTS = 9
+BUDGET_S = 4.0
+IMPORTS = 5
 
 _IMPORT = """
 import sys, time
