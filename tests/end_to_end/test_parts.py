@@ -40,19 +40,31 @@ def model(params, x):
     return x
 
 
-@pytest.mark.parametrize("widths", [EQUAL, UNEQUAL])
+_PUSHED = "ntk_vector_products"
+
+
 @pytest.mark.parametrize(
-    "options",
+    ("widths", "options"),
     [
-        {},
-        {"methods": "ntk_vector_products"},
-        {"methods": {"blocks/*/weight": "ntk_vector_products"}},
-        {"methods": "jacobian_contraction", "memory_limit": "24KiB"},
-        {"methods": {"blocks/2/*": "jacobian_contraction"}},
-        {"kernel": "trace"},
-        {"wrt": lambda path, leaf: path.endswith("shift")},
+        pytest.param(EQUAL, {}, id="default"),
+        pytest.param(EQUAL, {"methods": _PUSHED}, id="pushed"),
+        pytest.param(
+            EQUAL,
+            {"methods": "jacobian_contraction", "memory_limit": "24KiB"},
+            id="tiled",
+        ),
+        pytest.param(
+            EQUAL, {"methods": {"blocks/2/*": "jacobian_contraction"}}, id="one_differs"
+        ),
+        pytest.param(EQUAL, {"kernel": "trace"}, id="trace"),
+        pytest.param(
+            EQUAL, {"wrt": lambda path, leaf: path.endswith("shift")}, id="shifts_only"
+        ),
+        pytest.param(UNEQUAL, {"methods": _PUSHED}, id="unequal_pushed"),
+        pytest.param(
+            UNEQUAL, {"methods": {"blocks/*/weight": _PUSHED}}, id="unequal_mixed"
+        ),
     ],
-    ids=["default", "pushed", "mixed", "tiled", "one_differs", "trace", "shifts_only"],
 )
 def test_kernel_of_parts_is_the_dense_one(widths, options):
     params = blocks(widths)

@@ -73,10 +73,8 @@ for path in sorted(kernels.glob("*.py")):
 """
 
 
-@pytest.fixture(scope="module")
-def computed(tmp_path_factory):
-    """The kernels of all files, computed by a process that has no ntkplan."""
-    folder = tmp_path_factory.mktemp("golden")
+def computed(folder: Path) -> None:
+    """Computes the kernels of all files in a process that has no ntkplan."""
     for name, golden in GOLDEN.items():
         _, params, x1, x2 = golden.build()
         held = np.empty((), dtype=object)
@@ -85,14 +83,19 @@ def computed(tmp_path_factory):
     command = [sys.executable, "-c", _RUN, str(folder), str(KERNELS)]
     environment = {"JAX_PLATFORMS": "cpu", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
     subprocess.run(command, check=True, cwd=folder, env=environment)
-    return folder
 
 
-@pytest.mark.parametrize("name", GOLDEN)
-def test_the_file_computes_the_dense_kernel(name, computed):
+def test_the_files_compute_the_dense_kernels(tmp_path):
+    """All in one test: one process imports JAX for all of them."""
+    computed(tmp_path)
+    for name in GOLDEN:
+        assert_is_dense(name, tmp_path)
+
+
+def assert_is_dense(name: str, folder: Path) -> None:
     golden = GOLDEN[name]
     f, params, x1, x2 = golden.build()
-    found = np.load(computed / f"{name}_out.npz")
+    found = np.load(folder / f"{name}_out.npz")
     outputs = jax.tree.structure(jax.eval_shape(f, params, x1)).num_leaves
     for side, other in enumerate((x2, None)):
         for number in range(outputs):
@@ -103,7 +106,8 @@ def test_the_file_computes_the_dense_kernel(name, computed):
                 other,
                 **golden.kernel,
             )
-            assert relative_error(found[f"{side}_{number}"], wanted) < _TOLERANCE
+            error = relative_error(found[f"{side}_{number}"], wanted)
+            assert error < _TOLERANCE, name
 
 
 @pytest.mark.slow
