@@ -19,7 +19,6 @@ _OF_PART = (
     "def of(part):",
     f'{INDENT}"""Both sides of a part of the model."""',
     f"{INDENT}return [[table.get(part) for table in side] for side in (side1, side2)]",
-    "",
 )
 
 
@@ -29,8 +28,8 @@ class Call:
 
     Attributes:
         function: What is called, or None where a cluster is printed itself.
-        parts: Keys of the parts of the model that the statement runs over; one empty
-            key where the clusters belong to none.
+        parts: Keys of the parts of the model that the statement runs over; none where
+            it is outside of all, or names what it reads itself.
         rows: For every layer of the call the clusters in all of the parts.
     """
 
@@ -57,9 +56,9 @@ def calls_of(program: Program) -> list[Call]:
     calls: dict[tuple[object, ...], Call] = {}
     for row in alike.values():
         function = functions.get(row[0].form) if row[0].form else None
-        parts = tuple(cluster.part for cluster in row)
+        parts = tuple(cluster.part for cluster in row if cluster.part)
         if function is None:
-            calls[row[0],] = Call(function=None, parts=("",), rows=(tuple(row),))
+            calls[row[0],] = Call(function=None, parts=(), rows=(tuple(row),))
             continue
         known = calls.get((function, parts))
         calls[function, parts] = Call(
@@ -83,11 +82,10 @@ def block_lines(program: Program, calls: Sequence[Call]) -> list[str]:
         calls: What computes those that are no loops.
     """
     paths = {part.key: part.path for part in program.parts}
-    looped = any(call.parts != ("",) for call in calls)
-    lines: list[str] = [""] * looped + [*_OF_PART[: 3 * looped]]
+    lines = ["", *_OF_PART] if any(call.parts for call in calls) else []
     first, group = True, None
     for call in calls:
-        own = call.rows[0][0].blocks[0].group if call.parts == ("",) else None
+        own = None if call.parts else call.rows[0][0].blocks[0].group
         lines += [""] * (own is None or own != group)
         group = own
         if len(call.parts) > 1 and first:
@@ -123,18 +121,11 @@ def unpacked_sides(lines: Sequence[str]) -> list[str]:
 def _statements(program: Program, call: Call, *, first: bool) -> list[str]:
     if call.function is None:
         cluster = call.rows[0][0]
-        printed = cluster_lines(program, cluster.blocks, program.input_names)
-        lines = [line for each in printed for line in each]
-        if first:
-            return lines
-        added = (
-            "theta += " + line[8:] if line.startswith("theta = ") else line
-            for line in lines
-        )
-        return list(added)
+        names = program.input_names
+        return cluster_lines(program, cluster.blocks, names, first=first)
     keys = [row[0].keys for row in call.rows]
     function, target = call.function, "theta = " if first else "theta += "
-    if call.parts == ("",):
+    if not call.parts:
         value = function.call(("side1", "side2"), keys)
         return statement(target, value, WIDTH)
     width = WIDTH - len(INDENT) * (len(call.parts) > 1)
@@ -157,7 +148,7 @@ def _remarks(call: Call, paths: dict[str, str]) -> list[str]:
             if records:
                 kind = (records[0].method, records[0].order)
                 said.setdefault(kind, []).append(records)
-    parts = [paths[part] for part in call.parts if part]
+    parts = [paths[part] for part in call.parts]
     return [*lines, *(line for rows in said.values() for line in remark(rows, parts))]
 
 

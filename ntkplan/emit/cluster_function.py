@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 import textwrap
 from collections.abc import Sequence
 
@@ -74,13 +73,11 @@ def cluster_functions(
             uses.setdefault(cluster.form, []).append(cluster)
     functions: dict[tuple[str, ...], ClusterFunction] = {}
     for form, alike in uses.items():
-        lines = [
-            line
-            for cluster in alike
-            for each in cluster_lines(program, cluster.blocks, program.input_names)
-            for line in each
-        ]
-        spared = len(lines) - len(alike) - len(form) - _DEFINITION_LINES
+        n_lines = sum(
+            len(cluster_lines(program, each.blocks, program.input_names, first=False))
+            for each in alike
+        )
+        spared = n_lines - len(alike) - len(form) - _DEFINITION_LINES
         if len(alike) == 1 or spared < _LEAST_SPARED:
             continue
         orders = list(dict.fromkeys(_orders(alike[0])))
@@ -108,12 +105,11 @@ def _text(name: str, described: str, cluster: Cluster) -> str:
         + f" = side{side}"
         for side in (1, 2)
     ]
-    added = [re.sub("^theta = ", "theta += ", line) for line in form]
     lines = [
         *unpacked,
         "theta = 0.0",
         f"for {', '.join(cluster.parameters)} in layers:",
-        *indented(added),
+        *indented(form),
         "return theta",
     ]
     documentation = [f'{INDENT}"""{described}"""']

@@ -20,8 +20,8 @@ class Cluster:
     Attributes:
         part: Key of the part of the model that they belong to, or empty.
         blocks: The blocks, in order.
-        form: What they do to the arrays that they are given, in words of its own; None
-            where they are given more than those of both sides.
+        form: What they do to the arrays that they are given, in words of its own, added
+            to `theta`; None where they are given more than those of both sides.
         parameters: The names in the form for the keys of those arrays.
         keys: The keys.
     """
@@ -63,18 +63,24 @@ def cluster_lines(
     blocks: Sequence[Block],
     names: Mapping[str, str],
     width: int = WIDTH,
-) -> list[list[str]]:
-    """Prints every block of a cluster; the first one assigns `theta`.
+    *,
+    first: bool,
+) -> list[str]:
+    """Prints the blocks of a cluster.
 
     Args:
         program: What they are of.
         blocks: The blocks.
         names: Python text for the arrays that they are given.
         width: Columns that a line may have.
+        first: Whether the first one assigns `theta`; all others add to it.
     """
     return [
-        printer_of(program, block, names, width).lines(first=number == 0)
+        line
         for number, block in enumerate(blocks)
+        for line in printer_of(program, block, names, width).lines(
+            first=first and number == 0
+        )
     ]
 
 
@@ -123,11 +129,11 @@ def _cluster(program: Program, blocks: Sequence[Block]) -> Cluster:
         for name in sorted(made & block.shared):
             if name not in texts:
                 texts[name] = free(_without_key(name, keys), texts.values())
-    lines = cluster_lines(program, blocks, texts, WIDTH - len(INDENT))
+    width = WIDTH - len(INDENT)
     return Cluster(
         part=part,
         blocks=tuple(blocks),
-        form=tuple(line for each in lines for line in each),
+        form=tuple(cluster_lines(program, blocks, texts, width, first=False)),
         parameters=tuple(parameters.values()),
         keys=tuple(keys),
     )

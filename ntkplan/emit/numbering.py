@@ -45,11 +45,11 @@ def counting(texts: Sequence[str]) -> tuple[str, int] | None:
     return "".join(first), numbers[0]
 
 
-def numbers(start: int, count: int) -> str:
+def range_text(start: int, count: int) -> str:
     """Returns Python text for so many numbers from one on.
 
     Example:
-        >>> numbers(0, 12), numbers(1, 3)
+        >>> range_text(0, 12), range_text(1, 3)
         ('range(12)', 'range(1, 4)')
     """
     return f"range({count})" if start == 0 else f"range({start}, {start + count})"
@@ -74,7 +74,7 @@ def for_each(
     found = counting(keys) if len(keys) >= LEAST else None
     if found is not None:
         template, start = found
-        head = [f"for i in {numbers(start, len(keys))}:"]
+        head = [f"for i in {range_text(start, len(keys))}:"]
         return [*head, *indented(body(f'f"{template}"'))]
     return [*_head(name, keys), *indented(body(name))]
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Collection, Sequence
 
 from ntkplan._jax import Var
 from ntkplan.emit.expression import INDENT, Expression, atom, call, indented, statement
-from ntkplan.emit.numbering import LEAST, counting, numbers
+from ntkplan.emit.numbering import LEAST, counting, range_text
 from ntkplan.emit.part_function import PartFunction, source_of
 from ntkplan.emit.primitives.context import Context, Step
 from ntkplan.emit.primitives.value import Unpacked, Value, Written, exact
 from ntkplan.emit.taps import WIDTH
-from ntkplan.errors import InternalError
 from ntkplan.ir.equation import Body
 
 # Names of values that have no other; a loop may go on with them.
@@ -34,10 +34,33 @@ def with_calls(
         kept: Variables that are read after all steps.
     """
     calls = _Calls(steps, functions, body, kept)
-    result: list[Step] = []
-    for item in calls.in_order():
-        result.append(item if isinstance(item, Step) else calls.step(item))
-    return result
+    return [
+        item
+        if isinstance(item, Step)
+        else calls.loop(item)
+        if isinstance(item, _Loop)
+        else calls.call(item)
+        for item in calls.in_order()
+    ]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Loop:
+    """Calls in a row that hand one array on, of parts whose keys count up.
+
+    Attributes:
+        functions: What is called.
+        carried: Which argument is handed on.
+        key: The parts' keys, as Python text in the number `i`.
+        access: Python text that reads their leaves from `params`, likewise.
+        numbers: Python text for the numbers.
+    """
+
+    functions: tuple[PartFunction, ...]
+    carried: int
+    key: str
+    access: str
+    numbers: str
 
 
 class _Calls:
@@ -69,8 +92,8 @@ class _Calls:
                 if isinstance(variable, Var):
                     self._readers[variable] = self._readers.get(variable, 0) + 1
 
-    def in_order(self) -> list[Step | list[PartFunction]]:
-        """Returns the steps and, between them, chains of calls."""
+    def in_order(self) -> list[Step | PartFunction | _Loop]:
+        """Returns the steps and, between them, calls and loops of calls."""
         found: list[Step | list[PartFunction]] = []
         for item in self._items:
             if isinstance(item, Step):
@@ -81,7 +104,10 @@ class _Calls:
                 last.append(item)
             else:
                 found.append([item])
-        return [part for item in found for part in _looped(item)]
+        result: list[Step | PartFunction | _Loop] = []
+        for item in found:
+            result += [item] if isinstance(item, Step) else _looped(item)
+        return result
 
     def _follows(self, chain: Sequence[PartFunction], item: PartFunction) -> bool:
         """Says whether a call reads what the one before it returned, and no one else.
@@ -98,10 +124,6 @@ class _Calls:
             and self._readers.get(last.returned[0]) == 1
         )
 
-    def step(self, chain: Sequence[PartFunction]) -> Step:
-        """Returns the step that makes a call, or a chain of them."""
-        return self._call(chain[0]) if len(chain) == 1 else self._loop(chain)
-
     def _name(self, function: PartFunction, context: Context) -> str:
         steps = self._steps_of[function.part.key]
         return context.module.helper(
@@ -110,67 +132,54 @@ class _Calls:
             lambda name: source_of(function, steps, self._body, name, context),
         )
 
-    def _call(self, function: PartFunction) -> Step:
+    def call(self, function: PartFunction) -> Step:
+        """Returns the step that makes a call."""
         part = function.part
 
         def write(values: Sequence[Value], context: Context) -> Unpacked:
             key = f'"{part.key}"'
-            value = _applied(
-                self._name(function, context),
-                function,
-                f"params{part.access}",
-                [exact(value) for value in values],
-                key,
-            )
-            records = [f"activations[{key}]"] * bool(function.marks.records)
+            name = self._name(function, context)
+            arguments = [exact(value) for value in values]
             return Unpacked(
-                expression=value,
-                target=lambda names: ", ".join([*names, *records]),
+                expression=_applied(name, function, part.access, arguments, key),
+                target=lambda names: _target(function, names, key),
             )
 
         return Step(inputs=part.given, outputs=function.returned, write=write)
 
-    def _loop(self, chain: Sequence[PartFunction]) -> Step:
-        first, last = chain[0], chain[-1]
-        carried = _carried(chain[0], chain[1])
-        keys = counting([function.part.key for function in chain])
-        access = counting([function.part.access for function in chain])
-        if carried is None or keys is None or access is None:
-            raise InternalError("a loop over parts that do not count up", chain)
-        key, own = f'f"{keys[0]}"', _formatted(access[0])
+    def loop(self, loop: _Loop) -> Step:
+        """Returns the step that makes calls in a loop.
+
+        Where their functions print differently after all, since shapes stand in their
+        text, it makes the calls one by one.
+        """
+        first, last, carried = loop.functions[0], loop.functions[-1], loop.carried
         is_free = self._readers.get(first.part.given[carried]) == 1
 
         def write(values: Sequence[Value], context: Context) -> Written:
-            called = [self._name(function, context) for function in chain]
+            called = [self._name(function, context) for function in loop.functions]
+            arguments = [exact(value) for value in values]
+            start = arguments[carried]
+            goes_on = is_free and _PLAIN_NAME.fullmatch(start.text)
 
             def lines(names: Sequence[str]) -> list[str]:
-                arguments = [exact(value) for value in values]
-                start = statement(f"{names[0]} = ", arguments[carried], WIDTH)
-                if own_name == arguments[carried].text:
-                    start = []
-                arguments[carried] = atom(names[0])
-
-                def assigned(at: int, leaves: str, key: str, width: int) -> list[str]:
-                    value = _applied(called[at], first, leaves, arguments, key)
-                    records = [f"activations[{key}]"] * bool(first.marks.records)
-                    target = f"{', '.join([names[0], *records])} = "
-                    return statement(target, value, width)
-
+                (name,) = names
+                given = [*arguments]
+                given[carried] = atom(name)
+                begun = [] if goes_on else statement(f"{name} = ", start, WIDTH)
                 if len(set(called)) == 1:
-                    loop = assigned(0, f"params{own}", key, WIDTH - len(INDENT))
-                    count = numbers(keys[1], len(chain))
-                    return [*start, f"for i in {count}:", *indented(loop)]
-                # The same steps, of shapes that stand in their text: one by one.
-                parts = [function.part for function in chain]
-                for at, part in enumerate(parts):
-                    start += assigned(
-                        at, f"params{part.access}", f'"{part.key}"', WIDTH
-                    )
-                return start
+                    value = _applied(called[0], first, loop.access, given, loop.key)
+                    target = f"{_target(first, names, loop.key)} = "
+                    body = statement(target, value, WIDTH - len(INDENT))
+                    return [*begun, f"for i in {loop.numbers}:", *indented(body)]
+                for function, callee in zip(loop.functions, called, strict=True):
+                    key, access = f'"{function.part.key}"', function.part.access
+                    value = _applied(callee, function, access, given, key)
+                    target = f"{_target(function, names, key)} = "
+                    begun += statement(target, value, WIDTH)
+                return begun
 
-            text = exact(values[carried]).text
-            own_name = text if _PLAIN_NAME.fullmatch(text) and is_free else ""
-            names = (own_name,) if own_name else ()
+            names = (start.text,) if goes_on else ()
             return Written(lines=lines, expression=atom(called[0]), names=names)
 
         given = first.part.given
@@ -194,26 +203,42 @@ def _carried(before: PartFunction, after: PartFunction) -> int | None:
     return places[0] if len(places) == 1 and same else None
 
 
-def _looped(item: Step | list[PartFunction]) -> list[Step | list[PartFunction]]:
-    """Leaves a chain together where a loop over it is shorter and its keys count up."""
-    if isinstance(item, Step) or len(item) == 1:
-        return [item]
-    keys = counting([function.part.key for function in item])
-    access = counting([function.part.access for function in item])
-    if len(item) >= LEAST and keys and access:
-        return [item]
-    return [[function] for function in item]
+def _looped(chain: Sequence[PartFunction]) -> list[PartFunction | _Loop]:
+    """Makes a chain a loop where it is long enough and its keys count up."""
+    keys = access = None
+    if len(chain) >= LEAST:
+        keys = counting([function.part.key for function in chain])
+        access = counting([function.part.access for function in chain])
+    carried = _carried(chain[0], chain[1]) if len(chain) > 1 else None
+    if keys is None or access is None or carried is None:
+        return [*chain]
+    return [
+        _Loop(
+            functions=tuple(chain),
+            carried=carried,
+            key=f'f"{keys[0]}"',
+            access=_formatted(access[0]),
+            numbers=range_text(keys[1], len(chain)),
+        )
+    ]
 
 
 def _applied(
     name: str,
     function: PartFunction,
-    leaves: str,
+    access: str,
     arguments: Sequence[Expression],
     key: str,
 ) -> Expression:
-    dictionaries = [f"{table}[{key}]" for table in function.tables]
-    return call(name, atom(leaves), *arguments, *map(atom, dictionaries))
+    """Prints a call: with a part's leaves, what it is given, and its dictionaries."""
+    tables = (atom(f"{table}[{key}]") for table in function.tables)
+    return call(name, atom(f"params{access}"), *arguments, *tables)
+
+
+def _target(function: PartFunction, names: Sequence[str], key: str) -> str:
+    """Returns what a call is assigned to: its values, and what it records."""
+    records = [f"activations[{key}]"] * bool(function.marks.records)
+    return ", ".join([*names, *records])
 
 
 def _formatted(access: str) -> str:

@@ -150,19 +150,15 @@ def _local_inputs(function: PartFunction) -> dict[Var, Value]:
 
 
 def _docstring(part: Part, *, records: bool) -> list[str]:
-    paths = part.alike
+    paths, count = part.alike, len(part.alike)
+    places = f"`{paths[0]}`" if count == 1 else f"`{paths[0]}` to `{paths[-1]}`"
+    which = places if count == 1 else f"one of {count} parts, {places}"
     given = ", and what its layers were given" * records
-    text = f"Output of one of {len(paths)} parts, `{paths[0]}` to `{paths[-1]}`{given}."
-    if len(paths) == 1:
-        text = f"Output of `{paths[0]}`{given}."
-    if len(text) + 6 > WIDTH:
-        return [
-            f'"""Output of one of {len(paths)} parts{given}.',
-            "",
-            *[f"The parts are `{paths[0]}` to `{paths[-1]}`."],
-            '"""',
-        ]
-    return [f'"""{text}"""']
+    whole = f'"""Output of {which}{given}."""'
+    if len(whole) <= WIDTH:
+        return [whole]
+    these = "part is" if count == 1 else f"{count} parts are"
+    return [f'"""Output of a part{given}.', "", f"The {these} {places}.", '"""']
 
 
 def _ending(function: PartFunction, names: Mapping[Var, str]) -> list[str]:

@@ -12,6 +12,7 @@ import jax
 
 from ntkplan.emit.expression import atom, statement
 from ntkplan.emit.names import free, identifier
+from ntkplan.emit.numbering import LEAST, range_text
 from ntkplan.trace.leaves import shape_of, tree_inputs
 
 FIXED = "fixed"
@@ -308,12 +309,11 @@ def numbered_runs(
         for start, period, count in repeats(values):
             numbers = [number for number, _ in members[start : start + count]]
             first, last = numbers[0], numbers[-1]
-            if period > 1 or count < 3 or last - first + 1 != count:
+            if period > 1 or count < LEAST or last - first + 1 != count:
                 continue
             keys = tuple(key for _, key in members[start : start + count])
-            bounds = f"{first}, {last + 1}" if first else f"{last + 1}"
             name = f'f"{before}{{i}}{after}"'
-            found[keys[0]] = (keys, name, f"range({bounds})")
+            found[keys[0]] = (keys, name, range_text(first, count))
     return found
 
 

@@ -74,12 +74,11 @@ class BlockPrinter:
     def _sums(self) -> str:
         return f"jnp.{self._sums_dtype}"
 
-    def lines(self, *, first: bool, returned: bool = False) -> list[str]:
+    def lines(self, *, first: bool) -> list[str]:
         """Returns the block's statements.
 
         Args:
             first: Whether `theta` is assigned, not added to.
-            returned: Whether the result, which has to be one, is returned instead.
         """
         statements = list(self._block.statements)
         inline = self._inlined()
@@ -96,8 +95,6 @@ class BlockPrinter:
                 else self._ordered(array, self._kernel_labels)
             )
             prefix = "theta = " if first else "theta += "
-            if returned:
-                prefix = "return "
             lines += statement(prefix, _scaled(value, factor), self._width)
             first = False
         return lines

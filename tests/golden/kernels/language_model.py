@@ -34,9 +34,9 @@ X = "int32[n,6]"
 
 
 def block(params, x, taps):
-    """Output of one of 4 parts, and what its layers were given.
+    """Output of a part, and what its layers were given.
 
-    The parts are `blocks/0` to `blocks/3`.
+    The 4 parts are `blocks/0` to `blocks/3`.
     """
     h0 = lax.rsqrt(jnp.var(x, axis=-1, keepdims=True) + 1e-05)
     norm1_in = (x - jnp.mean(x, axis=-1, keepdims=True)) * h0

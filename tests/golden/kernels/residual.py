@@ -47,9 +47,9 @@ def conv(x, kernel, strides, padding, **options):
 
 
 def block(params, x, taps):
-    """Output of one of 3 parts, and what its layers were given.
+    """Output of a part, and what its layers were given.
 
-    The parts are `blocks/0` to `blocks/3`.
+    The 3 parts are `blocks/0` to `blocks/3`.
     """
     conv1_out = conv(x, params["conv1"], (1, 1), "SAME") + taps["conv1"][None]
     norm1_out = conv1_out * params["norm1"]["scale"] + params["norm1"]["shift"]
