@@ -1,0 +1,142 @@
+"""Times ntkplan beside neural-tangents: the whole comparison, or its report.
+
+Run `python -m benchmarks.peer`; `docs/performance.md` says what it writes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.peer.configurations import CASES, Case
+from benchmarks.peer.contest import AUTO, NAMES, OURS, Limits, Row, measure
+from benchmarks.peer.installation import peer_python
+from benchmarks.peer.report import line, report
+from benchmarks.peer.side import Side
+
+RESULTS = Path(__file__).resolve().parents[1] / "results"
+_ASK_S = 120.0
+
+
+def run(
+    cases: Sequence[Case],
+    limits: Limits,
+    out: Path,
+    peer: Path,
+    *,
+    with_auto: bool,
+    resume: bool,
+) -> None:
+    """Measures cases, and writes the results after each of them.
+
+    Args:
+        cases: What to compute.
+        limits: What may be spent on each.
+        out: The file to write.
+        peer: The peer's interpreter.
+        with_auto: Whether the peer's automatic choice is compiled and called once.
+        resume: Whether rows that the file has already are kept.
+    """
+    names = [name for name in NAMES if with_auto or name != AUTO]
+    sides = {
+        name: Side(
+            "ntkplan" if name == OURS else "incumbent",
+            Path(sys.executable) if name == OURS else peer,
+        )
+        for name in names
+    }
+    results = _begun(sides, limits, out, resume=resume)
+    known = {_key(row) for row in results["cases"]}
+    try:
+        for case in cases:
+            if (case.problem.name, case.kernel, case.problem.n2) in known:
+                continue
+            row = measure(case, sides, limits)
+            row["git_commit"] = results["environment"]["git_commit"]
+            results["cases"].append(row)
+            out.parent.mkdir(parents=True, exist_ok=True)
+            out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+            print(f"{line(row, results['peaks'])}   {row['took_s']:.0f} s", flush=True)
+    finally:
+        for side in sides.values():
+            side.stop()
+
+
+def _begun(
+    sides: dict[str, Side], limits: Limits, out: Path, *, resume: bool
+) -> dict[str, Any]:
+    """Asks both sides what they are and the machine what it can do."""
+    other = next(name for name in sides if name != OURS)
+    begun = {
+        "environment": sides[OURS].ask("versions", patience_s=_ASK_S),
+        "peer_versions": sides[other].ask("versions", patience_s=_ASK_S),
+        "peaks": sides[OURS].ask("peaks", patience_s=_ASK_S),
+        "limits": dataclasses.asdict(limits),
+        "command": " ".join(["python -m benchmarks.peer", *sys.argv[1:]]),
+        "cases": [],
+    }
+    if resume and out.exists():
+        before = json.loads(out.read_text(encoding="utf-8"))
+        begun["cases"] = before["cases"]
+        # The machine is as quick as it was when it was quickest.
+        begun["peaks"] = {
+            name: max(rate, before["peaks"][name])
+            for name, rate in begun["peaks"].items()
+        }
+    return begun
+
+
+def _key(row: Row) -> tuple[str, str, int | None]:
+    return row["name"], row["kernel"], row["n2"]
+
+
+def main() -> None:
+    """Reads the command line; measures and writes, or reads and reports."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", default="", help="names that have one of these, a,b")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds of timing")
+    parser.add_argument("--budget-s", type=float, default=6.0, help="for a side")
+    parser.add_argument("--max-temp-gib", type=float, default=9.0)
+    parser.add_argument("--patience-s", type=float, default=120.0, help="for a kernel")
+    parser.add_argument("--no-auto", action="store_true", help="leave AUTO out")
+    parser.add_argument("--resume", action="store_true", help="keep what the file has")
+    parser.add_argument("--peer", type=Path, help="folder of the peer's environment")
+    parser.add_argument("--report", action="store_true", help="only print and draw")
+    parser.add_argument("--out", type=Path, help="the file of results")
+    arguments = parser.parse_args()
+    parts = arguments.only.split(",")
+    cases = [case for case in CASES if any(part in case.name for part in parts)]
+    if not cases:
+        names = ", ".join(case.name for case in CASES)
+        parser.error(f"no case has {arguments.only!r} in its name: {names}")
+    partial = "_partial" if arguments.only else ""
+    out = arguments.out or RESULTS / f"peer_cpu{partial}.json"
+    if not arguments.report:
+        limits = Limits(
+            rounds=arguments.rounds,
+            budget_s=arguments.budget_s,
+            temp_bytes=arguments.max_temp_gib * 2**30,
+            patience_s=arguments.patience_s,
+            slow_factor=4.0,
+        )
+        run(
+            cases,
+            limits,
+            out,
+            peer_python(arguments.peer),
+            with_auto=not arguments.no_auto,
+            resume=arguments.resume,
+        )
+        print(f"wrote {out}\n")
+    elif not out.exists():
+        parser.error(f"{out} does not exist; run without --report first")
+    print(report(json.loads(out.read_text(encoding="utf-8"))))
+
+
+if __name__ == "__main__":
+    main()
