@@ -91,8 +91,7 @@ class _Jacobians:
     def of_side(self, number: int, statements: list[Statement]) -> Array:
         """Adds the statements that form the Jacobian of one side."""
         frame, stacks = self._frame, self._stacks
-        parameter = stacks[0].first.parameter
-        kept = (frame.examples(number), *frame.basis(number), *parameter)
+        kept = (frame.examples(number), *frame.basis(number), *self._parameter())
         name = f"jacobian{number + 1}{self._suffix}"
         terms: list[Array] = []
         factors: list[float] = []
@@ -112,6 +111,18 @@ class _Jacobians:
             Sum(target=target, terms=tuple(terms), factors=tuple(factors))
         )
         return target
+
+    def _parameter(self) -> list[str]:
+        """Orders the parameter's axes: those first that cotangents have.
+
+        The product of cotangents and activations leaves them so, next to the outputs;
+        in the parameter's own order the whole Jacobian would be transposed.
+        """
+        stack = self._stacks[0]
+        cotangents = network.side(self._layer, stack, 0, self._frame).cotangents
+        return sorted(
+            stack.first.parameter, key=lambda label: label not in cotangents.labels
+        )
 
     def _product(
         self, side: Side, number: int, kept: tuple[str, ...], suffix: str

@@ -159,7 +159,7 @@ def gram_products(side1, side2, *layers):
             "nosy,mpty->nosmpt", cotangents1[layer], cotangents2[layer]
         )
         gram = jnp.einsum("nsx,mtx->nsmt", activations1[given], activations2[given])
-        theta += jnp.einsum("nosmpt,nsmt->nomp", cotangent_gram, gram)
+        theta += jnp.einsum("nsmt,nosmpt->nomp", gram, cotangent_gram)
     return theta
 
 
@@ -234,16 +234,16 @@ def kernel(params, x1, x2=None):
     pulled1_1 = sum_rows(
         cotangents1["tokens"].transpose(2, 0, 1), factors["inputs"], 50
     )
-    jacobian1_k_1 = jnp.einsum("xno,ng->noxg", pulled1_1, activations1["norm_act"])
-    jacobian1 = jacobian1_0.transpose(0, 2, 1, 3) + jacobian1_k_1
+    jacobian1_k_1 = jnp.einsum("xno,ng->nogx", pulled1_1, activations1["norm_act"])
+    jacobian1 = jacobian1_0.transpose(0, 2, 3, 1) + jacobian1_k_1
     jacobian2_0 = jax.vmap(lambda v, r: sum_rows(v, r, 50))(
         cotangents2["positions"].transpose(0, 2, 1, 3), activations2["inputs"]
     )
     pulled2_1 = sum_rows(
         cotangents2["tokens"].transpose(2, 0, 1), factors["inputs"], 50
     )
-    jacobian2_k_1 = jnp.einsum("xno,ng->noxg", pulled2_1, activations2["norm_act"])
-    jacobian2 = jacobian2_0.transpose(0, 2, 1, 3) + jacobian2_k_1
+    jacobian2_k_1 = jnp.einsum("xno,ng->nogx", pulled2_1, activations2["norm_act"])
+    jacobian2 = jacobian2_0.transpose(0, 2, 3, 1) + jacobian2_k_1
     theta += inner_products(jacobian1, jacobian2, 2)
 
     return theta.transpose(0, 2, 1, 3)

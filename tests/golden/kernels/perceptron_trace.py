@@ -76,7 +76,7 @@ def cotangent_products(side1, side2, *layers):
         cotangent_gram = inner_products(cotangents1[layer], cotangents2[layer], 2)
         theta += cotangent_gram
         product_a2c1c2 = jnp.einsum("nm,mx->nmx", cotangent_gram, activations2[given])
-        theta += jnp.einsum("nmx,nx->nm", product_a2c1c2, activations1[given])
+        theta += jnp.einsum("nx,nmx->nm", activations1[given], product_a2c1c2)
     return theta
 
 

@@ -3,8 +3,8 @@
 Params: {conv1: 3x3x3x8, conv2: 3x3x8x16, head: 16x10}, 1,528 numbers in 3 leaves,
 float32. x: float32[n,8,8,3]. Axis 0 of x counts examples; n1 and n2 are free.
 
-total 369 us: forward 36.7 us, sweep 209 us, contractions 118 us, push 0 s.
-total 12.9 Mflop, 2.62MiB moved, peak 3.27MiB of at most 16.9GiB.
+total 363 us: forward 36.7 us, sweep 209 us, contractions 113 us, push 0 s.
+total 12.9 Mflop, 2.49MiB moved, peak 3.27MiB of at most 16.9GiB.
 device golden_cpu (cpu), rates measured 2026-11-21.
 
 Written by ntkplan 0.1.0; to plan again: ntkplan.plan(f, params, x1, x2,
@@ -105,27 +105,27 @@ def kernel(params, x1, x2=None):
     activations1, cotangents1 = side1
     activations2, cotangents2 = side2
 
-    # conv1 [3x3x3x8]: jacobian_contraction, (C1 A1)(C2 A2); 1.99 Mflop, 918KiB, 62.5 us
+    # conv1 [3x3x3x8]: jacobian_contraction, (C1 A1)(C2 A2); 1.99 Mflop, 800KiB, 57.6 us
     windows1 = windows(activations1["x"], (3, 3), (1, 1), ((1, 1), (1, 1)))
-    jacobian1 = jnp.einsum("ndijy,nijabc->ndabcy", cotangents1["conv1"], windows1)
+    jacobian1 = jnp.einsum("ndijy,nijabc->ndyabc", cotangents1["conv1"], windows1)
     windows2 = windows(activations2["x"], (3, 3), (1, 1), ((1, 1), (1, 1)))
-    jacobian2 = jnp.einsum("ndijy,nijabc->ndabcy", cotangents2["conv1"], windows2)
-    theta = jnp.einsum("ndabcy,mdabcy->dnm", jacobian1, jacobian2)
+    jacobian2 = jnp.einsum("ndijy,nijabc->ndyabc", cotangents2["conv1"], windows2)
+    theta = jnp.einsum("ndyabc,mdyabc->dnm", jacobian1, jacobian2)
 
     # conv2 [3x3x8x16]: structured_derivatives, C1 (((A1 K1)(A2 K2)) C2), tapped later;
-    # 1.07 Mflop, 571KiB, 51.8 us
+    # 1.07 Mflop, 556KiB, 50.8 us
     windows1 = windows(activations1["conv1_act"], (3, 3), (1, 1), ((1, 1), (1, 1)))
     windows2 = windows(activations2["conv1_act"], (3, 3), (1, 1), ((1, 1), (1, 1)))
-    scaled1 = jnp.einsum("nijabc,nijg->nabcg", windows1, activations1["conv2_slope"])
-    scaled2 = jnp.einsum("nijabc,nijg->nabcg", windows2, activations2["conv2_slope"])
-    gram_kk = jnp.einsum("nabcg,mabcg->gnm", scaled1, scaled2)
-    product_a1a2c2_kk = jnp.einsum("gnm,mdg->gnmd", gram_kk, cotangents2["conv2"])
-    theta += jnp.einsum("ndg,gnmd->dnm", cotangents1["conv2"], product_a1a2c2_kk)
+    scaled1 = jnp.einsum("nijabc,nijg->gnabc", windows1, activations1["conv2_slope"])
+    scaled2 = jnp.einsum("nijabc,nijg->gnabc", windows2, activations2["conv2_slope"])
+    gram_kk = jnp.einsum("gnabc,gmabc->gnm", scaled1, scaled2)
+    product_a1a2c2_kk = jnp.einsum("gnm,mdg->ndmg", gram_kk, cotangents2["conv2"])
+    theta += jnp.einsum("ndg,ndmg->dnm", cotangents1["conv2"], product_a1a2c2_kk)
 
-    # head [16x10]: structured_derivatives, C1 ((A1 A2) C2); 4.1 kflop, 24.8KiB, 4.13 us
+    # head [16x10]: structured_derivatives, (C1 (A1 A2)) C2; 4.1 kflop, 24.8KiB, 4.13 us
     gram = jnp.einsum("nx,mx->nm", activations1["conv2_act"], activations2["conv2_act"])
-    product_a1a2c2 = jnp.einsum("nm,mdy->mdyn", gram, cotangents2["head"])
-    theta += jnp.einsum("ndy,mdyn->dnm", cotangents1["head"], product_a1a2c2)
+    product_a1a2c1 = jnp.einsum("ndy,nm->dmny", cotangents1["head"], gram)
+    theta += jnp.einsum("mdy,dmny->dnm", cotangents2["head"], product_a1a2c1)
 
     return theta.transpose(1, 2, 0)
 

@@ -4,8 +4,8 @@ Params: {blocks: [2 x 6 leaves, 7 leaves, 2 x 6 leaves], head: {b: 4, w: 16x4}, 
 3x3x3x8}, 15,644 numbers in 34 leaves, float32. x: float32[n,8,8,3]. Axis 0 of x counts
 examples; n1 and n2 are free.
 
-total 1.23 ms: forward 172 us, sweep 427 us, contractions 627 us, push 0 s.
-total 37.4 Mflop, 10.6MiB moved, peak 1.5MiB of at most 16.9GiB.
+total 1.2 ms: forward 172 us, sweep 427 us, contractions 601 us, push 0 s.
+total 37.4 Mflop, 10.1MiB moved, peak 1.5MiB of at most 16.9GiB.
 of the ways to divide the leaves into tapped and pushed ones only the likely were
 compared.
 device golden_cpu (cpu), rates measured 2026-11-21.
@@ -197,9 +197,9 @@ def jacobian_products(side1, side2, *layers):
     theta = 0.0
     for given, layer in layers:
         windows1 = windows(activations1[given], (3, 3), (1, 1), ((1, 1), (1, 1)))
-        jacobian1 = jnp.einsum("noijy,nijabc->noabcy", cotangents1[layer], windows1)
+        jacobian1 = jnp.einsum("noijy,nijabc->noyabc", cotangents1[layer], windows1)
         windows2 = windows(activations2[given], (3, 3), (1, 1), ((1, 1), (1, 1)))
-        jacobian2 = jnp.einsum("noijy,nijabc->noabcy", cotangents2[layer], windows2)
+        jacobian2 = jnp.einsum("noijy,nijabc->noyabc", cotangents2[layer], windows2)
         theta += inner_products(jacobian1, jacobian2, 4)
     return theta
 
@@ -209,12 +209,12 @@ def jacobian_products_1(side1, side2, *layers):
     activations1, cotangents1 = side1
     activations2, cotangents2 = side2
     theta = 0.0
-    for layer, given in layers:
+    for given, layer in layers:
         jacobian1 = jnp.einsum(
-            "noijg,nijg->nog", cotangents1[layer], activations1[given]
+            "nijg,noijg->nog", activations1[given], cotangents1[layer]
         )
         jacobian2 = jnp.einsum(
-            "noijg,nijg->nog", cotangents2[layer], activations2[given]
+            "nijg,noijg->nog", activations2[given], cotangents2[layer]
         )
         theta += jnp.einsum("nog,mpg->nomp", jacobian1, jacobian2)
     return theta
@@ -241,8 +241,8 @@ def layer_products(side1, side2, *layers):
         windows1 = windows(activations1[given], (3, 3), (1, 1), ((1, 1), (1, 1)))
         windows2 = windows(activations2[given], (3, 3), (1, 1), ((1, 1), (1, 1)))
         gram = inner_products(windows1, windows2, 3)
-        product_a1a2c2 = jnp.einsum("nijmst,mpsty->mnijpy", gram, cotangents2[layer])
-        theta += jnp.einsum("noijy,mnijpy->nomp", cotangents1[layer], product_a1a2c2)
+        product_a1a2c2 = jnp.einsum("nijmst,mpsty->nmpijy", gram, cotangents2[layer])
+        theta += jnp.einsum("noijy,nmpijy->nomp", cotangents1[layer], product_a1a2c2)
     return theta
 
 
@@ -261,7 +261,7 @@ def kernel(params, x1, x2=None):
 
     theta = 0.0
     # conv1 [3x3x8x8], conv2 [3x3x8x8] of blocks/0 to blocks/1, 2 parts:
-    # jacobian_contraction, (C1 A1)(C2 A2); together 9.14 Mflop, 3.13MiB, 227 us
+    # jacobian_contraction, (C1 A1)(C2 A2); together 9.14 Mflop, 2.64MiB, 206 us
     for part in ("blocks_0", "blocks_1"):
         theta += jacobian_products(
             *of(part), ("conv1_in", "conv1"), ("norm1_act", "conv2")
@@ -270,7 +270,7 @@ def kernel(params, x1, x2=None):
     # norm1/scale [8 to 16] of blocks/0 to blocks/4, 5 parts: jacobian_contraction, (C1
     # A1)(C2 A2); together 126 kflop, 778KiB, 53.1 us
     for i in range(5):
-        theta += jacobian_products_1(*of(f"blocks_{i}"), ("norm1", "conv1_out"))
+        theta += jacobian_products_1(*of(f"blocks_{i}"), ("conv1_out", "norm1"))
 
     # norm1/shift [8 to 16] of blocks/0 to blocks/4, 5 parts: structured_derivatives, C1
     # C2; together 75.7 kflop, 225KiB, 27.2 us
@@ -280,7 +280,7 @@ def kernel(params, x1, x2=None):
     # norm2/scale [8 to 16] of blocks/0 to blocks/3, 4 parts: jacobian_contraction, (C1
     # A1)(C2 A2); together 105 kflop, 663KiB, 43.6 us
     for i in range(4):
-        theta += jacobian_products_1(*of(f"blocks_{i}"), ("norm2", "conv2_out"))
+        theta += jacobian_products_1(*of(f"blocks_{i}"), ("conv2_out", "norm2"))
 
     # norm2/shift [8 to 16] of blocks/0 to blocks/3, 4 parts: structured_derivatives, C1
     # C2; together 62.2 kflop, 190KiB, 22.8 us
@@ -297,10 +297,10 @@ def kernel(params, x1, x2=None):
     )
     gram = inner_products(windows1, windows2, 3)
     product_a1a2c2 = jnp.einsum(
-        "nijmst,mpsty->mnijpy", gram, cotangents2["blocks_2"]["conv1"]
+        "nijmst,mpsty->nmpijy", gram, cotangents2["blocks_2"]["conv1"]
     )
     theta += jnp.einsum(
-        "noijy,mnijpy->nomp", cotangents1["blocks_2"]["conv1"], product_a1a2c2
+        "noijy,nmpijy->nomp", cotangents1["blocks_2"]["conv1"], product_a1a2c2
     )
 
     # conv2 [3x3x16x16] of blocks/2 to blocks/3, 2 parts: structured_derivatives, C1
@@ -308,15 +308,15 @@ def kernel(params, x1, x2=None):
     for part in ("blocks_2", "blocks_3"):
         theta += layer_products(*of(part), ("norm1_act", "conv2"))
 
-    # blocks/2/skip [1x1x8x16]: jacobian_contraction, (C1 A1)(C2 A2); 164 kflop, 154KiB,
-    # 15 us
+    # blocks/2/skip [1x1x8x16]: jacobian_contraction, (C1 A1)(C2 A2); 164 kflop, 126KiB,
+    # 13 us
     windows1 = activations1["blocks_2"]["conv1_in"][..., ::2, ::2, :]
     jacobian1 = jnp.einsum(
-        "noijy,nijx->noxy", cotangents1["blocks_2"]["norm2"], windows1
+        "noijy,nijx->noyx", cotangents1["blocks_2"]["norm2"], windows1
     )
     windows2 = activations2["blocks_2"]["conv1_in"][..., ::2, ::2, :]
     jacobian2 = jnp.einsum(
-        "noijy,nijx->noxy", cotangents2["blocks_2"]["norm2"], windows2
+        "noijy,nijx->noyx", cotangents2["blocks_2"]["norm2"], windows2
     )
     theta += inner_products(jacobian1, jacobian2, 2)
 
@@ -326,7 +326,7 @@ def kernel(params, x1, x2=None):
         theta += layer_products(*of(part), ("conv1_in", "conv1"))
 
     # blocks/4/conv2 [3x3x16x16]: structured_derivatives, C1 ((((A1 A2) K1) K2) C2),
-    # tapped later; 996 kflop, 292KiB, 26.4 us
+    # tapped later; 996 kflop, 286KiB, 25.6 us
     windows1 = windows(
         activations1["blocks_4"]["norm1_act"], (3, 3), (1, 1), ((1, 1), (1, 1))
     )
@@ -334,10 +334,10 @@ def kernel(params, x1, x2=None):
         activations2["blocks_4"]["norm1_act"], (3, 3), (1, 1), ((1, 1), (1, 1))
     )
     gram = inner_products(windows1, windows2, 3)
-    gram_k = jnp.einsum("nijmst,nijg->nmstg", gram, activations1["blocks_4_1_slope"])
-    gram_kk = jnp.einsum("nmstg,mstg->mgn", gram_k, activations2["blocks_4_1_slope"])
-    product_a1a2c2_kk = jnp.einsum("mgn,mpg->mgnp", gram_kk, cotangents2["blocks_4_1"])
-    theta += jnp.einsum("nog,mgnp->nomp", cotangents1["blocks_4_1"], product_a1a2c2_kk)
+    gram_k = jnp.einsum("nijmst,nijg->mgnst", gram, activations1["blocks_4_1_slope"])
+    gram_kk = jnp.einsum("mstg,mgnst->mgn", activations2["blocks_4_1_slope"], gram_k)
+    product_a1a2c2_kk = jnp.einsum("mgn,mpg->nmpg", gram_kk, cotangents2["blocks_4_1"])
+    theta += jnp.einsum("nog,nmpg->nomp", cotangents1["blocks_4_1"], product_a1a2c2_kk)
 
     # blocks/4/norm2/scale [16]: jacobian_contraction, (C1 (A1 K1))(C2 (A2 K2)), tapped
     # later; 10.4 kflop, 51.1KiB, 7.14 us
@@ -373,7 +373,7 @@ def kernel(params, x1, x2=None):
     )
     theta += cotangent_gram_head * gram[:, None, :, None]
 
-    # stem [3x3x3x8]: jacobian_contraction, (C1 A1)(C2 A2); 857 kflop, 407KiB, 30.7 us
+    # stem [3x3x3x8]: jacobian_contraction, (C1 A1)(C2 A2); 857 kflop, 360KiB, 28.1 us
     theta += jacobian_products(side1, side2, ("x", "stem"))
 
     return theta.transpose(0, 2, 1, 3)
