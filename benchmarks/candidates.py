@@ -103,4 +103,4 @@ def _planned(name: str, inputs: Inputs) -> tuple[Any, dict[str, Any]]:
             layer.path: f"{layer.method}: {layer.order}" for layer in plan.layers
         },
     }
-    return kernel.function, facts
+    return kernel, facts

@@ -10,6 +10,8 @@ from typing import Any
 
 import jax
 
+from ntkplan._jax import is_traced
+from ntkplan.compiling import jitted, warn_of_sums
 from ntkplan.cost.profile import DeviceProfile
 from ntkplan.cost.work import Work, joined
 from ntkplan.emit.frame import Frame, framed
@@ -328,8 +330,8 @@ def compiled_memory(function: Any, plan: Plan) -> CompiledMemory:
         return jax.tree.map(resized, plan.signature.x)
 
     others = () if plan.n2 is None else (examples(plan.n2),)
-    lowered = function.lower(plan.signature.params, examples(plan.n1), *others)
-    found = lowered.compile().memory_analysis()
+    arguments = (plan.signature.params, examples(plan.n1), *others)
+    found = jitted(function).lower(*arguments).compile().memory_analysis()
     temporary = found.temp_size_in_bytes
     return CompiledMemory(
         estimated_bytes=plan.cost.peak_bytes,
@@ -376,7 +378,34 @@ class Kernel:
         """
         matched = self.plan.spec.matched
         check_arguments(self.plan.signature, params, x1, x2, matched=matched)
-        return self.function(params, x1, x2)
+        if any(is_traced(leaf) for leaf in jax.tree.leaves((params, x1, x2))):
+            warn_of_sums("inside of another jax.jit")
+            return self.function(params, x1, x2)
+        return self._jitted(params, x1, x2)
+
+    def lower(self, params: Any, x1: Any, x2: Any = None) -> Any:
+        """Traces and lowers the kernel, to be compiled ahead of time.
+
+        Args:
+            params: Parameters, or their shapes.
+            x1: Examples, or their shapes.
+            x2: Other examples, or None for `x1` itself.
+
+        Returns:
+            A `jax.stages.Lowered`.
+
+        Example:
+            >>> import jax.numpy as jnp, ntkplan
+            >>> w, x = jnp.ones((3, 2)), jnp.eye(3)
+            >>> kernel = ntkplan.plan(lambda w, x: x @ w, w, x).compile()
+            >>> kernel.lower(w, x).compile()(w, x).shape
+            (3, 3, 2, 2)
+        """
+        return self._jitted.lower(params, x1, *(() if x2 is None else (x2,)))
+
+    @functools.cached_property
+    def _jitted(self) -> Any:
+        return jitted(self.function)
 
 
 def formatted(plan: Any, format: str) -> str:  # noqa: A002

@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 
+from ntkplan.compiling import warn_of_sums
 from ntkplan.cost.profile import DeviceProfile
 from ntkplan.emit.frame import framed
 from ntkplan.emit.join import join_modules
@@ -297,6 +298,7 @@ class TreeKernel:
         """
         matched = any(plan.spec.matched for plan in self.plan.outputs.values())
         check_arguments(self.plan.signature, params, x1, x2, matched=matched)
+        warn_of_sums("for a tree of outputs")
         return self.function(params, x1, x2)
 
 

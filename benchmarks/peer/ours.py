@@ -51,10 +51,10 @@ def prepare(case: Case, implementation: str) -> Prepared:
     )
     plan_s = time.perf_counter() - started_s
     started_s = time.perf_counter()
-    function: Any = plan.compile().function
+    kernel: Any = plan.compile()
     load_s = time.perf_counter() - started_s
     started_s = time.perf_counter()
-    lowered = function.lower(*inputs.arguments)
+    lowered = kernel.lower(*inputs.arguments)
     lower_s = time.perf_counter() - started_s
     started_s = time.perf_counter()
     compiled = lowered.compile()

@@ -8,6 +8,7 @@ from ntkplan.errors.base import InternalError as InternalError
 from ntkplan.errors.base import NtkPlanError as NtkPlanError
 from ntkplan.errors.base import NtkPlanWarning as NtkPlanWarning
 from ntkplan.errors.base import readable_bytes as readable_bytes
+from ntkplan.errors.compiling import MiscompiledSumsWarning as MiscompiledSumsWarning
 from ntkplan.errors.devices import CalibrationError as CalibrationError
 from ntkplan.errors.devices import (
     InvalidDeviceProfileError as InvalidDeviceProfileError,

@@ -186,10 +186,7 @@ def _timed(
         return nothing
     arrays = {name: given[name].array() for name in taken}
     calls = session.compiled_leaves(
-        [
-            jax.jit(load(rival.text, constants={}, references={})[FUNCTION])
-            for rival in distinct
-        ],
+        [load(rival.text, constants={}, references={})[FUNCTION] for rival in distinct],
         [[arrays[name] for name in rival.taken] for rival in distinct],
     )
     ready = [call for call in calls if call is not None]

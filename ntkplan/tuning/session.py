@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from ntkplan.compiling import jitted
 from ntkplan.cost.profile import DeviceProfile
 from ntkplan.tuning import timer
 from ntkplan.tuning.cache import Timing, TimingCache, digest
@@ -120,18 +121,18 @@ class Session:
         functions: Sequence[Callable[..., Any]],
         arguments: Sequence[Sequence[Any]],
     ) -> list[Callable[[], Any] | None]:
-        """Compiles jitted functions for their arguments, side by side.
+        """Compiles functions for their arguments, side by side.
 
         Returns:
             For every function the call, or None where it needs more memory than there
             is.
         """
-        lowered = [
-            function.lower(*given)  # pyright: ignore[reportFunctionMemberAccess]
+        traced = [
+            jitted(function).lower(*given)
             for function, given in zip(functions, arguments, strict=True)
         ]
-        with ThreadPoolExecutor(max_workers=len(lowered)) as pool:
-            programs = list(pool.map(lambda item: item.compile(), lowered))
+        with ThreadPoolExecutor(max_workers=len(traced)) as pool:
+            programs = list(pool.map(lambda item: item.compile(), traced))
         return [
             functools.partial(program, *given)
             if self._needed_bytes(program) <= self.free_bytes

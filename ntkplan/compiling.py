@@ -1,0 +1,81 @@
+"""How kernels are compiled in this process: without what the compiler gets wrong.
+
+The CPU backend of JAX 0.10 fuses a sum over the last axis with what its result is
+broadcast into. Where that is over a mebibyte and another operand is broadcast along an
+axis before the last, all but the first mebibyte is wrong. The derivatives of a layer
+normalisation are such sums, by plain `jax.grad` too. Fused matrix products are right.
+"""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from ntkplan.errors import MiscompiledSumsWarning
+
+_OPTION = "xla_cpu_experimental_ynn_fusion_type"
+_SOUND_FUSIONS = "LIBRARY_FUSION_TYPE_DOT"
+FLAGS = f"--{_OPTION}={_SOUND_FUSIONS}"
+"""What `XLA_FLAGS` has to hold where a compiler gets sums wrong."""
+
+_SHAPE = (8, 10, 64, 64)
+
+
+def compiler_options() -> Mapping[str, str]:
+    """Returns the options with which kernels are compiled; empty for JAX's own."""
+    return {_OPTION: _SOUND_FUSIONS} if sums_are_wrong() else {}
+
+
+@functools.cache
+def sums_are_wrong() -> bool:
+    """Says whether this compiler gets sums wrong that are broadcast back.
+
+    It is tried, once in a process, for a few hundredths of a second: versions do not
+    say, and flags change it.
+    """
+    if jax.default_backend() != "cpu":
+        return False
+    generator = np.random.default_rng(0)
+    values = generator.normal(size=_SHAPE).astype(np.float32)
+    others = generator.normal(size=(_SHAPE[0], *_SHAPE[2:])).astype(np.float32)
+
+    def scaled(values: jax.Array, others: jax.Array) -> jax.Array:
+        spread = lax.broadcast_in_dim(others, _SHAPE, (0, 2, 3))
+        return jnp.sum(spread * values, -1, keepdims=True) * values
+
+    with jax.ensure_compile_time_eval():
+        found = np.asarray(jax.jit(scaled)(values, others))
+    expected = np.sum(others[:, None] * values, -1, keepdims=True) * values
+    return not np.allclose(found, expected, rtol=1e-3, atol=1e-2)
+
+
+def jitted(function: Any) -> Any:
+    """Returns a function that is compiled with these options, where nothing traces it.
+
+    Args:
+        function: A function, jitted or not.
+    """
+    options = dict(compiler_options())
+    if not options and hasattr(function, "lower"):
+        return function
+    return jax.jit(function, compiler_options=options or None)
+
+
+def warn_of_sums(where: str) -> None:
+    """Warns that a kernel will be compiled without these options, if that matters.
+
+    Args:
+        where: Where that will be, as a clause.
+    """
+    if sums_are_wrong():
+        warnings.warn(
+            MiscompiledSumsWarning(version=jax.__version__, flags=FLAGS, where=where),
+            stacklevel=4,
+        )
