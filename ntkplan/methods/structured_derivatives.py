@@ -8,9 +8,11 @@ section 3.3 and appendix: the four arrays C1, A1, A2, C2 contracted in the cheap
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from typing import cast
 
+from ntkplan.cost.symbols import evaluate
 from ntkplan.ir.statements import Array, Statement
 from ntkplan.ir.use import Layer, Stack
 from ntkplan.methods import network
@@ -32,11 +34,10 @@ def candidates(layer: Layer, frame: Frame, itemsize: int) -> tuple[Candidate, ..
     """
     if layer.opaque is not None or layer.by_tangents:
         return ()
-    sides = [network.side(layer, stack, 0, frame) for stack in layer.stacks]
     found: dict[str, Candidate] = {}
     for step in (None, *_steps(layer)):
         for tree in _orders():
-            for fold in folds(sides):
+            for fold in _folds(layer, frame):
                 if fold is Fold.GRAM and not has_gram(tree):
                     continue
                 try:
@@ -45,7 +46,8 @@ def candidates(layer: Layer, frame: Frame, itemsize: int) -> tuple[Candidate, ..
                     continue
                 if made is not None:
                     found.setdefault(made.order, made)
-    return tuple(found.values())
+    mixed = _each_pair_in_its_own_order(layer, frame, itemsize)
+    return (*found.values(), *([] if mixed is None else [mixed]))
 
 
 _MOST_STEPS = 64
@@ -86,21 +88,86 @@ def _candidate(
     step: str | None,
 ) -> Candidate | None:
     """Makes the candidate of one order; None where it joins arrays without an axis."""
-    pairs = _Pairs(layer, frame, tree, fold, step)
+    pairs = _Pairs(layer, frame, step)
+    for first, second in _pairs_of_stacks(layer):
+        if not pairs.add(first, second, tree, fold):
+            return None
+    order = max(dict.fromkeys(pairs.orders), key=len) + " by step" * bool(step)
+    return pairs.candidate(order, itemsize)
+
+
+def _pairs_of_stacks(layer: Layer) -> Iterator[tuple[Stack, Stack]]:
     for stacks in layer.regions:
-        for first in stacks:
-            for second in stacks:
-                if not pairs.add(first, second):
-                    return None
-    return candidate(
-        method=Method.STRUCTURED_DERIVATIVES,
-        order=max(dict.fromkeys(pairs.orders), key=len) + " by step" * bool(step),
-        statements=pairs.statements,
-        results=pairs.results,
-        sizes=pairs.sizes,
-        itemsize=itemsize,
-        loop=1 if step is None else cast(int, pairs.sizes[step]),
+        yield from itertools.product(stacks, stacks)
+
+
+# Operations that take as long as moving one byte, on most devices: what decides between
+# the orders of a pair, before the planner prices the leaf.
+_FLOPS_PER_BYTE = 8
+_EXAMPLES = 8
+
+
+def _each_pair_in_its_own_order(
+    layer: Layer, frame: Frame, itemsize: int
+) -> Candidate | None:
+    """Makes the candidate in which every pair of uses has the order of least work.
+
+    A table that is looked up and also multiplied by, as tied embeddings are, has pairs
+    of unlike forms: one order for all would spread out rows that are not looked up.
+    """
+    hot = any(
+        array is not None and array.hot is not None
+        for stack in layer.stacks
+        for side in (network.side(layer, stack, 0, frame),)
+        for array in (side.activations, *side.factors)
     )
+    if len(layer.stacks) < 2 or not hot:
+        return None
+    made = [
+        (number, tree, fold, pair)
+        for number, stacks in enumerate(_pairs_of_stacks(layer))
+        for tree, fold in itertools.product(_orders(), _folds(layer, frame))
+        if (pair := _one_pair(layer, frame, itemsize, stacks, tree, fold)) is not None
+    ]
+    works = evaluate(
+        [pair.work for *_, pair in made],
+        n1=_EXAMPLES,
+        n2=_EXAMPLES,
+        n_outputs=frame.spec.n_basis,
+    )
+    best: dict[int, tuple[float, Tree, Fold]] = {}
+    for (number, tree, fold, _), work in zip(made, works, strict=True):
+        moved = float(work.bytes_read + work.bytes_written)
+        least = (float(work.flops) + _FLOPS_PER_BYTE * moved, tree, fold)
+        if number not in best or least[0] < best[number][0]:
+            best[number] = least
+    pairs = _Pairs(layer, frame, None)
+    for number, stacks in enumerate(_pairs_of_stacks(layer)):
+        if number not in best:
+            return None
+        pairs.add(*stacks, *best[number][1:])
+    return pairs.candidate("each pair in its own order", itemsize)
+
+
+def _folds(layer: Layer, frame: Frame) -> tuple[Fold, ...]:
+    return folds([network.side(layer, stack, 0, frame) for stack in layer.stacks])
+
+
+def _one_pair(
+    layer: Layer,
+    frame: Frame,
+    itemsize: int,
+    stacks: tuple[Stack, Stack],
+    tree: Tree,
+    fold: Fold,
+) -> Candidate | None:
+    if fold is Fold.GRAM and not has_gram(tree):
+        return None
+    pairs = _Pairs(layer, frame, None)
+    try:
+        return pairs.candidate("", itemsize) if pairs.add(*stacks, tree, fold) else None
+    except ImpossibleOrderError:
+        return None
 
 
 def _at_step(array: Array, step: str) -> Array:
@@ -117,18 +184,27 @@ def _at_step(array: Array, step: str) -> Array:
 class _Pairs:
     """Collects the statements for pairs of stacks of one layer."""
 
-    def __init__(
-        self, layer: Layer, frame: Frame, tree: Tree, fold: Fold, step: str | None
-    ) -> None:
-        self._layer, self._frame, self._tree, self._fold = layer, frame, tree, fold
-        self._step = step
+    def __init__(self, layer: Layer, frame: Frame, step: str | None) -> None:
+        self._layer, self._frame, self._step = layer, frame, step
         self.sizes = network.label_sizes(layer, frame)
         self.statements: list[Statement] = []
         self.results: list[tuple[Array, float]] = []
         self.orders: list[str] = []
         self._cut: set[str] = set()
 
-    def add(self, first: Stack, second: Stack) -> bool:
+    def candidate(self, order: str, itemsize: int) -> Candidate:
+        """Returns the candidate that adds up all pairs."""
+        return candidate(
+            method=Method.STRUCTURED_DERIVATIVES,
+            order=order,
+            statements=self.statements,
+            results=self.results,
+            sizes=self.sizes,
+            itemsize=itemsize,
+            loop=1 if self._step is None else cast(int, self.sizes[self._step]),
+        )
+
+    def add(self, first: Stack, second: Stack, tree: Tree, fold: Fold) -> bool:
         """Adds one pair, or says that the tree multiplies what shares no axis."""
         arrays: dict[str, Array] = {}
         factor = 1.0
@@ -143,10 +219,10 @@ class _Pairs:
             arrays = {
                 role: _at_step(array, self._step) for role, array in arrays.items()
             }
-        pruned = _pruned(self._tree, arrays)
+        pruned = _pruned(tree, arrays)
         if pruned is None:
             return False
-        tree = folded(pruned, arrays, self._fold)
+        tree = folded(pruned, arrays, fold)
         if not _connected(tree, arrays):
             return False
         many = len(self._layer.stacks) > 1
