@@ -92,7 +92,7 @@ def lower(
         pushed_comments=tuple(
             line
             for choice in pushed
-            for line in (remark([[choice.record]], ()) if choice.record else ())
+            for line in (remark([[choice.record]]) if choice.record else ())
         ),
         kernel_labels=frame.kernel_labels,
         input_names=tables.input_names,

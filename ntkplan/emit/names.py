@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import itertools
 import keyword
 import re
 from collections.abc import Collection, Sequence
@@ -33,6 +34,7 @@ RESERVED = frozenset(
             "zeros",
             "of",
             "part",
+            "parts",
         ),
     )
 )
@@ -104,3 +106,44 @@ def layer_name(path: str) -> str:
     kept = parts[:-1] or parts or ["params"]
     name = identifier("/".join(kept))
     return f"layer{name[1:]}" if kept[0].isdigit() else name
+
+
+def short_layer_names(paths: Sequence[str]) -> dict[str, str]:
+    """Names what leaves belong to without the lists that it lies in, as far as clear.
+
+    Args:
+        paths: Paths of leaves.
+
+    Returns:
+        By path the names, the same for leaves that belong to the same.
+
+    Example:
+        >>> short_layer_names(["layers/0/conv/w", "skip/conv/w"])
+        {'layers/0/conv/w': 'conv_0', 'skip/conv/w': 'skip_conv'}
+    """
+    whole = {path: layer_name(path) for path in paths}
+    short = {path: layer_name(_without_lists(path)) for path in paths}
+    meant: dict[str, set[str]] = {}
+    for path in paths:
+        meant.setdefault(short[path], set()).add(whole[path])
+    return {
+        path: short[path] if len(meant[short[path]]) == 1 else whole[path]
+        for path in paths
+    }
+
+
+def _without_lists(path: str) -> str:
+    """Moves the numbers of a path behind its words, and drops what they count.
+
+    Example:
+        >>> _without_lists("layers/0/conv/w"), _without_lists("layers/0/w")
+        ('conv/0/w', 'layers/0/w')
+    """
+    *words, last = path.split("/")
+    numbers = [word for word in words if word.isdigit()]
+    kept = [
+        word
+        for word, after in itertools.pairwise([*words, ""])
+        if not word.isdigit() and not after.isdigit()
+    ]
+    return "/".join([*kept, *numbers, last]) if kept else path

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 
-from ntkplan.emit.expression import INDENT, indented
+from ntkplan.emit.expression import INDENT
 from ntkplan.emit.taps import WIDTH
 
 _SKIP = "  # fmt: skip"
+_LEAST_NAMED = 2
 
 LEAST = 3
 """How many texts must count up for a loop over numbers to be clearer than a list."""
@@ -55,35 +56,84 @@ def range_text(start: int, count: int) -> str:
     return f"range({count})" if start == 0 else f"range({start}, {start + count})"
 
 
-def for_each(
-    name: str, keys: Sequence[str], body: Callable[[str], Sequence[str]]
-) -> list[str]:
-    """Prints statements for every one of some keys.
+class PartLoops:
+    """Heads of loops over parts of a model; what many run over has a name.
 
-    Args:
-        name: The variable that holds a key, where they do not count up.
-        keys: The keys.
-        body: Makes the statements, given Python text for a key.
+    Attributes:
+        definition: The statement that gives all the parts a name, if one is needed.
 
     Example:
-        >>> for_each("key", ["a_1", "a_2", "a_3"], lambda key: [f"print({key})"])
-        ['for i in range(1, 4):', '    print(f"a_{i}")']
+        >>> loops = PartLoops({"a_1": "a/1", "a_2": "a/2", "a_3": "a/3"}, [])
+        >>> loops.head(["a_1", "a_2", "a_3"])
+        (['for i in range(1, 4):  # a/1 to a/3, 3 parts'], 'f"a_{i}"')
     """
-    if len(keys) == 1:
-        return list(body(f'"{keys[0]}"'))
-    found = counting(keys) if len(keys) >= LEAST else None
-    if found is not None:
-        template, start = found
-        head = [f"for i in {range_text(start, len(keys))}:"]
-        return [*head, *indented(body(f'f"{template}"'))]
-    return [*_head(name, keys), *indented(body(name))]
+
+    def __init__(
+        self, paths: Mapping[str, str], loops: Sequence[Sequence[str]]
+    ) -> None:
+        """Decides whether the parts get a name.
+
+        Args:
+            paths: Paths of the parts by their keys, in the order in which they run.
+            loops: The keys that the loops run over.
+        """
+        used = {key for keys in loops for key in keys}
+        self._paths = paths
+        self._named = [key for key in paths if key in used]
+        several = {tuple(keys) for keys in loops if len(keys) > 1}
+        listed = [keys for keys in several if self._counted(keys) is None]
+        if len([keys for keys in listed if self._slice(keys)]) < _LEAST_NAMED:
+            self._named = []
+        texts = [f'"{key}"' for key in self._named]
+        self.definition = packed("parts = (", texts, ")") if texts else []
+
+    def head(self, keys: Sequence[str]) -> tuple[list[str], str]:
+        """Returns the head of a loop, nothing for one key, and text for a key in it."""
+        if len(keys) == 1:
+            return [], f'"{keys[0]}"'
+        first, last = self._paths[keys[0]], self._paths[keys[-1]]
+        said = f"# {first} to {last}, {len(keys)} parts"
+        counted = self._counted(keys)
+        listed = self._slice(keys) or self._without(keys)
+        if listed:
+            line = f"for part in {listed}:"
+        elif counted is not None:
+            line = f"for i in {range_text(counted[1], len(keys))}:"
+        else:
+            texts = [f'"{key}"' for key in keys]
+            return [said, *packed("for part in (", texts, "):")], "part"
+        key = "part" if listed or counted is None else f'f"{counted[0]}"'
+        together = f"{line}  {said}"
+        return ([together] if len(together) <= WIDTH else [said, line]), key
+
+    def _counted(self, keys: Sequence[str]) -> tuple[str, int] | None:
+        return counting(keys) if len(keys) >= LEAST else None
+
+    def _slice(self, keys: Sequence[str]) -> str:
+        """Returns text for parts that follow upon each other, or nothing."""
+        if not self._named:
+            return ""
+        start = self._named.index(keys[0])
+        stop = start + len(keys)
+        if self._named[start:stop] != list(keys):
+            return ""
+        if len(keys) == len(self._named):
+            return "parts"
+        return f"parts[{start or ''}:{stop if stop < len(self._named) else ''}]"
+
+    def _without(self, keys: Sequence[str]) -> str:
+        """Returns text for all parts but a few, or nothing."""
+        others = [f'"{key}"' for key in self._named if key not in keys]
+        if not 1 < len(others) <= len(keys) // 2:
+            return ""
+        text = f"[p for p in parts if p not in ({', '.join(others)})]"
+        return text if len(text) + len("for part in :") <= WIDTH else ""
 
 
-def _head(name: str, keys: Sequence[str]) -> list[str]:
-    """Prints the head of a loop; a long one is packed, and formatters leave it."""
-    texts = [f'"{key}"' for key in keys]
-    lines = [f"for {name} in ("]
-    for text, after in zip(texts, [", "] * (len(texts) - 1) + ["):"], strict=True):
+def packed(opening: str, texts: Sequence[str], closing: str) -> list[str]:
+    """Prints a long tuple; its lines are full, and formatters leave it."""
+    lines = [opening]
+    for text, after in zip(texts, [", "] * (len(texts) - 1) + [closing], strict=True):
         if len(lines[-1]) + len(text) + len(after) > WIDTH:
             lines[-1] = lines[-1].rstrip()
             lines.append(INDENT * 2)

@@ -12,24 +12,22 @@ from ntkplan.methods.candidate import Method
 
 
 def remark(
-    rows: Sequence[Sequence[LayerPlan]], parts: Sequence[str]
+    rows: Sequence[Sequence[LayerPlan]], within: Sequence[str] = ()
 ) -> tuple[str, ...]:
     """Says how leaves are contracted, and what that is estimated to take.
 
     Args:
         rows: Leaves that are contracted together, each with those in like parts of the
             model.
-        parts: Paths of the parts of the model that they lie in; none where in none.
+        within: Path of the part of the model that the first ones lie in, if in one;
+            their paths are told as seen from there.
     """
     if not rows:
         return ()
     first, layers = rows[0][0], [layer for row in rows for layer in row]
-    within = parts[0] if parts else ""
-    named = [f"{_path(row[0], within)} [{_shapes(row)}]" for row in rows]
-    of = f" of {parts[0]}" if parts else ""
-    if len(parts) > 1:
-        of += f" to {parts[-1]}, {len(parts)} parts"
-    text = f"{', '.join(named)}{of}: {first.method}, {first.order}"
+    place = within[0] if within else ""
+    named = [f"{_path(row[0], place)} [{_shapes(row)}]" for row in rows]
+    text = f"{', '.join(named)}: {first.method}, {first.order}"
     if first.method == Method.NTK_VECTOR_PRODUCTS.value:
         return (text,)
     chosen = [layer.chosen for layer in layers]

@@ -49,6 +49,7 @@ class Tables:
         self._part_of = {
             variable: part.key for part in parts for variable in part.variables
         }
+        self._short_names: dict[str, dict[str, str]] = {}
         self.taps: dict[Var, Tap] = {}
         self.records: dict[tuple[str, int], Record] = {}
         self.factors: dict[tuple[str, int], Record] = {}
@@ -64,7 +65,7 @@ class Tables:
             key=self._leaf_name(leaf, part),
             part=part,
             variable=leaf.variable,
-            shape=_squeezed(leaf.shape),
+            shape=tuple(leaf.shape),
             dtype=leaf.dtype,
         )
 
@@ -199,12 +200,30 @@ class Tables:
         return all(item in own.variables or item in own.given for item in variables)
 
     def _layer_name(self, layer: Layer, part: str) -> str:
-        return names.layer_name(self._local_path(layer.leaf, part))
+        path = self._local_path(layer.leaf, part)
+        if part == _OUTSIDE:
+            # A tap outside of the part that reads the leaf is one behind it.
+            own = self._part_of.get(layer.leaf.variable)
+            return f"{own}_later" if own else names.layer_name(path)
+        return self._short_name(path, part)
+
+    def _short_name(self, path: str, part: str) -> str:
+        """Names what a leaf of a part belongs to, by the leaf's path in it."""
+        if part not in self._short_names:
+            start = f"{self._parts[part].path}/"
+            own = [leaf for leaf in self._graph.leaves if leaf.path.startswith(start)]
+            paths = [self._local_path(leaf, part) for leaf in own]
+            self._short_names[part] = names.short_layer_names(paths)
+        return self._short_names[part].get(path) or names.layer_name(path)
 
     def _leaf_name(self, leaf: Leaf, part: str) -> str:
         if part == _OUTSIDE:
             return self._leaf_names[leaf.path]
-        return names.identifier(self._local_path(leaf, part))
+        path = self._local_path(leaf, part)
+        if "/" not in path:
+            return names.identifier(path)
+        name = path.rpartition("/")[2]
+        return names.identifier(f"{self._short_name(path, part)}_{name}")
 
     def _local_path(self, leaf: Leaf, part: str) -> str:
         """Returns a leaf's path, as seen from a part."""

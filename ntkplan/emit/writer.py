@@ -261,9 +261,7 @@ class Writer:
             if len(together) <= self.width:
                 lines = [together]
             else:
-                lines += statement(
-                    f"{name} = ", binary("+", atom(name), atom(tap)), self.width
-                )
+                lines += statement(f"{name} += ", atom(tap), self.width)
         self._statements.append((index, [*before, *lines]))
         aval = aval_of(variable)
         if axes is not None:
@@ -296,8 +294,8 @@ class Writer:
             self.named.add(variable)
             self.values[variable] = array_value(name, aval_of(variable))
             if variable in self.draft.after:
-                tapped = binary("+", atom(name), atom(self.draft.after[variable]))
-                taps += statement(f"{name} = ", tapped, self.width)
+                tap = atom(self.draft.after[variable])
+                taps += statement(f"{name} += ", tap, self.width)
         target = result.target(names)
         lines = statement(f"{target} = ", result.expression, self.width)
         if len(lines[0]) > self.width:

@@ -41,7 +41,7 @@ def forward(params, x, taps):
     h2 = lax.stop_gradient(params["v"][None])
     h3 = jnp.where(h1[:, None, None], params["v"], h2)
     inputs = jnp.where(h1[:, None], x[None], lax.stop_gradient(x[None]))
-    v_out = jnp.einsum("bk,bkd->bd", inputs, h3) + taps["v"][None]
+    v_out = jnp.einsum("bk,bkd->bd", inputs, h3) + taps["v"]
     h4 = h0 == 1
     h5 = lax.stop_gradient(params["w"][None])
     h6 = jnp.where(h4[:, None, None], params["w"], h5)
@@ -54,7 +54,7 @@ def forward(params, x, taps):
 
     (_, h8), w_act = lax.scan(step, (jnp.int32(0), h7), taps["w"].reshape(3, 1, 6))
     v_act = lax.select_n(jnp.broadcast_to(h0[:, None], (1, 6)), v_out, h8)
-    readout_out = v_act @ params["readout"] + taps["readout"][None]
+    readout_out = v_act @ params["readout"] + taps["readout"]
     h9 = h1.reshape(()).astype(jnp.int32) == 1
     inputs_1 = h9.astype(jnp.float32)
     h10 = h4.reshape(()).astype(jnp.int32) == 1

@@ -71,7 +71,7 @@ def forward(params, x, taps):
         "SAME",
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
     )
-    conv1_out = h0 + params["conv1"]["bias"] + taps["conv1"][None]
+    conv1_out = h0 + params["conv1"]["bias"] + taps["conv1"]
     conv1_act = jax.nn.gelu(conv1_out)
     h1 = lax.conv_general_dilated(
         conv1_act,
@@ -80,10 +80,10 @@ def forward(params, x, taps):
         "SAME",
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
     )
-    conv2_out = h1 + params["conv2"]["bias"] + taps["conv2"][None]
+    conv2_out = h1 + params["conv2"]["bias"] + taps["conv2"]
     conv2_act = jax.nn.gelu(conv2_out).reshape(1, 128)
     dense_out = conv2_act @ params["dense"]["kernel"] + params["dense"]["bias"]
-    dense_out = dense_out + taps["dense"][None]
+    dense_out += taps["dense"]
     activations = {"x": x, "conv1_act": conv1_act[0], "conv2_act": conv2_act[0]}
     return dense_out[0], activations
 

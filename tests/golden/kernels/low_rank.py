@@ -23,7 +23,7 @@ X = "float32[n,20]"
 
 def forward(params, x, taps):
     """Outputs of one example, and what its layers were given."""
-    a_out = x[None] @ (params["w"] + params["a"] @ params["b"]) + taps["a"][None]
+    a_out = x[None] @ (params["w"] + params["a"] @ params["b"]) + taps["a"]
     logits = jax.nn.relu(a_out) @ params["readout"]
     activations = {"x": x}
     factors = {"b": params["b"], "a": params["a"]}

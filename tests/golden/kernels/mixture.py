@@ -36,11 +36,11 @@ def inner_products(rows1, rows2, axes, **options):
 
 def forward(params, x, taps):
     """Outputs of one example, and what its layers were given."""
-    gate_out = x[None] @ params["gate"] + taps["gate"][None]
-    up_out = jnp.einsum("bd,hdk->bhk", x[None], params["up"]) + taps["up"][None]
+    gate_out = x[None] @ params["gate"] + taps["gate"]
+    up_out = jnp.einsum("bd,hdk->bhk", x[None], params["up"]) + taps["up"]
     up_act = jax.nn.silu(up_out)
     down_out = jnp.einsum("abc,dab->acd", params["down"], up_act)
-    down_out = down_out + taps["down"].reshape(4, 3, 1)
+    down_out += taps["down"].reshape(4, 3, 1)
     h0 = down_out.transpose(2, 0, 1)
     logits = jnp.einsum("bk,bkd->bd", jax.nn.softmax(gate_out), h0)
     activations = {"up_act": up_act[0], "x": x}

@@ -49,11 +49,11 @@ clipped.defvjp(clipped_fwd, clipped_bwd)
 
 def forward(params, x, taps):
     """Outputs of one example, and what its layers were given."""
-    w1_out = x[None] @ params["w1"] + taps["w1"][None]
+    w1_out = x[None] @ params["w1"] + taps["w1"]
     w1_act = smooth(w1_out)
-    w2_out = w1_act @ params["w2"] + taps["w2"][None]
+    w2_out = w1_act @ params["w2"] + taps["w2"]
     w2_act = clipped(jnp.sin(w2_out))
-    w3_out = w2_act @ params["w3"] + taps["w3"][None]
+    w3_out = w2_act @ params["w3"] + taps["w3"]
     activations = {"x": x, "w1_act": w1_act[0], "w2_act": w2_act[0]}
     return w3_out[0], activations
 

@@ -55,7 +55,7 @@ def forward(params, x, taps):
         "SAME",
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
     )
-    conv1_out = conv1_out + taps["conv1"][None]
+    conv1_out += taps["conv1"]
     conv1_act = jax.nn.relu(conv1_out)
     h0 = lax.conv_general_dilated(
         conv1_act,
@@ -64,9 +64,9 @@ def forward(params, x, taps):
         "SAME",
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
     )
-    conv2_out = jnp.sum(jax.nn.relu(h0), axis=(1, 2)) + taps["conv2"][None]
+    conv2_out = jnp.sum(jax.nn.relu(h0), axis=(1, 2)) + taps["conv2"]
     conv2_act = conv2_out / 64.0
-    head_out = conv2_act @ params["head"] + taps["head"][None]
+    head_out = conv2_act @ params["head"] + taps["head"]
     conv2_slope = jnp.where(h0 > 0.0, jnp.float32(1.0), 0.0)
     activations = {
         "x": x,

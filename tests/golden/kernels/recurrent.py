@@ -47,7 +47,7 @@ def forward(params, x, taps):
     b_act, (b_act_1, b_act_2) = lax.scan(
         step, jnp.zeros((1, 12), dtype=jnp.float32), (h0, taps["b"].reshape(7, 1, 12))
     )
-    readout_out = b_act @ params["readout"] + taps["readout"][None]
+    readout_out = b_act @ params["readout"] + taps["readout"]
     activations = {
         "b_act": b_act[0],
         "b_act_1": b_act_1.reshape(7, 12),

@@ -51,13 +51,13 @@ def block(params, x, taps):
 
     The 3 parts are `blocks/0` to `blocks/3`.
     """
-    conv1_out = conv(x, params["conv1"], (1, 1), "SAME") + taps["conv1"][None]
+    conv1_out = conv(x, params["conv1"], (1, 1), "SAME") + taps["conv1"]
     norm1_out = conv1_out * params["norm1"]["scale"] + params["norm1"]["shift"]
-    norm1_out = norm1_out + taps["norm1"][None]
+    norm1_out += taps["norm1"]
     norm1_act = jax.nn.relu(norm1_out)
-    conv2_out = conv(norm1_act, params["conv2"], (1, 1), "SAME") + taps["conv2"][None]
+    conv2_out = conv(norm1_act, params["conv2"], (1, 1), "SAME") + taps["conv2"]
     norm2_out = x + (conv2_out * params["norm2"]["scale"] + params["norm2"]["shift"])
-    norm2_out = norm2_out + taps["norm2"][None]
+    norm2_out += taps["norm2"]
     h0 = jax.nn.relu(norm2_out)
     activations = {
         "conv1_in": x[0],
@@ -70,13 +70,13 @@ def block(params, x, taps):
 
 def block_1(params, x, taps):
     """Output of `blocks/2`, and what its layers were given."""
-    conv1_out = conv(x, params["conv1"], (2, 2), "SAME") + taps["conv1"][None]
+    conv1_out = conv(x, params["conv1"], (2, 2), "SAME") + taps["conv1"]
     norm1_out = conv1_out * params["norm1"]["scale"] + params["norm1"]["shift"]
-    norm1_out = norm1_out + taps["norm1"][None]
+    norm1_out += taps["norm1"]
     norm1_act = jax.nn.relu(norm1_out)
-    conv2_out = conv(norm1_act, params["conv2"], (1, 1), "SAME") + taps["conv2"][None]
+    conv2_out = conv(norm1_act, params["conv2"], (1, 1), "SAME") + taps["conv2"]
     h0 = conv2_out * params["norm2"]["scale"] + params["norm2"]["shift"]
-    norm2_out = conv(x, params["skip"], (2, 2), "VALID") + h0 + taps["norm2"][None]
+    norm2_out = conv(x, params["skip"], (2, 2), "VALID") + h0 + taps["norm2"]
     h1 = jax.nn.relu(norm2_out)
     activations = {
         "conv1_in": x[0],
@@ -89,9 +89,9 @@ def block_1(params, x, taps):
 
 def block_2(params, x, taps):
     """Output of `blocks/4`, and what its layers were given."""
-    conv1_out = conv(x, params["conv1"], (1, 1), "SAME") + taps["conv1"][None]
+    conv1_out = conv(x, params["conv1"], (1, 1), "SAME") + taps["conv1"]
     norm1_out = conv1_out * params["norm1"]["scale"] + params["norm1"]["shift"]
-    norm1_out = norm1_out + taps["norm1"][None]
+    norm1_out += taps["norm1"]
     norm1_act = jax.nn.relu(norm1_out)
     norm1_act_1 = conv(norm1_act, params["conv2"], (1, 1), "SAME")
     h0 = params["norm2"]["scale"][None, None, None]
@@ -142,22 +142,22 @@ def inner_products(rows1, rows2, axes, **options):
 def forward(params, x, taps):
     """Outputs of one example, and what its layers were given."""
     activations = {}
-    stem_out = conv(x[None], params["stem"], (1, 1), "SAME") + taps["stem"][None]
+    stem_out = conv(x[None], params["stem"], (1, 1), "SAME") + taps["stem"]
     h0, activations["blocks_0"] = block(params["blocks"][0], stem_out, taps["blocks_0"])
     h1, activations["blocks_1"] = block(params["blocks"][1], h0, taps["blocks_1"])
     h2, activations["blocks_2"] = block_1(params["blocks"][2], h1, taps["blocks_2"])
     h3, activations["blocks_3"] = block(params["blocks"][3], h2, taps["blocks_3"])
     h4, h5, activations["blocks_4"] = block_2(params["blocks"][4], h3, taps["blocks_4"])
-    blocks_4_1_out = jnp.sum(jax.nn.relu(h5), axis=(1, 2)) + taps["blocks_4_1"][None]
-    blocks_4_1_act = blocks_4_1_out / 16.0
-    head_out = blocks_4_1_act @ params["head"]["w"] + params["head"]["b"]
-    head_out = head_out + taps["head"][None]
-    blocks_4_1_slope_1 = jnp.where(h5 > 0.0, jnp.float32(1.0), 0.0)
-    blocks_4_1_slope = 1.0 * h4 * blocks_4_1_slope_1
+    blocks_4_later_out = jnp.sum(jax.nn.relu(h5), axis=(1, 2)) + taps["blocks_4_later"]
+    blocks_4_later_act = blocks_4_later_out / 16.0
+    head_out = blocks_4_later_act @ params["head"]["w"] + params["head"]["b"]
+    head_out += taps["head"]
+    blocks_4_later_slope_1 = jnp.where(h5 > 0.0, jnp.float32(1.0), 0.0)
+    blocks_4_later_slope = 1.0 * h4 * blocks_4_later_slope_1
     activations |= {
-        "blocks_4_1_slope": blocks_4_1_slope[0],
-        "blocks_4_1_slope_1": blocks_4_1_slope_1[0],
-        "blocks_4_1_act": blocks_4_1_act[0],
+        "blocks_4_later_slope": blocks_4_later_slope[0],
+        "blocks_4_later_slope_1": blocks_4_later_slope_1[0],
+        "blocks_4_later_act": blocks_4_later_act[0],
         "x": x,
     }
     return head_out[0], activations
@@ -169,7 +169,7 @@ def zero_taps():
         "norm2": (8, 8, 8)}  # fmt: skip
     shapes_blocks_2 = {"conv1": (4, 4, 16), "conv2": (4, 4, 16), "norm1": (4, 4, 16),
         "norm2": (4, 4, 16)}  # fmt: skip
-    shapes = {"blocks_4_1": (16,), "head": (4,), "stem": (8, 8, 8),
+    shapes = {"blocks_4_later": (16,), "head": (4,), "stem": (8, 8, 8),
         "blocks_0": shapes_blocks_0, "blocks_1": shapes_blocks_0,
         "blocks_2": shapes_blocks_2, "blocks_3": shapes_blocks_2,
         "blocks_4": {"conv1": (4, 4, 16), "norm1": (4, 4, 16)}}  # fmt: skip
@@ -190,60 +190,40 @@ def derivatives(params, x):
     return activations, cotangents
 
 
-def jacobian_products(side1, side2, *layers):
-    """What layers add to the kernel: inner products of Jacobians."""
-    activations1, cotangents1 = side1
-    activations2, cotangents2 = side2
-    theta = 0.0
-    for given, layer in layers:
-        windows1 = windows(activations1[given], (3, 3), (1, 1), ((1, 1), (1, 1)))
-        jacobian1 = jnp.einsum("noijy,nijabc->noyabc", cotangents1[layer], windows1)
-        windows2 = windows(activations2[given], (3, 3), (1, 1), ((1, 1), (1, 1)))
-        jacobian2 = jnp.einsum("noijy,nijabc->noyabc", cotangents2[layer], windows2)
-        theta += inner_products(jacobian1, jacobian2, 4)
-    return theta
+def jacobian_products(side1, side2, layer, given):
+    """What a layer adds to the kernel: inner products of Jacobians."""
+    (activations1, cotangents1), (activations2, cotangents2) = side1, side2
+    windows1 = windows(activations1[given], (3, 3), (1, 1), ((1, 1), (1, 1)))
+    jacobian1 = jnp.einsum("noijy,nijabc->noabcy", cotangents1[layer], windows1)
+    windows2 = windows(activations2[given], (3, 3), (1, 1), ((1, 1), (1, 1)))
+    jacobian2 = jnp.einsum("noijy,nijabc->noabcy", cotangents2[layer], windows2)
+    return inner_products(jacobian1, jacobian2, 4)
 
 
-def jacobian_products_1(side1, side2, *layers):
-    """What layers add to the kernel: inner products of Jacobians."""
-    activations1, cotangents1 = side1
-    activations2, cotangents2 = side2
-    theta = 0.0
-    for given, layer in layers:
-        jacobian1 = jnp.einsum(
-            "nijg,noijg->nog", activations1[given], cotangents1[layer]
-        )
-        jacobian2 = jnp.einsum(
-            "nijg,noijg->nog", activations2[given], cotangents2[layer]
-        )
-        theta += jnp.einsum("nog,mpg->nomp", jacobian1, jacobian2)
-    return theta
+def jacobian_products_1(side1, side2, layer, given):
+    """What a layer adds to the kernel: inner products of Jacobians."""
+    (activations1, cotangents1), (activations2, cotangents2) = side1, side2
+    jacobian1 = jnp.einsum("noijg,nijg->nog", cotangents1[layer], activations1[given])
+    jacobian2 = jnp.einsum("noijg,nijg->nog", cotangents2[layer], activations2[given])
+    return jnp.einsum("nog,mpg->nomp", jacobian1, jacobian2)
 
 
-def cotangent_products(side1, side2, *layers):
-    """What layers add to the kernel: inner products of cotangents."""
-    _, cotangents1 = side1
-    _, cotangents2 = side2
-    theta = 0.0
-    for layer in layers:
-        sum_c1 = cotangents1[layer].sum(axis=(2, 3))
-        sum_c2 = cotangents2[layer].sum(axis=(2, 3))
-        theta += jnp.einsum("noy,mpy->nomp", sum_c1, sum_c2)
-    return theta
+def cotangent_products(side1, side2, layer):
+    """What a layer adds to the kernel: inner products of cotangents."""
+    (_, cotangents1), (_, cotangents2) = side1, side2
+    sum_c1 = cotangents1[layer].sum(axis=(2, 3))
+    sum_c2 = cotangents2[layer].sum(axis=(2, 3))
+    return jnp.einsum("noy,mpy->nomp", sum_c1, sum_c2)
 
 
-def layer_products(side1, side2, *layers):
-    """What layers add to the kernel: C1 ((A1 A2) C2)."""
-    activations1, cotangents1 = side1
-    activations2, cotangents2 = side2
-    theta = 0.0
-    for given, layer in layers:
-        windows1 = windows(activations1[given], (3, 3), (1, 1), ((1, 1), (1, 1)))
-        windows2 = windows(activations2[given], (3, 3), (1, 1), ((1, 1), (1, 1)))
-        gram = inner_products(windows1, windows2, 3)
-        product_a1a2c2 = jnp.einsum("nijmst,mpsty->nmpijy", gram, cotangents2[layer])
-        theta += jnp.einsum("noijy,nmpijy->nomp", cotangents1[layer], product_a1a2c2)
-    return theta
+def layer_products(side1, side2, layer, given, strides, padding):
+    """What a layer adds to the kernel: C1 ((A1 A2) C2)."""
+    (activations1, cotangents1), (activations2, cotangents2) = side1, side2
+    windows1 = windows(activations1[given], (3, 3), strides, padding)
+    windows2 = windows(activations2[given], (3, 3), strides, padding)
+    gram = inner_products(windows1, windows2, 3)
+    product_a1a2c2 = jnp.einsum("nijmst,mpsty->mnijpy", gram, cotangents2[layer])
+    return jnp.einsum("noijy,mnijpy->nomp", cotangents1[layer], product_a1a2c2)
 
 
 @jax.jit
@@ -259,54 +239,43 @@ def kernel(params, x1, x2=None):
         """Both sides of a part of the model."""
         return [[table.get(part) for table in side] for side in (side1, side2)]
 
+    parts = ("blocks_0", "blocks_1", "blocks_2", "blocks_3", "blocks_4")
+
     theta = 0.0
-    # conv1 [3x3x8x8], conv2 [3x3x8x8] of blocks/0 to blocks/1, 2 parts:
-    # jacobian_contraction, (C1 A1)(C2 A2); together 9.14 Mflop, 2.64MiB, 206 us
-    for part in ("blocks_0", "blocks_1"):
-        theta += jacobian_products(
-            *of(part), ("conv1_in", "conv1"), ("norm1_act", "conv2")
-        )
+    for part in parts[:2]:  # blocks/0 to blocks/1, 2 parts
+        # conv1 [3x3x8x8], conv2 [3x3x8x8]: jacobian_contraction, (C1 A1)(C2 A2);
+        # together 9.14 Mflop, 3.13MiB, 227 us
+        theta += jacobian_products(*of(part), "conv1", "conv1_in")
+        theta += jacobian_products(*of(part), "conv2", "norm1_act")
 
-    # norm1/scale [8 to 16] of blocks/0 to blocks/4, 5 parts: jacobian_contraction, (C1
-    # A1)(C2 A2); together 126 kflop, 778KiB, 53.1 us
-    for i in range(5):
-        theta += jacobian_products_1(*of(f"blocks_{i}"), ("conv1_out", "norm1"))
+    for part in parts:  # blocks/0 to blocks/4, 5 parts
+        # norm1/scale [8 to 16]: jacobian_contraction, (C1 A1)(C2 A2); together 126
+        # kflop, 778KiB, 53.1 us
+        theta += jacobian_products_1(*of(part), "norm1", "conv1_out")
+        # norm1/shift [8 to 16]: structured_derivatives, C1 C2; together 75.7 kflop,
+        # 225KiB, 27.2 us
+        theta += cotangent_products(*of(part), "norm1")
 
-    # norm1/shift [8 to 16] of blocks/0 to blocks/4, 5 parts: structured_derivatives, C1
-    # C2; together 75.7 kflop, 225KiB, 27.2 us
-    for i in range(5):
-        theta += cotangent_products(*of(f"blocks_{i}"), "norm1")
-
-    # norm2/scale [8 to 16] of blocks/0 to blocks/3, 4 parts: jacobian_contraction, (C1
-    # A1)(C2 A2); together 105 kflop, 663KiB, 43.6 us
-    for i in range(4):
-        theta += jacobian_products_1(*of(f"blocks_{i}"), ("conv2_out", "norm2"))
-
-    # norm2/shift [8 to 16] of blocks/0 to blocks/3, 4 parts: structured_derivatives, C1
-    # C2; together 62.2 kflop, 190KiB, 22.8 us
-    for i in range(4):
-        theta += cotangent_products(*of(f"blocks_{i}"), "norm2")
+    for part in parts[:4]:  # blocks/0 to blocks/3, 4 parts
+        # norm2/scale [8 to 16]: jacobian_contraction, (C1 A1)(C2 A2); together 105
+        # kflop, 663KiB, 43.6 us
+        theta += jacobian_products_1(*of(part), "norm2", "conv2_out")
+        # norm2/shift [8 to 16]: structured_derivatives, C1 C2; together 62.2 kflop,
+        # 190KiB, 22.8 us
+        theta += cotangent_products(*of(part), "norm2")
 
     # blocks/2/conv1 [3x3x8x16]: structured_derivatives, C1 ((A1 A2) C2); 934 kflop,
     # 390KiB, 28.7 us
-    windows1 = windows(
-        activations1["blocks_2"]["conv1_in"], (3, 3), (2, 2), ((0, 1), (0, 1))
-    )
-    windows2 = windows(
-        activations2["blocks_2"]["conv1_in"], (3, 3), (2, 2), ((0, 1), (0, 1))
-    )
-    gram = inner_products(windows1, windows2, 3)
-    product_a1a2c2 = jnp.einsum(
-        "nijmst,mpsty->nmpijy", gram, cotangents2["blocks_2"]["conv1"]
-    )
-    theta += jnp.einsum(
-        "noijy,nmpijy->nomp", cotangents1["blocks_2"]["conv1"], product_a1a2c2
+    theta += layer_products(
+        *of("blocks_2"), "conv1", "conv1_in", (2, 2), ((0, 1), (0, 1))
     )
 
-    # conv2 [3x3x16x16] of blocks/2 to blocks/3, 2 parts: structured_derivatives, C1
-    # ((A1 A2) C2); together 2.75 Mflop, 968KiB, 69.2 us
-    for part in ("blocks_2", "blocks_3"):
-        theta += layer_products(*of(part), ("norm1_act", "conv2"))
+    for part in parts[2:4]:  # blocks/2 to blocks/3, 2 parts
+        # conv2 [3x3x16x16]: structured_derivatives, C1 ((A1 A2) C2); together 2.75
+        # Mflop, 968KiB, 69.2 us
+        theta += layer_products(
+            *of(part), "conv2", "norm1_act", (1, 1), ((1, 1), (1, 1))
+        )
 
     # blocks/2/skip [1x1x8x16]: jacobian_contraction, (C1 A1)(C2 A2); 164 kflop, 126KiB,
     # 13 us
@@ -320,10 +289,12 @@ def kernel(params, x1, x2=None):
     )
     theta += inner_products(jacobian1, jacobian2, 2)
 
-    # conv1 [3x3x16x16] of blocks/3 to blocks/4, 2 parts: structured_derivatives, C1
-    # ((A1 A2) C2); together 2.75 Mflop, 968KiB, 69.2 us
-    for part in ("blocks_3", "blocks_4"):
-        theta += layer_products(*of(part), ("conv1_in", "conv1"))
+    for part in parts[3:]:  # blocks/3 to blocks/4, 2 parts
+        # conv1 [3x3x16x16]: structured_derivatives, C1 ((A1 A2) C2); together 2.75
+        # Mflop, 968KiB, 69.2 us
+        theta += layer_products(
+            *of(part), "conv1", "conv1_in", (1, 1), ((1, 1), (1, 1))
+        )
 
     # blocks/4/conv2 [3x3x16x16]: structured_derivatives, C1 ((((A1 A2) K1) K2) C2),
     # tapped later; 996 kflop, 286KiB, 25.6 us
@@ -334,32 +305,40 @@ def kernel(params, x1, x2=None):
         activations2["blocks_4"]["norm1_act"], (3, 3), (1, 1), ((1, 1), (1, 1))
     )
     gram = inner_products(windows1, windows2, 3)
-    gram_k = jnp.einsum("nijmst,nijg->mgnst", gram, activations1["blocks_4_1_slope"])
-    gram_kk = jnp.einsum("mstg,mgnst->mgn", activations2["blocks_4_1_slope"], gram_k)
-    product_a1a2c2_kk = jnp.einsum("mgn,mpg->nmpg", gram_kk, cotangents2["blocks_4_1"])
-    theta += jnp.einsum("nog,nmpg->nomp", cotangents1["blocks_4_1"], product_a1a2c2_kk)
+    gram_k = jnp.einsum(
+        "nijmst,nijg->nmstg", gram, activations1["blocks_4_later_slope"]
+    )
+    gram_kk = jnp.einsum(
+        "nmstg,mstg->mgn", gram_k, activations2["blocks_4_later_slope"]
+    )
+    product_a1a2c2_kk = jnp.einsum(
+        "mgn,mpg->mgnp", gram_kk, cotangents2["blocks_4_later"]
+    )
+    theta += jnp.einsum(
+        "nog,mgnp->nomp", cotangents1["blocks_4_later"], product_a1a2c2_kk
+    )
 
     # blocks/4/norm2/scale [16]: jacobian_contraction, (C1 (A1 K1))(C2 (A2 K2)), tapped
     # later; 10.4 kflop, 51.1KiB, 7.14 us
     scaled1 = jnp.einsum(
         "nijg,nijg->ng",
         activations1["blocks_4"]["norm1_act_1"],
-        activations1["blocks_4_1_slope_1"],
+        activations1["blocks_4_later_slope_1"],
     )
-    jacobian1_k = cotangents1["blocks_4_1"] * scaled1[:, None, ...]
+    jacobian1_k = cotangents1["blocks_4_later"] * scaled1[:, None, ...]
     scaled2 = jnp.einsum(
         "nijg,nijg->ng",
         activations2["blocks_4"]["norm1_act_1"],
-        activations2["blocks_4_1_slope_1"],
+        activations2["blocks_4_later_slope_1"],
     )
-    jacobian2_k = cotangents2["blocks_4_1"] * scaled2[:, None, ...]
+    jacobian2_k = cotangents2["blocks_4_later"] * scaled2[:, None, ...]
     theta += jnp.einsum("nog,mpg->nomp", jacobian1_k, jacobian2_k)
     # blocks/4/norm2/shift [16]: structured_derivatives, (C1 K1)(C2 K2), tapped later;
     # 8.58 kflop, 16.1KiB, 4.08 us
-    sum_k1_0 = activations1["blocks_4_1_slope_1"].sum(axis=(1, 2))
-    pulled1 = cotangents1["blocks_4_1"] * sum_k1_0[:, None, ...]
-    sum_k2_0 = activations2["blocks_4_1_slope_1"].sum(axis=(1, 2))
-    pulled2 = cotangents2["blocks_4_1"] * sum_k2_0[:, None, ...]
+    sum_k1_0 = activations1["blocks_4_later_slope_1"].sum(axis=(1, 2))
+    pulled1 = cotangents1["blocks_4_later"] * sum_k1_0[:, None, ...]
+    sum_k2_0 = activations2["blocks_4_later_slope_1"].sum(axis=(1, 2))
+    pulled2 = cotangents2["blocks_4_later"] * sum_k2_0[:, None, ...]
     theta += jnp.einsum("nog,mpg->nomp", pulled1, pulled2)
 
     # head/b [4]: structured_derivatives, C1 C2; 1.73 kflop, 3.44KiB, 1.26 us
@@ -369,12 +348,14 @@ def kernel(params, x1, x2=None):
     )
     theta += cotangent_gram_head
     gram = jnp.einsum(
-        "nx,mx->nm", activations1["blocks_4_1_act"], activations2["blocks_4_1_act"]
+        "nx,mx->nm",
+        activations1["blocks_4_later_act"],
+        activations2["blocks_4_later_act"],
     )
     theta += cotangent_gram_head * gram[:, None, :, None]
 
-    # stem [3x3x3x8]: jacobian_contraction, (C1 A1)(C2 A2); 857 kflop, 360KiB, 28.1 us
-    theta += jacobian_products(side1, side2, ("x", "stem"))
+    # stem [3x3x3x8]: jacobian_contraction, (C1 A1)(C2 A2); 857 kflop, 407KiB, 30.7 us
+    theta += jacobian_products(side1, side2, "stem", "x")
 
     return theta.transpose(0, 2, 1, 3)
 

@@ -23,9 +23,9 @@ X = "float32[n,6]"
 # n1=4, n2=3.
 def forward_policy(params, x, taps):
     """Outputs of one example, and what its layers were given."""
-    trunk_out = x[None] @ params["trunk"] + taps["trunk"][None]
+    trunk_out = x[None] @ params["trunk"] + taps["trunk"]
     trunk_act = jnp.tanh(trunk_out)
-    policy_out = trunk_act @ params["policy"] + taps["policy"][None]
+    policy_out = trunk_act @ params["policy"] + taps["policy"]
     activations = {"trunk_act": trunk_act[0], "x": x}
     return policy_out[0], activations
 
@@ -45,29 +45,25 @@ def derivatives_policy(params, x):
     return activations, cotangents
 
 
+def gram_products(side1, side2, layer, given):
+    """What a layer adds to the kernel: products of two Grams."""
+    (activations1, cotangents1), (activations2, cotangents2) = side1, side2
+    cotangent_gram = jnp.einsum("noy,mpy->nomp", cotangents1[layer], cotangents2[layer])
+    gram = jnp.einsum("nx,mx->nm", activations1[given], activations2[given])
+    return cotangent_gram * gram[:, None, :, None]
+
+
 @jax.jit
 def kernel_policy(params, x1, x2=None):
     """Returns the kernel, [n1, n2, 4, 4]."""
     check_shapes(params, x1, x2)
     side1 = jax.vmap(derivatives_policy, (None, 0))(params, x1)
     side2 = side1 if x2 is None else jax.vmap(derivatives_policy, (None, 0))(params, x2)
-    activations1, cotangents1 = side1
-    activations2, cotangents2 = side2
 
-    # policy [12x4]: structured_derivatives, (C1 C2)(A1 A2); 2.21 kflop, 5.36KiB, 2.45
-    # us
-    cotangent_gram = jnp.einsum(
-        "noy,mpy->nomp", cotangents1["policy"], cotangents2["policy"]
-    )
-    gram = jnp.einsum("nx,mx->nm", activations1["trunk_act"], activations2["trunk_act"])
-    theta = cotangent_gram * gram[:, None, :, None]
-
-    # trunk [6x12]: structured_derivatives, (C1 C2)(A1 A2); 5.14 kflop, 6.07KiB, 2.49 us
-    cotangent_gram = jnp.einsum(
-        "noy,mpy->nomp", cotangents1["trunk"], cotangents2["trunk"]
-    )
-    gram = jnp.einsum("nx,mx->nm", activations1["x"], activations2["x"])
-    theta += cotangent_gram * gram[:, None, :, None]
+    # policy [12x4], trunk [6x12]: structured_derivatives, (C1 C2)(A1 A2); together 7.34
+    # kflop, 11.4KiB, 4.94 us
+    theta = gram_products(side1, side2, "policy", "trunk_act")
+    theta += gram_products(side1, side2, "trunk", "x")
 
     return theta.transpose(0, 2, 1, 3)
 
@@ -78,7 +74,7 @@ def forward_value(params, x, shifts):
     """Outputs of one example."""
     trunk, value = params["trunk"], params["value"]
     trunk = trunk + shifts["trunk"]
-    value = value + shifts["value"].reshape(12, 1)
+    value = value + shifts["value"]
     logits = jnp.tanh(x[None] @ trunk) @ value
     return logits[0]
 
@@ -87,7 +83,7 @@ def zero_shifts_value():
     """Zeros to add to leaves in the forward pass."""
     return {
         "trunk": jnp.zeros((6, 12), jnp.float32),
-        "value": jnp.zeros(12, jnp.float32),
+        "value": jnp.zeros((12, 1), jnp.float32),
     }
 
 

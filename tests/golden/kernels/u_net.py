@@ -68,13 +68,13 @@ def inner_products(rows1, rows2, axes, **options):
 
 def forward(params, x, taps):
     """Outputs of one example, and what its layers were given."""
-    down_out = conv(x[None], params["down"], (2, 2), "SAME") + taps["down"][None]
+    down_out = conv(x[None], params["down"], (2, 2), "SAME") + taps["down"]
     down_act = jax.nn.relu(down_out)
-    middle_out = conv(down_act, params["middle"], (1, 1), "SAME") + taps["middle"][None]
+    middle_out = conv(down_act, params["middle"], (1, 1), "SAME") + taps["middle"]
     h0 = jnp.repeat(jnp.repeat(jax.nn.relu(middle_out), 2, axis=1), 2, axis=2)
     middle_act = jnp.concatenate([x[None], h0], axis=-1)
     up_out = jnp.sum(conv(middle_act, params["up"], (1, 1), "SAME"), axis=(1, 2))
-    up_out = up_out + taps["up"][None]
+    up_out += taps["up"]
     logits = up_out / 64.0
     activations = {"x": x, "down_act": down_act[0], "middle_act": middle_act[0]}
     return logits[0], activations
