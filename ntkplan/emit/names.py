@@ -147,3 +147,19 @@ def _without_lists(path: str) -> str:
         if not word.isdigit() and not after.isdigit()
     ]
     return "/".join([*kept, *numbers, last]) if kept else path
+
+
+def function_name(path: str) -> str:
+    """Names the function of parts after the last word of a path.
+
+    Example:
+        >>> function_name("blocks/0"), function_name("ResNetBlock_3")
+        ('block', 'res_net_block')
+    """
+    words = [re.sub(r"[_\d]+$", "", word) for word in path.split("/")]
+    word = next((word for word in reversed(words) if word), "layer")
+    name = re.sub(r"\W+", "_", word).strip("_") or "layer"
+    name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+    if len(name) > 3 and name.endswith("s") and not name.endswith("ss"):
+        name = name[:-1]
+    return name

@@ -15,6 +15,7 @@ from ntkplan.emit.primitives.value import (
     aval_of,
 )
 from ntkplan.emit.record_table import record_lines
+from ntkplan.emit.settings import Settled
 from ntkplan.emit.taps import WIDTH
 from ntkplan.emit.writer import Draft, write_body, write_function
 from ntkplan.ir.equation import Body
@@ -91,14 +92,30 @@ def _recorded_outside(
     ]
 
 
-def source_of(
-    function: PartFunction,
-    steps: Sequence[Step],
-    body: Body,
-    name: str,
-    outer: Context,
-) -> str:
-    """Prints the function, which is the same text for parts that are alike."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Inside:
+    """What a part's function takes, and its statements.
+
+    Attributes:
+        given: Names of the values that it is given.
+        lines: Its statements.
+    """
+
+    given: tuple[str, ...]
+    lines: tuple[str, ...]
+
+
+def inside_of(
+    function: PartFunction, steps: Sequence[Step], body: Body, outer: Context
+) -> Inside:
+    """Prints what a part's function does.
+
+    Args:
+        function: The part.
+        steps: The part's steps.
+        body: What they are of.
+        outer: Where the function is called.
+    """
     part, marks = function.part, function.marks
     context = Context(
         module=outer.module,
@@ -125,13 +142,30 @@ def source_of(
     )
     writer = write_body(inner, draft, context.module, context.local, WIDTH, inputs)
     names = {key: value.expression.text for key, value in writer.values.items()}
-    header = call(name, *map(atom, ("params", *given, *function.tables)))
+    return Inside(
+        given=tuple(given), lines=(*writer.lines(), *_ending(function, names))
+    )
+
+
+def source_of(
+    functions: Sequence[PartFunction], given: Sequence[str], body: Settled, name: str
+) -> str:
+    """Prints the function of parts that are alike.
+
+    Args:
+        functions: The parts.
+        given: Names of the values that it is given.
+        body: Its statements, with parameters for what the parts differ in.
+        name: Its name.
+    """
+    first = functions[0]
+    arguments = ("params", *given, *first.tables, *body.parameters)
+    header = call(name, *map(atom, arguments))
     header = dataclasses.replace(header, text=f"{header.text}:", closing="):")
     lines = [
         *statement("def ", header, WIDTH + len(INDENT)),
-        *indented(_docstring(part, records=bool(marks.records))),
-        *(f"{INDENT}{line}" if line else "" for line in writer.lines()),
-        *indented(_ending(function, names)),
+        *indented(_docstring(functions)),
+        *indented(body.lines),
     ]
     return "\n".join(lines)
 
@@ -149,8 +183,9 @@ def _local_inputs(function: PartFunction) -> dict[Var, Value]:
     }
 
 
-def _docstring(part: Part, *, records: bool) -> list[str]:
-    paths, count = part.alike, len(part.alike)
+def _docstring(functions: Sequence[PartFunction]) -> list[str]:
+    paths = [function.part.path for function in functions]
+    count, records = len(paths), bool(functions[0].marks.records)
     places = f"`{paths[0]}`" if count == 1 else f"`{paths[0]}` to `{paths[-1]}`"
     which = places if count == 1 else f"one of {count} parts, {places}"
     given = ", and what its layers were given" * records

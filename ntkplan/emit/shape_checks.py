@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from ntkplan.emit.expression import atom, statement
-from ntkplan.emit.shape_table import ATTRIBUTES, FIXED, Table, shape_table, table_lines
+from ntkplan.emit.shape_table import ATTRIBUTES, FIXED, Table, shape_table
+from ntkplan.emit.table_text import table_lines
 from ntkplan.emit.taps import dictionary
 
 CHECK = "check_shapes(params, x1, x2)"
@@ -115,8 +116,10 @@ def table_section(shapes: Shapes) -> str:
         },
     }
     heading = [text for mark, text in meanings.items() if mark in shapes.marks]
-    tables = [*heading, *table_lines(shapes.params, "PARAMS")]
-    tables += table_lines(shapes.x, "X")
+    tables = [*heading, *table_lines(shapes.params, "PARAMS", n_apart=2)]
+    if tables[0].startswith("def "):
+        tables.insert(0, "")
+    tables += table_lines(shapes.x, "X", n_apart=2)
     has_attributes = shapes.params.has_attributes or shapes.x.has_attributes
     before = ["", _ATTRIBUTES.rstrip(), ""] if has_attributes else []
     return "\n".join([*before, "", *tables])

@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from ntkplan.emit.shape_table import shape_table, short_text, table_lines
+from ntkplan.emit.shape_table import shape_table, short_text
+from ntkplan.emit.table_text import table_lines
 
 
 def spec(*shape, dtype="float32"):
