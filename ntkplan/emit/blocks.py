@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 
 from ntkplan.emit.cluster_function import ClusterFunction, cluster_functions
@@ -10,11 +11,12 @@ from ntkplan.emit.clusters import Cluster, cluster_lines, clusters_of, printer_o
 from ntkplan.emit.expression import INDENT, indented, statement
 from ntkplan.emit.numbering import PartLoops
 from ntkplan.emit.remarks import comment_lines, remark
+from ntkplan.emit.tables import SIDE_TABLES
 from ntkplan.emit.taps import WIDTH
 from ntkplan.ir.plan import LayerPlan
 from ntkplan.ir.program import Block, Program
 
-_SIDES = ("activations1, cotangents1 = side1", "activations2, cotangents2 = side2")
+_SIDES = ("a1, c1 = side1", "a2, c2 = side2")
 _OF_PART = (
     "def of(part):",
     f'{INDENT}"""Both sides of a part of the model."""',
@@ -126,15 +128,16 @@ def block_lines(program: Program, calls: Sequence[Call]) -> list[str]:
 
 def unpacked_sides(lines: Sequence[str]) -> list[str]:
     """Returns the statements that unpack the sides, as far as lines read them."""
-    return [
+    read = [
         text
         for text, number in zip(_SIDES, (1, 2), strict=True)
         if any(
-            f"{name}{number}[" in line
-            for name in ("activations", "cotangents")
+            re.search(rf"\b{letter}{number}\[", line)
+            for letter in SIDE_TABLES.values()
             for line in lines
         )
     ]
+    return ["# Activations and cotangents, as A and C below.", *read] if read else []
 
 
 def _over_parts(

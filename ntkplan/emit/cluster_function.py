@@ -15,6 +15,7 @@ from ntkplan.emit.expression import (
 )
 from ntkplan.emit.names import free
 from ntkplan.emit.settings import settled
+from ntkplan.emit.tables import SIDE_TABLES
 from ntkplan.emit.taps import WIDTH
 from ntkplan.ir.program import Program
 
@@ -141,5 +142,5 @@ def _text(
 
 def _read(side: int, body: str) -> list[str]:
     """Returns what the arrays of a side are unpacked to, as far as they are read."""
-    tables = (f"activations{side}", f"cotangents{side}")
+    tables = [f"{letter}{side}" for letter in SIDE_TABLES.values()]
     return [table if f"{table}[" in body else "_" for table in tables]

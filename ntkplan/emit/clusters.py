@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from ntkplan.emit.names import free
 from ntkplan.emit.statements import BlockPrinter
+from ntkplan.emit.tables import SIDE_TABLES
 from ntkplan.emit.taps import WIDTH
 from ntkplan.ir.program import Block, Program
 
@@ -134,15 +135,17 @@ def _cluster(program: Program, blocks: Sequence[Block]) -> Cluster:
             continue
         table, _, key = names.get(name, "").partition('["')
         key = key.removesuffix('"]')
-        if table[:-1] not in ("activations", "cotangents") or '"' in key:
+        if table[:-1] not in SIDE_TABLES.values() or '"' in key:
             return Cluster(part=part, blocks=tuple(blocks), form=None)
-        wanted = "layer" if table.startswith("cotangents") else "given"
+        wanted = "layer" if table[:-1] == SIDE_TABLES["cotangents"] else "given"
         reference = f"{table[:-1]}:{key}"
         if reference not in parameters:
             parameters[reference] = free(wanted, parameters.values())
         texts[name] = f"{table}[{parameters[reference]}]"
     # A function takes the keys of cotangents first, as calls are to look alike.
-    references = sorted(parameters, key=lambda text: not text.startswith("cotangents"))
+    references = sorted(
+        parameters, key=lambda text: not text.startswith(SIDE_TABLES["cotangents"])
+    )
     keys = [reference.partition(":")[2] for reference in references]
     for name in sorted(made):
         short = _without_key(name, keys)

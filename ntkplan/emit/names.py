@@ -33,8 +33,7 @@ RESERVED = frozenset(
             "zero_taps",
             "zeros",
             "of",
-            "part",
-            "parts",
+            *("part", "parts", "a1", "a2", "c1", "c2"),
         ),
     )
 )

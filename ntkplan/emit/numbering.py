@@ -130,17 +130,19 @@ class PartLoops:
         return text if len(text) + len("for part in :") <= WIDTH else ""
 
 
-def packed(opening: str, texts: Sequence[str], closing: str) -> list[str]:
-    """Prints a long tuple; its lines are full, and formatters leave it."""
+def packed(
+    opening: str, texts: Sequence[str], closing: str, margin: str = INDENT * 2
+) -> list[str]:
+    """Prints a long collection; its lines are full, and formatters leave it."""
     lines = [opening]
     for text, after in zip(texts, [", "] * (len(texts) - 1) + [closing], strict=True):
-        if len(lines[-1]) + len(text) + len(after) > WIDTH:
+        if len(lines[-1]) + len(text) + len(after.rstrip()) > WIDTH:
             lines[-1] = lines[-1].rstrip()
-            lines.append(INDENT * 2)
+            lines.append(margin)
         lines[-1] += text + after
     if len(lines) == 1:
         return lines
     if len(lines[-1]) + len(_SKIP) > WIDTH:
         *before, last = lines[-1].rpartition(" ")
-        lines[-1:] = ["".join(before).rstrip(), f"{INDENT * 2}{last}"]
+        lines[-1:] = ["".join(before).rstrip(), f"{margin}{last}"]
     return [*lines[:-1], lines[-1] + _SKIP]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Collection, Mapping, Sequence
 
 from ntkplan._jax import Var
@@ -23,6 +24,9 @@ from ntkplan.ir.program import Part, Program
 
 # What the values that a part is given are called, the first of a kind without a number.
 _GIVEN_NAMES = {"b": "mask", "i": "indices", "u": "indices"}
+
+# A place three levels deep: the tree that it begins with, and the tree's key.
+_DEEP = re.compile(r'(params\["([A-Za-z_]\w*)"\])(?:\[[^]]*\]|\.\w+){2}')
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -124,7 +128,8 @@ def inside_of(
         deciding=True,
         write_function=write_function,
     )
-    inputs = _local_inputs(function)
+    aliases = _aliases(function, context)
+    inputs = _local_inputs(function, aliases)
     given: list[str] = []
     for variable in part.given:
         kind = aval_of(variable).dtype.kind
@@ -142,9 +147,8 @@ def inside_of(
     )
     writer = write_body(inner, draft, context.module, context.local, WIDTH, inputs)
     names = {key: value.expression.text for key, value in writer.values.items()}
-    return Inside(
-        given=tuple(given), lines=(*writer.lines(), *_ending(function, names))
-    )
+    lines = [*_unpacked(aliases), *writer.lines(), *_ending(function, names)]
+    return Inside(given=tuple(given), lines=tuple(lines))
 
 
 def source_of(
@@ -170,13 +174,44 @@ def source_of(
     return "\n".join(lines)
 
 
-def _local_inputs(function: PartFunction) -> dict[Var, Value]:
-    """Returns what prints for a part's leaves and for the taps in its loops."""
+def _leaf_texts(function: PartFunction) -> dict[Var, str]:
+    """Returns what reads the leaves of a part from its `params`."""
     part = function.part
+    return {
+        leaf.variable: f"params{leaf.access.removeprefix(part.access)}"
+        for leaf in function.program.graph.leaves
+        if leaf.variable in part.variables and leaf.access is not None
+    }
+
+
+def _aliases(function: PartFunction, context: Context) -> dict[str, str]:
+    """Names the trees from which a part's leaves are read, where they lie deep.
+
+    Returns:
+        The names, by the texts that they stand for.
+    """
+    starts = [_DEEP.match(text) for text in _leaf_texts(function).values()]
+    found = {start[1]: start[2] for start in starts if start}
+    return {text: context.claim(key) for text, key in found.items()}
+
+
+def _unpacked(aliases: Mapping[str, str]) -> list[str]:
+    if not aliases:
+        return []
+    together = f"{', '.join(aliases.values())} = {', '.join(aliases)}"
+    if len(together) <= WIDTH:
+        return [together]
+    return [f"{name} = {text}" for text, name in aliases.items()]
+
+
+def _local_inputs(
+    function: PartFunction, aliases: Mapping[str, str]
+) -> dict[Var, Value]:
+    """Returns what prints for a part's leaves and for the taps in its loops."""
     texts = dict(function.marks.inside)
-    for leaf in function.program.graph.leaves:
-        if leaf.variable in part.variables and leaf.access is not None:
-            texts[leaf.variable] = f"params{leaf.access.removeprefix(part.access)}"
+    for variable, text in _leaf_texts(function).items():
+        start = next((start for start in aliases if text.startswith(start)), "")
+        texts[variable] = aliases.get(start, "") + text.removeprefix(start)
     return {
         variable: array_value(text, aval_of(variable))
         for variable, text in texts.items()
@@ -185,15 +220,16 @@ def _local_inputs(function: PartFunction) -> dict[Var, Value]:
 
 def _docstring(functions: Sequence[PartFunction]) -> list[str]:
     paths = [function.part.path for function in functions]
-    count, records = len(paths), bool(functions[0].marks.records)
-    places = f"`{paths[0]}`" if count == 1 else f"`{paths[0]}` to `{paths[-1]}`"
-    which = places if count == 1 else f"one of {count} parts, {places}"
+    records = bool(functions[0].marks.records)
+    places = f"`{paths[0]}`"
+    if len(paths) > 1:
+        places += f" to `{paths[-1]}`, {len(paths)} parts"
+    outputs = "outputs" if len(functions[0].returned) > 1 else "output"
     given = ", and what its layers were given" * records
-    whole = f'"""Output of {which}{given}."""'
-    if len(whole) <= WIDTH:
-        return [whole]
-    these = "part is" if count == 1 else f"{count} parts are"
-    return [f'"""Output of a part{given}.', "", f"The {these} {places}.", '"""']
+    for text in (f"{places}: {outputs}{given}.", f"{places}."):
+        if len(text) + len('""""""') <= WIDTH:
+            return [f'"""{text}"""']
+    return [f'"""Some parts: {outputs}{given}.', "", f"{places}.", '"""']
 
 
 def _ending(function: PartFunction, names: Mapping[Var, str]) -> list[str]:

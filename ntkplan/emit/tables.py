@@ -14,6 +14,9 @@ from ntkplan.methods.network import input_name
 
 _OUTSIDE = ""
 
+SIDE_TABLES = {"activations": "a", "cotangents": "c"}
+"""What the dictionaries of a side are called, its number behind it, as in remarks."""
+
 
 class Tables:
     """Gives keys to taps, records and cotangents, each distinct thing once.
@@ -186,11 +189,12 @@ class Tables:
         within = f'["{part}"]' if part else ""
         for number in (0, 1):
             name = input_name(kind, array_id, number)
-            self.input_names[name] = f'{kind}{number + 1}{within}["{key}"]'
+            table = f"{SIDE_TABLES[kind]}{number + 1}"
+            self.input_names[name] = f'{table}{within}["{key}"]'
             self.input_keys[name] = key
             if part:
                 own = self.part_names.setdefault(part, {})
-                own[name] = f'{kind}{number + 1}["{key}"]'
+                own[name] = f'{table}["{key}"]'
 
     def _has(self, part: str, variables: Sequence[Var]) -> bool:
         """Says whether a part computes variables itself, or is given them."""
