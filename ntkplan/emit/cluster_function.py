@@ -8,10 +8,12 @@ from collections.abc import Mapping, Sequence
 
 from ntkplan.emit.clusters import Cluster, cluster_lines
 from ntkplan.emit.expression import (
+    INDENT,
     Expression,
     atom,
     call,
     indented,
+    statement,
 )
 from ntkplan.emit.names import free
 from ntkplan.emit.settings import settled
@@ -69,7 +71,7 @@ def cluster_functions(
     """
     functions: dict[tuple[str, ...], ClusterFunction] = {}
     for alike in _sorted(clusters):
-        forms = list(dict.fromkeys(cluster.form or () for cluster in alike))
+        forms = [cluster.form or () for cluster in alike]
         body = settled(forms, WIDTH)
         if body is None or len(alike) == 1:
             continue
@@ -92,7 +94,7 @@ def cluster_functions(
         function = ClusterFunction(
             name=name,
             text=_text(name, described, parameters, body.lines),
-            settings=dict(zip(forms, body.values, strict=True)),
+            settings=dict(zip(forms, body.arguments, strict=True)),
         )
         functions |= dict.fromkeys(forms, function)
     return functions
@@ -136,8 +138,10 @@ def _text(
             *paragraph,
             '"""',
         ]
-    head = f"def {name}(side1, side2, {', '.join(parameters)}):"
-    return "\n".join([head, *indented([*documentation, unpacked, *form])])
+    header = call(name, *map(atom, ("side1", "side2", *parameters)))
+    header = dataclasses.replace(header, text=f"{header.text}:", closing="):")
+    head = statement("def ", header, WIDTH + len(INDENT))
+    return "\n".join([*head, *indented([*documentation, unpacked, *form])])
 
 
 def _read(side: int, body: str) -> list[str]:

@@ -11,6 +11,7 @@ from ntkplan.emit.taps import WIDTH
 
 _SKIP = "  # fmt: skip"
 _LEAST_NAMED = 2
+_MOST_LISTED = 4
 
 LEAST = 3
 """How many texts must count up for a loop over numbers to be clearer than a list."""
@@ -63,9 +64,11 @@ class PartLoops:
         definition: The statement that gives all the parts a name, if one is needed.
 
     Example:
-        >>> loops = PartLoops({"a_1": "a/1", "a_2": "a/2", "a_3": "a/3"}, [])
-        >>> loops.head(["a_1", "a_2", "a_3"])
-        (['for i in range(1, 4):  # a/1 to a/3, 3 parts'], 'f"a_{i}"')
+        >>> loops = PartLoops({f"a_{i}": f"a/{i}" for i in range(5)}, [])
+        >>> loops.head([f"a_{i}" for i in range(5)])
+        (['for i in range(5):  # a/0 to a/4, 5 parts'], 'f"a_{i}"')
+        >>> loops.head(["a_1", "a_2"])
+        (['for part in ("a_1", "a_2"):'], 'part')
     """
 
     def __init__(
@@ -91,6 +94,10 @@ class PartLoops:
         """Returns the head of a loop, nothing for one key, and text for a key in it."""
         if len(keys) == 1:
             return [], f'"{keys[0]}"'
+        texts = [f'"{key}"' for key in keys]
+        line = f"for part in ({', '.join(texts)}):"
+        if len(keys) <= _MOST_LISTED and not self._slice(keys) and len(line) <= WIDTH:
+            return [line], "part"
         first, last = self._paths[keys[0]], self._paths[keys[-1]]
         said = f"# {first} to {last}, {len(keys)} parts"
         counted = self._counted(keys)
@@ -100,7 +107,6 @@ class PartLoops:
         elif counted is not None:
             line = f"for i in {range_text(counted[1], len(keys))}:"
         else:
-            texts = [f'"{key}"' for key in keys]
             return [said, *packed("for part in (", texts, "):")], "part"
         key = "part" if listed or counted is None else f'f"{counted[0]}"'
         together = f"{line}  {said}"

@@ -180,7 +180,7 @@ class _Calls:
             first.part.function,
             lambda name: source_of(group, given, body, name),
         )
-        for item, settings in zip(group, body.values, strict=True):
+        for item, settings in zip(group, body.arguments, strict=True):
             self._callees[item.part.key] = _Callee(name=name, settings=settings)
 
     def call(self, function: PartFunction) -> Step:

@@ -20,7 +20,6 @@ from ntkplan.emit.taps import WIDTH, dictionary
 from ntkplan.ir.program import Record
 from ntkplan.ir.use import Crop
 
-
 # Lines from which on entries stand side by side.
 _LEAST_PACKED = 7
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import collections
 import dataclasses
 import re
 from collections.abc import Sequence
@@ -27,13 +28,13 @@ class Settled:
 
     Attributes:
         lines: The text.
-        parameters: Names of the parameters.
-        values: For every text Python text for its parameters.
+        parameters: The parameters; what most texts have is a default.
+        arguments: For every text its arguments, those left out that are defaults.
     """
 
     lines: tuple[str, ...]
     parameters: tuple[str, ...]
-    values: tuple[tuple[str, ...], ...]
+    arguments: tuple[tuple[str, ...], ...]
 
 
 def settled(texts: Sequence[Sequence[str]], width: int) -> Settled | None:
@@ -48,11 +49,12 @@ def settled(texts: Sequence[Sequence[str]], width: int) -> Settled | None:
 
     Example:
         >>> found = settled([["h = x.reshape(2, 4)"], ["h = x.reshape(2, 5)"]], 80)
-        >>> found.lines, found.values
-        (('h = x.reshape(2, size)',), (('4',), ('5',)))
+        >>> found.lines, found.parameters, found.arguments
+        (('h = x.reshape(2, size)',), ('size',), (('4',), ('5',)))
     """
     if len({tuple(lines) for lines in texts}) == 1:
-        return Settled(lines=tuple(texts[0]), parameters=(), values=((),) * len(texts))
+        nothing = ((),) * len(texts)
+        return Settled(lines=tuple(texts[0]), parameters=(), arguments=nothing)
     trees = [ast.parse("\n".join(lines)) for lines in texts]
     slots: list[_Slot] = []
     if not _compare(trees, _OTHER_ROLE, slots):
@@ -61,13 +63,34 @@ def settled(texts: Sequence[Sequence[str]], width: int) -> Settled | None:
     lines = _rewritten(list(texts[0]), trees[0], slots, parameters, width)
     if lines is None:
         return None
-    names = list(dict.fromkeys(parameters))
-    places = [parameters.index(name) for name in names]
+    given = {
+        name: [each[parameters.index(name)] for each in values]
+        for name in dict.fromkeys(parameters)
+    }
+    usual = {name: _usual(column) for name, column in given.items()}
+    positional = [name for name in given if usual[name] is None]
+    others = [name for name in given if usual[name] is not None]
     return Settled(
         lines=tuple(lines),
-        parameters=tuple(names),
-        values=tuple(tuple(each[place] for place in places) for each in values),
+        parameters=(*positional, *(f"{name}={usual[name]}" for name in others)),
+        arguments=tuple(
+            (
+                *(given[name][number] for name in positional),
+                *(
+                    f"{name}={given[name][number]}"
+                    for name in others
+                    if given[name][number] != usual[name]
+                ),
+            )
+            for number in range(len(texts))
+        ),
     )
+
+
+def _usual(values: Sequence[str]) -> str | None:
+    """Returns the value that more than half have, or None."""
+    value, count = collections.Counter(values).most_common(1)[0]
+    return value if 2 * count > len(values) else None
 
 
 def _compare(nodes: Sequence[ast.AST], role: str, slots: list[_Slot]) -> bool:

@@ -38,7 +38,7 @@ PARAMS = {"blocks": [*[PARAMS_BLOCKS_0] * 2, {"conv1": "float32[3,3,8,16]",
 X = "float32[n,8,8,3]"
 
 
-def conv(x, kernel, strides, padding, **options):
+def conv(x, kernel, strides, padding="SAME", **options):
     """A convolution whose axes are in this order."""
     axes = ("NHWC", "HWIO", "NHWC")
     return lax.conv_general_dilated(
@@ -47,15 +47,12 @@ def conv(x, kernel, strides, padding, **options):
 
 
 def block(params, x, taps):
-    """Output of a part, and what its layers were given.
-
-    The 3 parts are `blocks/0` to `blocks/3`.
-    """
-    conv1_out = conv(x, params["conv1"], (1, 1), "SAME") + taps["conv1"]
+    """`blocks/0` to `blocks/3`, 3 parts: output, and what its layers were given."""
+    conv1_out = conv(x, params["conv1"], (1, 1)) + taps["conv1"]
     norm1_out = conv1_out * params["norm1"]["scale"] + params["norm1"]["shift"]
     norm1_out += taps["norm1"]
     norm1_act = jax.nn.relu(norm1_out)
-    conv2_out = conv(norm1_act, params["conv2"], (1, 1), "SAME") + taps["conv2"]
+    conv2_out = conv(norm1_act, params["conv2"], (1, 1)) + taps["conv2"]
     norm2_out = x + (conv2_out * params["norm2"]["scale"] + params["norm2"]["shift"])
     norm2_out += taps["norm2"]
     h0 = jax.nn.relu(norm2_out)
@@ -69,14 +66,14 @@ def block(params, x, taps):
 
 
 def block_1(params, x, taps):
-    """Output of `blocks/2`, and what its layers were given."""
-    conv1_out = conv(x, params["conv1"], (2, 2), "SAME") + taps["conv1"]
+    """`blocks/2`: output, and what its layers were given."""
+    conv1_out = conv(x, params["conv1"], (2, 2)) + taps["conv1"]
     norm1_out = conv1_out * params["norm1"]["scale"] + params["norm1"]["shift"]
     norm1_out += taps["norm1"]
     norm1_act = jax.nn.relu(norm1_out)
-    conv2_out = conv(norm1_act, params["conv2"], (1, 1), "SAME") + taps["conv2"]
+    conv2_out = conv(norm1_act, params["conv2"], (1, 1)) + taps["conv2"]
     h0 = conv2_out * params["norm2"]["scale"] + params["norm2"]["shift"]
-    norm2_out = conv(x, params["skip"], (2, 2), "VALID") + h0 + taps["norm2"]
+    norm2_out = conv(x, params["skip"], (2, 2)) + h0 + taps["norm2"]
     h1 = jax.nn.relu(norm2_out)
     activations = {
         "conv1_in": x[0],
@@ -88,12 +85,12 @@ def block_1(params, x, taps):
 
 
 def block_2(params, x, taps):
-    """Output of `blocks/4`, and what its layers were given."""
-    conv1_out = conv(x, params["conv1"], (1, 1), "SAME") + taps["conv1"]
+    """`blocks/4`: outputs, and what its layers were given."""
+    conv1_out = conv(x, params["conv1"], (1, 1)) + taps["conv1"]
     norm1_out = conv1_out * params["norm1"]["scale"] + params["norm1"]["shift"]
     norm1_out += taps["norm1"]
     norm1_act = jax.nn.relu(norm1_out)
-    norm1_act_1 = conv(norm1_act, params["conv2"], (1, 1), "SAME")
+    norm1_act_1 = conv(norm1_act, params["conv2"], (1, 1))
     h0 = params["norm2"]["scale"][None, None, None]
     h1 = x + (norm1_act_1 * h0 + params["norm2"]["shift"])
     activations = {
@@ -105,33 +102,24 @@ def block_2(params, x, taps):
     return h0, h1, activations
 
 
-def windows(x, window, strides, padding, input_dilation=None, window_dilation=None):
+def windows(x, window, strides, padding):
     """Cuts [..., *spatial, c] into windows [..., *positions, *window, c]."""
-    input_dilation = input_dilation or (1,) * len(window)
-    window_dilation = window_dilation or (1,) * len(window)
-    spatial = range(x.ndim - 1 - len(window), x.ndim - 1)
+    first = x.ndim - 1 - len(window)
     config = [(0, 0, 0)] * x.ndim
-    for axis, (low, high), step in zip(spatial, padding, input_dilation):
-        config[axis] = (low, high, step - 1)
+    config[first:-1] = [(low, high, 0) for low, high in padding]
     x = jax.lax.pad(x, jnp.zeros((), x.dtype), config)
     pieces = []
     for offset in itertools.product(*map(range, window)):
         index = [slice(None)] * x.ndim
-        for axis, i, size, stride, step in zip(
-            spatial, offset, window, strides, window_dilation
-        ):
-            last = x.shape[axis] - (size - 1 - i) * step
-            index[axis] = slice(i * step, last, stride)
+        for axis, (i, size, stride) in enumerate(zip(offset, window, strides), first):
+            index[axis] = slice(i, x.shape[axis] - (size - 1 - i), stride)
         pieces.append(x[tuple(index)])
     stacked = jnp.stack(pieces, axis=-2)
     return stacked.reshape(*stacked.shape[:-2], *window, stacked.shape[-1])
 
 
 def inner_products(rows1, rows2, axes, **options):
-    """Inner products of all rows1 [..., *row] with all rows2 [..., *row].
-
-    A row has so many axes. One product of two matrices, which copies neither array.
-    """
+    """Inner products of rows of so many axes, as one product that copies nothing."""
     shape1, shape2 = rows1.shape[:-axes], rows2.shape[:-axes]
     rows1 = rows1.reshape(math.prod(shape1), -1)
     rows2 = rows2.reshape(math.prod(shape2), -1)
@@ -142,7 +130,7 @@ def inner_products(rows1, rows2, axes, **options):
 def forward(params, x, taps):
     """Outputs of one example, and what its layers were given."""
     activations = {}
-    stem_out = conv(x[None], params["stem"], (1, 1), "SAME") + taps["stem"]
+    stem_out = conv(x[None], params["stem"], (1, 1)) + taps["stem"]
     h0, activations["blocks_0"] = block(params["blocks"][0], stem_out, taps["blocks_0"])
     h1, activations["blocks_1"] = block(params["blocks"][1], h0, taps["blocks_1"])
     h2, activations["blocks_2"] = block_1(params["blocks"][2], h1, taps["blocks_2"])
@@ -192,38 +180,40 @@ def derivatives(params, x):
 
 def jacobian_products(side1, side2, layer, given):
     """What a layer adds to the kernel: inner products of Jacobians."""
-    (activations1, cotangents1), (activations2, cotangents2) = side1, side2
-    windows1 = windows(activations1[given], (3, 3), (1, 1), ((1, 1), (1, 1)))
-    jacobian1 = jnp.einsum("noijy,nijabc->noabcy", cotangents1[layer], windows1)
-    windows2 = windows(activations2[given], (3, 3), (1, 1), ((1, 1), (1, 1)))
-    jacobian2 = jnp.einsum("noijy,nijabc->noabcy", cotangents2[layer], windows2)
+    (a1, c1), (a2, c2) = side1, side2
+    windows1 = windows(a1[given], (3, 3), (1, 1), ((1, 1), (1, 1)))
+    jacobian1 = jnp.einsum("noijy,nijabc->noabcy", c1[layer], windows1)
+    windows2 = windows(a2[given], (3, 3), (1, 1), ((1, 1), (1, 1)))
+    jacobian2 = jnp.einsum("noijy,nijabc->noabcy", c2[layer], windows2)
     return inner_products(jacobian1, jacobian2, 4)
 
 
 def jacobian_products_1(side1, side2, layer, given):
     """What a layer adds to the kernel: inner products of Jacobians."""
-    (activations1, cotangents1), (activations2, cotangents2) = side1, side2
-    jacobian1 = jnp.einsum("noijg,nijg->nog", cotangents1[layer], activations1[given])
-    jacobian2 = jnp.einsum("noijg,nijg->nog", cotangents2[layer], activations2[given])
+    (a1, c1), (a2, c2) = side1, side2
+    jacobian1 = jnp.einsum("noijg,nijg->nog", c1[layer], a1[given])
+    jacobian2 = jnp.einsum("noijg,nijg->nog", c2[layer], a2[given])
     return jnp.einsum("nog,mpg->nomp", jacobian1, jacobian2)
 
 
 def cotangent_products(side1, side2, layer):
     """What a layer adds to the kernel: inner products of cotangents."""
-    (_, cotangents1), (_, cotangents2) = side1, side2
-    sum_c1 = cotangents1[layer].sum(axis=(2, 3))
-    sum_c2 = cotangents2[layer].sum(axis=(2, 3))
+    (_, c1), (_, c2) = side1, side2
+    sum_c1 = c1[layer].sum(axis=(2, 3))
+    sum_c2 = c2[layer].sum(axis=(2, 3))
     return jnp.einsum("noy,mpy->nomp", sum_c1, sum_c2)
 
 
-def layer_products(side1, side2, layer, given, strides, padding):
+def layer_products(
+    side1, side2, layer, given, strides=(1, 1), padding=((1, 1), (1, 1))
+):
     """What a layer adds to the kernel: C1 ((A1 A2) C2)."""
-    (activations1, cotangents1), (activations2, cotangents2) = side1, side2
-    windows1 = windows(activations1[given], (3, 3), strides, padding)
-    windows2 = windows(activations2[given], (3, 3), strides, padding)
+    (a1, c1), (a2, c2) = side1, side2
+    windows1 = windows(a1[given], (3, 3), strides, padding)
+    windows2 = windows(a2[given], (3, 3), strides, padding)
     gram = inner_products(windows1, windows2, 3)
-    product_a1a2c2 = jnp.einsum("nijmst,mpsty->mnijpy", gram, cotangents2[layer])
-    return jnp.einsum("noijy,mnijpy->nomp", cotangents1[layer], product_a1a2c2)
+    product_a1a2c2 = jnp.einsum("nijmst,mpsty->mnijpy", gram, c2[layer])
+    return jnp.einsum("noijy,mnijpy->nomp", c1[layer], product_a1a2c2)
 
 
 @jax.jit
@@ -232,8 +222,9 @@ def kernel(params, x1, x2=None):
     check_shapes(params, x1, x2)
     side1 = jax.vmap(derivatives, (None, 0))(params, x1)
     side2 = side1 if x2 is None else jax.vmap(derivatives, (None, 0))(params, x2)
-    activations1, cotangents1 = side1
-    activations2, cotangents2 = side2
+    # Activations and cotangents, as A and C below.
+    a1, c1 = side1
+    a2, c2 = side2
 
     def of(part):
         """Both sides of a part of the model."""
@@ -267,91 +258,61 @@ def kernel(params, x1, x2=None):
     # blocks/2/conv1 [3x3x8x16]: structured_derivatives, C1 ((A1 A2) C2); 934 kflop,
     # 390KiB, 28.7 us
     theta += layer_products(
-        *of("blocks_2"), "conv1", "conv1_in", (2, 2), ((0, 1), (0, 1))
+        *of("blocks_2"), "conv1", "conv1_in", strides=(2, 2), padding=((0, 1), (0, 1))
     )
 
     for part in parts[2:4]:  # blocks/2 to blocks/3, 2 parts
         # conv2 [3x3x16x16]: structured_derivatives, C1 ((A1 A2) C2); together 2.75
         # Mflop, 968KiB, 69.2 us
-        theta += layer_products(
-            *of(part), "conv2", "norm1_act", (1, 1), ((1, 1), (1, 1))
-        )
+        theta += layer_products(*of(part), "conv2", "norm1_act")
 
-    # blocks/2/skip [1x1x8x16]: jacobian_contraction, (C1 A1)(C2 A2); 164 kflop, 126KiB,
-    # 13 us
-    windows1 = activations1["blocks_2"]["conv1_in"][..., ::2, ::2, :]
-    jacobian1 = jnp.einsum(
-        "noijy,nijx->noyx", cotangents1["blocks_2"]["norm2"], windows1
-    )
-    windows2 = activations2["blocks_2"]["conv1_in"][..., ::2, ::2, :]
-    jacobian2 = jnp.einsum(
-        "noijy,nijx->noyx", cotangents2["blocks_2"]["norm2"], windows2
-    )
+    # blocks/2/skip [1x1x8x16]: jacobian_contraction, (C1 A1)(C2 A2); 164 kflop, 154KiB,
+    # 15 us
+    windows1 = a1["blocks_2"]["conv1_in"][..., ::2, ::2, :]
+    jacobian1 = jnp.einsum("noijy,nijx->noxy", c1["blocks_2"]["norm2"], windows1)
+    windows2 = a2["blocks_2"]["conv1_in"][..., ::2, ::2, :]
+    jacobian2 = jnp.einsum("noijy,nijx->noxy", c2["blocks_2"]["norm2"], windows2)
     theta += inner_products(jacobian1, jacobian2, 2)
 
     for part in parts[3:]:  # blocks/3 to blocks/4, 2 parts
         # conv1 [3x3x16x16]: structured_derivatives, C1 ((A1 A2) C2); together 2.75
         # Mflop, 968KiB, 69.2 us
-        theta += layer_products(
-            *of(part), "conv1", "conv1_in", (1, 1), ((1, 1), (1, 1))
-        )
+        theta += layer_products(*of(part), "conv1", "conv1_in")
 
     # blocks/4/conv2 [3x3x16x16]: structured_derivatives, C1 ((((A1 A2) K1) K2) C2),
-    # tapped later; 996 kflop, 286KiB, 25.6 us
-    windows1 = windows(
-        activations1["blocks_4"]["norm1_act"], (3, 3), (1, 1), ((1, 1), (1, 1))
-    )
-    windows2 = windows(
-        activations2["blocks_4"]["norm1_act"], (3, 3), (1, 1), ((1, 1), (1, 1))
-    )
+    # tapped later; 996 kflop, 292KiB, 26.4 us
+    windows1 = windows(a1["blocks_4"]["norm1_act"], (3, 3), (1, 1), ((1, 1), (1, 1)))
+    windows2 = windows(a2["blocks_4"]["norm1_act"], (3, 3), (1, 1), ((1, 1), (1, 1)))
     gram = inner_products(windows1, windows2, 3)
-    gram_k = jnp.einsum(
-        "nijmst,nijg->nmstg", gram, activations1["blocks_4_later_slope"]
-    )
-    gram_kk = jnp.einsum(
-        "nmstg,mstg->mgn", gram_k, activations2["blocks_4_later_slope"]
-    )
-    product_a1a2c2_kk = jnp.einsum(
-        "mgn,mpg->mgnp", gram_kk, cotangents2["blocks_4_later"]
-    )
-    theta += jnp.einsum(
-        "nog,mgnp->nomp", cotangents1["blocks_4_later"], product_a1a2c2_kk
-    )
+    gram_k = jnp.einsum("nijmst,nijg->nmstg", gram, a1["blocks_4_later_slope"])
+    gram_kk = jnp.einsum("nmstg,mstg->mgn", gram_k, a2["blocks_4_later_slope"])
+    product_a1a2c2_kk = jnp.einsum("mgn,mpg->mgnp", gram_kk, c2["blocks_4_later"])
+    theta += jnp.einsum("nog,mgnp->nomp", c1["blocks_4_later"], product_a1a2c2_kk)
 
     # blocks/4/norm2/scale [16]: jacobian_contraction, (C1 (A1 K1))(C2 (A2 K2)), tapped
     # later; 10.4 kflop, 51.1KiB, 7.14 us
     scaled1 = jnp.einsum(
-        "nijg,nijg->ng",
-        activations1["blocks_4"]["norm1_act_1"],
-        activations1["blocks_4_later_slope_1"],
+        "nijg,nijg->ng", a1["blocks_4"]["norm1_act_1"], a1["blocks_4_later_slope_1"]
     )
-    jacobian1_k = cotangents1["blocks_4_later"] * scaled1[:, None, ...]
+    jacobian1_k = c1["blocks_4_later"] * scaled1[:, None, ...]
     scaled2 = jnp.einsum(
-        "nijg,nijg->ng",
-        activations2["blocks_4"]["norm1_act_1"],
-        activations2["blocks_4_later_slope_1"],
+        "nijg,nijg->ng", a2["blocks_4"]["norm1_act_1"], a2["blocks_4_later_slope_1"]
     )
-    jacobian2_k = cotangents2["blocks_4_later"] * scaled2[:, None, ...]
+    jacobian2_k = c2["blocks_4_later"] * scaled2[:, None, ...]
     theta += jnp.einsum("nog,mpg->nomp", jacobian1_k, jacobian2_k)
     # blocks/4/norm2/shift [16]: structured_derivatives, (C1 K1)(C2 K2), tapped later;
     # 8.58 kflop, 16.1KiB, 4.08 us
-    sum_k1_0 = activations1["blocks_4_later_slope_1"].sum(axis=(1, 2))
-    pulled1 = cotangents1["blocks_4_later"] * sum_k1_0[:, None, ...]
-    sum_k2_0 = activations2["blocks_4_later_slope_1"].sum(axis=(1, 2))
-    pulled2 = cotangents2["blocks_4_later"] * sum_k2_0[:, None, ...]
+    sum_k1_0 = a1["blocks_4_later_slope_1"].sum(axis=(1, 2))
+    pulled1 = c1["blocks_4_later"] * sum_k1_0[:, None, ...]
+    sum_k2_0 = a2["blocks_4_later_slope_1"].sum(axis=(1, 2))
+    pulled2 = c2["blocks_4_later"] * sum_k2_0[:, None, ...]
     theta += jnp.einsum("nog,mpg->nomp", pulled1, pulled2)
 
     # head/b [4]: structured_derivatives, C1 C2; 1.73 kflop, 3.44KiB, 1.26 us
     # head/w [16x4]: structured_derivatives, (C1 C2)(A1 A2); 768 flop, 4.28KiB, 1.77 us
-    cotangent_gram_head = jnp.einsum(
-        "noy,mpy->nomp", cotangents1["head"], cotangents2["head"]
-    )
+    cotangent_gram_head = jnp.einsum("noy,mpy->nomp", c1["head"], c2["head"])
     theta += cotangent_gram_head
-    gram = jnp.einsum(
-        "nx,mx->nm",
-        activations1["blocks_4_later_act"],
-        activations2["blocks_4_later_act"],
-    )
+    gram = jnp.einsum("nx,mx->nm", a1["blocks_4_later_act"], a2["blocks_4_later_act"])
     theta += cotangent_gram_head * gram[:, None, :, None]
 
     # stem [3x3x3x8]: jacobian_contraction, (C1 A1)(C2 A2); 857 kflop, 407KiB, 30.7 us

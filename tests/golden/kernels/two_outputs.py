@@ -45,25 +45,26 @@ def derivatives_policy(params, x):
     return activations, cotangents
 
 
-def gram_products(side1, side2, layer, given):
-    """What a layer adds to the kernel: products of two Grams."""
-    (activations1, cotangents1), (activations2, cotangents2) = side1, side2
-    cotangent_gram = jnp.einsum("noy,mpy->nomp", cotangents1[layer], cotangents2[layer])
-    gram = jnp.einsum("nx,mx->nm", activations1[given], activations2[given])
-    return cotangent_gram * gram[:, None, :, None]
-
-
 @jax.jit
 def kernel_policy(params, x1, x2=None):
     """Returns the kernel, [n1, n2, 4, 4]."""
     check_shapes(params, x1, x2)
     side1 = jax.vmap(derivatives_policy, (None, 0))(params, x1)
     side2 = side1 if x2 is None else jax.vmap(derivatives_policy, (None, 0))(params, x2)
+    # Activations and cotangents, as A and C below.
+    a1, c1 = side1
+    a2, c2 = side2
 
-    # policy [12x4], trunk [6x12]: structured_derivatives, (C1 C2)(A1 A2); together 7.34
-    # kflop, 11.4KiB, 4.94 us
-    theta = gram_products(side1, side2, "policy", "trunk_act")
-    theta += gram_products(side1, side2, "trunk", "x")
+    # policy [12x4]: structured_derivatives, (C1 C2)(A1 A2); 2.21 kflop, 5.36KiB, 2.45
+    # us
+    cotangent_gram = jnp.einsum("noy,mpy->nomp", c1["policy"], c2["policy"])
+    gram = jnp.einsum("nx,mx->nm", a1["trunk_act"], a2["trunk_act"])
+    theta = cotangent_gram * gram[:, None, :, None]
+
+    # trunk [6x12]: structured_derivatives, (C1 C2)(A1 A2); 5.14 kflop, 6.07KiB, 2.49 us
+    cotangent_gram = jnp.einsum("noy,mpy->nomp", c1["trunk"], c2["trunk"])
+    gram = jnp.einsum("nx,mx->nm", a1["x"], a2["x"])
+    theta += cotangent_gram * gram[:, None, :, None]
 
     return theta.transpose(0, 2, 1, 3)
 
@@ -112,8 +113,7 @@ def kernel_value(params, x1, x2=None):
     """Returns the kernel, [n1, n2, 1, 1]."""
     check_shapes(params, x1, x2)
 
-    # trunk [6x12]: ntk_vector_products, pull back, push forward
-    # value [12x1]: ntk_vector_products, pull back, push forward
+    # trunk [6x12], value [12x1]: ntk_vector_products, pull back, push forward
     theta = pushed_value(params, x1, x1 if x2 is None else x2)
 
     return theta.reshape(theta.shape[0], 1, theta.shape[1], 1).transpose(0, 2, 1, 3)
