@@ -141,7 +141,7 @@ def _source(program: Program) -> str:
     printer = BlockPrinter(
         block, program.kernel_labels, program.input_names, program.precision, None
     )
-    lines = printer.lines(first=block.loop == 1)
+    lines = printer.lines(target="theta = " if block.loop == 1 else "theta += ")
     if block.loop > 1:
         body = textwrap.indent("\n".join(lines), "    ")
         lines = ["theta = 0.0", f"for step in range({block.loop}):", *body.split("\n")]

@@ -22,7 +22,7 @@ from ntkplan.emit.taps import WIDTH
 from ntkplan.ir.program import Program
 
 # Lines of a function beside its body, and how many it must spare at least.
-_DEFINITION_LINES = 5
+_DEFINITION_LINES = 3
 _LEAST_SPARED = 0
 
 _NAMES = {

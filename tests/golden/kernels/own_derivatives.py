@@ -77,30 +77,26 @@ def derivatives(params, x):
     return activations, cotangents
 
 
+def gram_products(side1, side2, layer, given):
+    """What a layer adds to the kernel: products of two Grams."""
+    (a1, c1), (a2, c2) = side1, side2
+    cotangent_gram = jnp.einsum("noy,mpy->nomp", c1[layer], c2[layer])
+    gram = jnp.einsum("nx,mx->nm", a1[given], a2[given])
+    return cotangent_gram * gram[:, None, :, None]
+
+
 @jax.jit
 def kernel(params, x1, x2=None):
     """Returns the kernel, [n1, n2, 2, 2]."""
     check_shapes(params, x1, x2)
     side1 = jax.vmap(derivatives, (None, 0))(params, x1)
     side2 = side1 if x2 is None else jax.vmap(derivatives, (None, 0))(params, x2)
-    # Activations and cotangents, as A and C below.
-    a1, c1 = side1
-    a2, c2 = side2
 
-    # w1 [6x10]: structured_derivatives, (C1 C2)(A1 A2); 1.2 kflop, 1.93KiB, 2.33 us
-    cotangent_gram = jnp.einsum("noy,mpy->nomp", c1["w1"], c2["w1"])
-    gram = jnp.einsum("nx,mx->nm", a1["x"], a2["x"])
-    theta = cotangent_gram * gram[:, None, :, None]
-
-    # w2 [10x10]: structured_derivatives, (C1 C2)(A1 A2); 1.3 kflop, 2.04KiB, 2.34 us
-    cotangent_gram = jnp.einsum("noy,mpy->nomp", c1["w2"], c2["w2"])
-    gram = jnp.einsum("nx,mx->nm", a1["w1_act"], a2["w1_act"])
-    theta += cotangent_gram * gram[:, None, :, None]
-
-    # w3 [10x2]: structured_derivatives, (C1 C2)(A1 A2); 528 flop, 1.6KiB, 2.31 us
-    cotangent_gram = jnp.einsum("noy,mpy->nomp", c1["w3"], c2["w3"])
-    gram = jnp.einsum("nx,mx->nm", a1["w2_act"], a2["w2_act"])
-    theta += cotangent_gram * gram[:, None, :, None]
+    # w1 [6x10], w2 [10x10], w3 [10x2]: structured_derivatives, (C1 C2)(A1 A2); together
+    # 3.02 kflop, 5.57KiB, 6.98 us
+    theta = gram_products(side1, side2, "w1", "x")
+    theta += gram_products(side1, side2, "w2", "w1_act")
+    theta += gram_products(side1, side2, "w3", "w2_act")
 
     return theta.transpose(0, 2, 1, 3)
 
