@@ -32,13 +32,7 @@ from ntkplan.trace.layers import find_layers
 PRECISION = "highest"
 """What kernels compute with on TPUs and GPUs, if nothing else is asked for."""
 
-_GIVEN = (
-    "cotangents1",
-    "cotangents2",
-    "activations1",
-    "activations2",
-    "factors",
-)
+_GIVEN = ("c1", "c2", "a1", "a2", "factors")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -148,6 +142,7 @@ def _source(program: Program) -> str:
     return "\n".join(
         [
             "import itertools",
+            "import math",
             "import jax",
             "import jax.numpy as jnp",
             *helper_sections(program.blocks),

@@ -141,14 +141,12 @@ def packed(
 ) -> list[str]:
     """Prints a long collection; its lines are full, and formatters leave it."""
     lines = [opening]
-    for text, after in zip(texts, [", "] * (len(texts) - 1) + [closing], strict=True):
-        if len(lines[-1]) + len(text) + len(after.rstrip()) > WIDTH:
+    afters = [", "] * (len(texts) - 1) + [closing]
+    for number, (text, after) in enumerate(zip(texts, afters, strict=True)):
+        is_last = number == len(texts) - 1
+        note = len(_SKIP) if is_last and len(lines) > 1 else 0
+        if len(lines[-1]) + len(text) + len(after.rstrip()) + note > WIDTH:
             lines[-1] = lines[-1].rstrip()
             lines.append(margin)
         lines[-1] += text + after
-    if len(lines) == 1:
-        return lines
-    if len(lines[-1]) + len(_SKIP) > WIDTH:
-        *before, last = lines[-1].rpartition(" ")
-        lines[-1:] = ["".join(before).rstrip(), f"{margin}{last}"]
-    return [*lines[:-1], lines[-1] + _SKIP]
+    return lines if len(lines) == 1 else [*lines[:-1], lines[-1] + _SKIP]

@@ -56,8 +56,8 @@ def block(params, x, taps):
     down_out = out_out + (up_act @ params["down"]["w"] + params["down"]["b"])
     down_out += taps["down"]
     activations = {"up_act": up_act[0], "norm1_in": norm1_in[0], "out_act": out_act[0],
-        "qkv_act": qkv_act[0], "norm1_out": norm1_out[0], "norm2_out":
-        norm2_out[0]}  # fmt: skip
+        "qkv_act": qkv_act[0], "norm1_out": norm1_out[0],
+        "norm2_out": norm2_out[0]}  # fmt: skip
     return down_out, activations
 
 
