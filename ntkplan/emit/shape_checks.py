@@ -116,13 +116,14 @@ def table_section(shapes: Shapes) -> str:
         },
     }
     heading = [text for mark, text in meanings.items() if mark in shapes.marks]
-    tables = [*heading, *table_lines(shapes.params, "PARAMS", n_apart=2)]
-    if tables[0].startswith("def "):
-        tables.insert(0, "")
-    tables += table_lines(shapes.x, "X", n_apart=2)
+    tables = table_lines(shapes.params, "PARAMS", n_apart=2)
+    tables += table_lines(shapes.x, "X", n_apart=None)
+    has_functions = tables[0].startswith("def ")
+    behind = max((n + 1 for n, line in enumerate(tables) if not line), default=0)
+    tables[behind:behind] = heading
     has_attributes = shapes.params.has_attributes or shapes.x.has_attributes
     before = ["", _ATTRIBUTES.rstrip(), ""] if has_attributes else []
-    return "\n".join([*before, "", *tables])
+    return "\n".join([*before, *[""] * (has_functions and not before), "", *tables])
 
 
 def check_sections(shapes: Shapes) -> list[str]:

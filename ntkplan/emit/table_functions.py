@@ -88,19 +88,20 @@ def functions_of(tree: Any) -> tuple[Any, dict[Any, TableFunction]]:
         The tree, its shapes as `Sizes`, and the functions by the form of subtrees,
         each after those that it calls.
     """
-    tree = _with_sizes(tree)
+    tree = with_sizes(tree)
+    names = _names(tree)
     functions: dict[Any, TableFunction] = {}
     while True:
-        seen: dict[Any, dict[tuple[str, ...], tuple[Any, str]]] = {}
-        for node, place in _visible(tree, "", functions):
+        seen: dict[Any, dict[tuple[str, ...], Any]] = {}
+        for node, _ in _visible(tree, "", functions):
             own = numbers_of(node)
-            seen.setdefault(own.form, {}).setdefault(own.sizes, (node, place))
+            seen.setdefault(own.form, {}).setdefault(own.sizes, node)
         best, most = None, _LEAST_SPARED
         for form, nodes in seen.items():
-            function = _function(nodes, functions)
+            function = _function(names[form], nodes, functions)
             spared = sum(
                 _length(node, functions) - len(function.call(node))
-                for node, _ in nodes.values()
+                for node in nodes.values()
             ) - _length(function.body, functions)
             if len(nodes) > 1 and spared >= most:
                 best, most = (form, function), spared
@@ -109,6 +110,16 @@ def functions_of(tree: Any) -> tuple[Any, dict[Any, TableFunction]]:
             order = sorted(functions.items(), key=lambda item: _depth(item[1].body))
             return tree, dict(order)
         functions[best[0]] = best[1]
+
+
+def _names(tree: Any) -> dict[Any, str]:
+    """Names subtrees, by their form, after the places where most of them stand."""
+    found: dict[Any, collections.Counter[str]] = {}
+    for node, place in _visible(tree, "", {}):
+        counter = found.setdefault(numbers_of(node).form, collections.Counter())
+        plural = "s" * isinstance(node, list)
+        counter[f"{function_name(place)}{plural}_shapes"] += 1
+    return {form: names.most_common(1)[0][0] for form, names in found.items()}
 
 
 def numbers_of(node: Any) -> Numbers:
@@ -135,7 +146,7 @@ def _children(node: Any) -> list[tuple[Any, Any]] | None:
     return list(node.fields) if isinstance(node, Attributes) else None
 
 
-def _with_sizes(node: Any) -> Any:
+def with_sizes(node: Any) -> Any:
     """Returns a tree with its shapes as `Sizes`."""
     if isinstance(node, str):
         found = _TEXT.fullmatch(node)
@@ -149,7 +160,7 @@ def _with_sizes(node: Any) -> Any:
             return node
         sizes = tuple(map(str, node))
         return Sizes(before="", sizes=sizes, after="", quoted=False)
-    return _mapped(node, _with_sizes)
+    return _mapped(node, with_sizes)
 
 
 def _mapped(node: Any, change: Any) -> Any:
@@ -187,7 +198,8 @@ def _visible(
 
 
 def _function(
-    nodes: Mapping[tuple[str, ...], tuple[Any, str]],
+    name: str,
+    nodes: Mapping[tuple[str, ...], Any],
     functions: Mapping[Any, TableFunction],
 ) -> TableFunction:
     """Makes the function for subtrees of one form; sizes that always agree are one."""
@@ -204,12 +216,10 @@ def _function(
             letters[column] = spare.removesuffix("0")
             places.append(place)
         texts.append(letters[column])
-    node, _ = next(iter(nodes.values()))
-    names = collections.Counter(function_name(place) for _, place in nodes.values())
-    name = names.most_common(1)[0][0]
+    node = next(iter(nodes.values()))
     taken = {*RESERVED, *(function.name for function in functions.values())}
     return TableFunction(
-        name=free(f"{name}{'s' * isinstance(node, list)}_shapes", taken),
+        name=free(name, taken),
         parameters=tuple(letters.values()),
         places=tuple(places),
         body=_replaced(node, iter(texts)),

@@ -10,7 +10,13 @@ from ntkplan.emit.expression import atom, statement
 from ntkplan.emit.names import free, identifier
 from ntkplan.emit.runs import numbered_runs, repeats
 from ntkplan.emit.shape_table import ATTRIBUTES, Attributes, Table
-from ntkplan.emit.table_functions import Sizes, TableFunction, functions_of, numbers_of
+from ntkplan.emit.table_functions import (
+    Sizes,
+    TableFunction,
+    functions_of,
+    numbers_of,
+    with_sizes,
+)
 
 _INDENT = "    "
 _WIDTH = 88
@@ -23,7 +29,7 @@ _SKIP = "  # fmt: skip"
 
 
 def table_lines(
-    table: Table, name: str, width: int = _WIDTH, *, n_apart: int = 1
+    table: Table, name: str, width: int = _WIDTH, *, n_apart: int | None = 1
 ) -> list[str]:
     r"""Prints a table as the value of a name.
 
@@ -35,20 +41,22 @@ def table_lines(
         table: The table.
         name: The name.
         width: Columns that a line may have.
-        n_apart: Empty lines behind functions.
+        n_apart: Empty lines behind functions, or None for no functions.
 
     Example:
         >>> print("\n".join(table_lines(Table(tree=["f[5]"] * 3, flat=True), "X")))
         X = ["f[5]"] * 3
     """
-    tree, functions = functions_of(table.tree)
+    tree, functions = with_sizes(table.tree), {}
+    if n_apart is not None:
+        tree, functions = functions_of(table.tree)
     lines: list[str] = []
     for function in functions.values():
         text = _Printer(frozenset(), functions).own_text(function.body, name)
         lines += [
             f"def {function.name}({', '.join(function.parameters)}):",
             *_value_lines(f"{_INDENT}return", text, width, margin=_INDENT),
-            *[""] * n_apart,
+            *[""] * (n_apart or 0),
         ]
     first = _Printer(frozenset(), functions)
     first.text(tree, name)
