@@ -93,7 +93,8 @@ def wide_blocks():
 def test_subtrees_that_differ_in_sizes_are_made_by_functions():
     tree = wide_blocks()
     text = "\n".join(table_lines(shape_table(tree), "PARAMS"))
-    assert text.count('"shift"') == 1
+    assert "block_shapes(512, 256)" in text
+    assert text.count('"shift"') < 10
     namespace = {}
     exec(text, namespace)
     got = jax.tree.leaves(namespace["PARAMS"])
