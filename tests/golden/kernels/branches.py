@@ -91,8 +91,8 @@ def kernel(params, x1, x2=None):
     a2, c2 = side2
 
     # readout [6x2]: jacobian_contraction, (C1 A1)(C2 A2); 1.37 kflop, 2.34KiB, 2.28 us
-    jacobian1 = jnp.einsum("noy,nx->noxy", c1["readout"], a1["v_act"])
-    jacobian2 = jnp.einsum("noy,nx->noxy", c2["readout"], a2["v_act"])
+    jacobian1 = jnp.einsum("noy,nx->noyx", c1["readout"], a1["v_act"])
+    jacobian2 = jnp.einsum("noy,nx->noyx", c2["readout"], a2["v_act"])
     theta = inner_products(jacobian1, jacobian2, 2)
 
     # v [6x6]: structured_derivatives, (C1 C2)((A1 K1)(A2 K2)); 858 flop, 2.07KiB, 3.39
@@ -105,10 +105,10 @@ def kernel(params, x1, x2=None):
 
     # w [6x6]: jacobian_contraction, ((C1 K1) A1)((C2 K2) A2); 6.78 kflop, 8.16KiB, 4.16
     # us
-    jacobian1 = jnp.einsum("nosy,nsx->noyx", c1["w"], a1["w_act"])
-    jacobian1_k = jnp.einsum("noyx,n->noxy", jacobian1, a1["inputs_2"])
-    jacobian2 = jnp.einsum("nosy,nsx->noyx", c2["w"], a2["w_act"])
-    jacobian2_k = jnp.einsum("noyx,n->noxy", jacobian2, a2["inputs_2"])
+    pulled1 = jnp.einsum("nosy,n->noys", c1["w"], a1["inputs_2"])
+    jacobian1_k = jnp.einsum("noys,nsx->noyx", pulled1, a1["w_act"])
+    pulled2 = jnp.einsum("nosy,n->noys", c2["w"], a2["inputs_2"])
+    jacobian2_k = jnp.einsum("noys,nsx->noyx", pulled2, a2["w_act"])
     theta += inner_products(jacobian1_k, jacobian2_k, 2)
 
     return theta.transpose(0, 2, 1, 3)

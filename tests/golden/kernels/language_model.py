@@ -138,7 +138,7 @@ def gram_products(side1, side2, layer, given):
     (a1, c1), (a2, c2) = side1, side2
     cotangent_gram = jnp.einsum("nosy,mpty->nosmpt", c1[layer], c2[layer])
     gram = jnp.einsum("nsx,mtx->nsmt", a1[given], a2[given])
-    return jnp.einsum("nosmpt,nsmt->nomp", cotangent_gram, gram)
+    return jnp.einsum("nsmt,nosmpt->nomp", gram, cotangent_gram)
 
 
 def layer_products(side1, side2, layer, given):
@@ -200,14 +200,14 @@ def kernel(params, x1, x2=None):
         c1["positions"].transpose(0, 2, 1, 3), a1["inputs"]
     )
     pulled1_1 = sum_rows(c1["tokens"].transpose(2, 0, 1), factors["inputs"], 50)
-    jacobian1_k_1 = jnp.einsum("xno,ng->noxg", pulled1_1, a1["norm_act"])
-    jacobian1 = jacobian1_0.transpose(0, 2, 1, 3) + jacobian1_k_1
+    jacobian1_k_1 = jnp.einsum("xno,ng->nogx", pulled1_1, a1["norm_act"])
+    jacobian1 = jacobian1_0.transpose(0, 2, 3, 1) + jacobian1_k_1
     jacobian2_0 = jax.vmap(lambda v, r: sum_rows(v, r, 50))(
         c2["positions"].transpose(0, 2, 1, 3), a2["inputs"]
     )
     pulled2_1 = sum_rows(c2["tokens"].transpose(2, 0, 1), factors["inputs"], 50)
-    jacobian2_k_1 = jnp.einsum("xno,ng->noxg", pulled2_1, a2["norm_act"])
-    jacobian2 = jacobian2_0.transpose(0, 2, 1, 3) + jacobian2_k_1
+    jacobian2_k_1 = jnp.einsum("xno,ng->nogx", pulled2_1, a2["norm_act"])
+    jacobian2 = jacobian2_0.transpose(0, 2, 3, 1) + jacobian2_k_1
     theta += inner_products(jacobian1, jacobian2, 2)
 
     return theta.transpose(0, 2, 1, 3)

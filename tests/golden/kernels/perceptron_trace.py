@@ -73,7 +73,7 @@ def cotangent_products(side1, side2, layer, given):
     cotangent_gram = inner_products(c1[layer], c2[layer], 2)
     theta = cotangent_gram
     product_a2c1c2 = jnp.einsum("nm,mx->nmx", cotangent_gram, a2[given])
-    theta += jnp.einsum("nmx,nx->nm", product_a2c1c2, a1[given])
+    theta += jnp.einsum("nx,nmx->nm", a1[given], product_a2c1c2)
     return theta
 
 

@@ -24,10 +24,7 @@ X = "float32[n,7,5]"
 
 
 def inner_products(rows1, rows2, axes, **options):
-    """Inner products of all rows1 [..., *row] with all rows2 [..., *row].
-
-    A row has so many axes. One product of two matrices, which copies neither array.
-    """
+    """Inner products of rows of so many axes, as one product that copies nothing."""
     shape1, shape2 = rows1.shape[:-axes], rows2.shape[:-axes]
     rows1 = rows1.reshape(math.prod(shape1), -1)
     rows2 = rows2.reshape(math.prod(shape2), -1)
@@ -92,13 +89,15 @@ def kernel(params, x1, x2=None):
     gram = jnp.einsum("nx,mx->nm", a1["b_act"], a2["b_act"])
     theta += cotangent_gram * gram[:, None, :, None]
 
-    # u [12x12], w [5x12]: structured_derivatives, (C1 C2)(A1 A2); together 168 kflop,
-    # 178KiB, 14.3 us
-    cotangent_gram_b = jnp.einsum("nosy,mpty->nosmpt", c1["b"], c2["b"])
-    gram = jnp.einsum("nsx,mtx->nsmt", a1["b_act_1"], a2["b_act_1"])
-    theta += jnp.einsum("nosmpt,nsmt->nomp", cotangent_gram_b, gram)
-    gram = jnp.einsum("nsx,mtx->nsmt", a1["b_act_2"], a2["b_act_2"])
-    theta += jnp.einsum("nosmpt,nsmt->nomp", cotangent_gram_b, gram)
+    # u [12x12]: jacobian_contraction, (C1 A1)(C2 A2); 73.5 kflop, 48.3KiB, 7.44 us
+    jacobian1 = jnp.einsum("nosy,nsx->noyx", c1["b"], a1["b_act_1"])
+    jacobian2 = jnp.einsum("nosy,nsx->noyx", c2["b"], a2["b_act_1"])
+    theta += inner_products(jacobian1, jacobian2, 2)
+
+    # w [5x12]: jacobian_contraction, (C1 A1)(C2 A2); 30.7 kflop, 33.2KiB, 6.05 us
+    jacobian1 = jnp.einsum("nosy,nsx->noyx", c1["b"], a1["b_act_2"])
+    jacobian2 = jnp.einsum("nosy,nsx->noyx", c2["b"], a2["b_act_2"])
+    theta += inner_products(jacobian1, jacobian2, 2)
 
     return theta.transpose(0, 2, 1, 3)
 

@@ -89,6 +89,16 @@ def derivatives(params, x):
     return activations, cotangents
 
 
+def jacobian_products(side1, side2, layer, given, strides, padding):
+    """What a layer adds to the kernel: inner products of Jacobians."""
+    (a1, c1), (a2, c2) = side1, side2
+    windows1 = windows(a1[given], (3, 3), strides, padding)
+    jacobian1 = jnp.einsum("noijy,nijabc->noyabc", c1[layer], windows1)
+    windows2 = windows(a2[given], (3, 3), strides, padding)
+    jacobian2 = jnp.einsum("noijy,nijabc->noyabc", c2[layer], windows2)
+    return inner_products(jacobian1, jacobian2, 4)
+
+
 @jax.jit
 def kernel(params, x1, x2=None):
     """Returns the kernel, [n1, n2, 4, 4]."""
@@ -99,20 +109,12 @@ def kernel(params, x1, x2=None):
     a1, c1 = side1
     a2, c2 = side2
 
-    # down [3x3x2x6]: jacobian_contraction, (C1 A1)(C2 A2); 138 kflop, 105KiB, 11.9 us
-    windows1 = windows(a1["x"], (3, 3), (2, 2), ((0, 1), (0, 1)))
-    jacobian1 = jnp.einsum("noijy,nijabc->noabcy", c1["down"], windows1)
-    windows2 = windows(a2["x"], (3, 3), (2, 2), ((0, 1), (0, 1)))
-    jacobian2 = jnp.einsum("noijy,nijabc->noabcy", c2["down"], windows2)
-    theta = inner_products(jacobian1, jacobian2, 4)
-
-    # middle [3x3x6x6]: structured_derivatives, C1 ((A1 A2) C2); 516 kflop, 213KiB, 18.2
-    # us
-    windows1 = windows(a1["down_act"], (3, 3), (1, 1), ((1, 1), (1, 1)))
-    windows2 = windows(a2["down_act"], (3, 3), (1, 1), ((1, 1), (1, 1)))
-    gram = inner_products(windows1, windows2, 3)
-    product_a1a2c2 = jnp.einsum("nijmst,mpsty->mnijpy", gram, c2["middle"])
-    theta += jnp.einsum("noijy,mnijpy->nomp", c1["middle"], product_a1a2c2)
+    # down [3x3x2x6], middle [3x3x6x6]: jacobian_contraction, (C1 A1)(C2 A2); together
+    # 553 kflop, 258KiB, 27.1 us
+    theta = jacobian_products(side1, side2, "down", "x", (2, 2), ((0, 1), (0, 1)))
+    theta += jacobian_products(
+        side1, side2, "middle", "down_act", (1, 1), ((1, 1), (1, 1))
+    )
 
     # up [3x3x8x4]: structured_derivatives, (C1 C2)(A1 A2), tapped later; 35.9 kflop,
     # 387KiB, 16.7 us
