@@ -32,13 +32,7 @@ from ntkplan.trace.layers import find_layers
 PRECISION = "highest"
 """What kernels compute with on TPUs and GPUs, if nothing else is asked for."""
 
-_GIVEN = (
-    "cotangents1",
-    "cotangents2",
-    "activations1",
-    "activations2",
-    "factors",
-)
+_GIVEN = ("c1", "c2", "a1", "a2", "factors")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -141,13 +135,14 @@ def _source(program: Program) -> str:
     printer = BlockPrinter(
         block, program.kernel_labels, program.input_names, program.precision, None
     )
-    lines = printer.lines(first=block.loop == 1)
+    lines = printer.lines(target="theta = " if block.loop == 1 else "theta += ")
     if block.loop > 1:
         body = textwrap.indent("\n".join(lines), "    ")
         lines = ["theta = 0.0", f"for step in range({block.loop}):", *body.split("\n")]
     return "\n".join(
         [
             "import itertools",
+            "import math",
             "import jax",
             "import jax.numpy as jnp",
             *helper_sections(program.blocks),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ntkplan.emit.clusters import Cluster, cluster_lines
 from ntkplan.emit.expression import (
@@ -13,15 +13,17 @@ from ntkplan.emit.expression import (
     atom,
     call,
     indented,
-    sequence,
+    statement,
 )
 from ntkplan.emit.names import free
+from ntkplan.emit.settings import settled
+from ntkplan.emit.tables import SIDE_TABLES
+from ntkplan.emit.taps import WIDTH
 from ntkplan.ir.program import Program
 
 # Lines of a function beside its body, and how many it must spare at least.
-_DEFINITION_LINES = 8
+_DEFINITION_LINES = 3
 _LEAST_SPARED = 0
-_WIDTH = 88
 
 _NAMES = {
     "C1 C2": "cotangent_products",
@@ -37,25 +39,25 @@ _DESCRIBED = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ClusterFunction:
-    """A function that adds up what layers add to the kernel.
+    """A function of what a layer adds to the kernel.
 
     Attributes:
         name: Its name.
         text: Its definition.
+        settings: For every form that it is for, Python text for its last arguments.
     """
 
     name: str
     text: str
+    settings: Mapping[tuple[str, ...], tuple[str, ...]] = dataclasses.field(
+        compare=False
+    )
 
-    def call(self, sides: Sequence[str], keys: Sequence[Sequence[str]]) -> Expression:
-        """Prints a call for layers, given by the keys of their arrays."""
-        layers = [
-            atom(f'"{each[0]}"')
-            if len(each) == 1
-            else sequence([f'"{key}"' for key in each])
-            for each in keys
-        ]
-        return call(self.name, *map(atom, sides), *layers)
+    def call(self, sides: Sequence[str], cluster: Cluster) -> Expression:
+        """Prints a call for a cluster, given both sides."""
+        keys = [f'"{key}"' for key in cluster.keys]
+        settings = self.settings[cluster.form or ()]
+        return call(self.name, *map(atom, (*sides, *keys, *settings)))
 
 
 def cluster_functions(
@@ -67,26 +69,53 @@ def cluster_functions(
         program: What the clusters are of.
         clusters: All of them.
     """
-    uses: dict[tuple[str, ...], list[Cluster]] = {}
-    for cluster in clusters:
-        if cluster.form is not None:
-            uses.setdefault(cluster.form, []).append(cluster)
     functions: dict[tuple[str, ...], ClusterFunction] = {}
-    for form, alike in uses.items():
+    for alike in _sorted(clusters):
+        forms = [cluster.form or () for cluster in alike]
+        body = settled(forms, WIDTH)
+        if body is None or len(alike) == 1:
+            continue
         n_lines = sum(
-            len(cluster_lines(program, each.blocks, program.input_names, first=False))
+            len(
+                cluster_lines(
+                    program, each.blocks, program.input_names, target="theta += "
+                )
+            )
             for each in alike
         )
-        spared = n_lines - len(alike) - len(form) - _DEFINITION_LINES
-        if len(alike) == 1 or spared < _LEAST_SPARED:
+        spared = n_lines - len(alike) - len(body.lines) - _DEFINITION_LINES
+        if spared < _LEAST_SPARED:
             continue
         orders = list(dict.fromkeys(_orders(alike[0])))
         taken = [function.name for function in functions.values()]
         name = free(_NAMES.get(orders[0], "layer_products"), taken)
         described = ", ".join(_DESCRIBED.get(order, order) for order in orders)
-        text = _text(name, f"What layers add to the kernel: {described}.", alike[0])
-        functions[form] = ClusterFunction(name=name, text=text)
+        parameters = (*alike[0].parameters, *body.parameters)
+        function = ClusterFunction(
+            name=name,
+            text=_text(name, described, parameters, body.lines),
+            settings=dict(zip(forms, body.arguments, strict=True)),
+        )
+        functions |= dict.fromkeys(forms, function)
     return functions
+
+
+def _sorted(clusters: Sequence[Cluster]) -> list[list[Cluster]]:
+    """Puts clusters together that one function may be for."""
+    groups: list[list[Cluster]] = []
+    for cluster in clusters:
+        if cluster.form is None:
+            continue
+        for group in groups:
+            if group[0].parameters != cluster.parameters:
+                continue
+            forms = [group[0].form or (), cluster.form]
+            if settled(forms, WIDTH) is not None:
+                group.append(cluster)
+                break
+        else:
+            groups.append([cluster])
+    return groups
 
 
 def _orders(cluster: Cluster) -> list[str]:
@@ -94,33 +123,28 @@ def _orders(cluster: Cluster) -> list[str]:
     return [record.order if record else "products" for record in records]
 
 
-def _text(name: str, described: str, cluster: Cluster) -> str:
-    form = cluster.form or ()
+def _text(
+    name: str, described: str, parameters: Sequence[str], form: Sequence[str]
+) -> str:
     body = "\n".join(form)
-    unpacked = [
-        ", ".join(
-            table if f"{table}[" in body else "_"
-            for table in (f"activations{side}", f"cotangents{side}")
-        )
-        + f" = side{side}"
-        for side in (1, 2)
-    ]
-    lines = [
-        *unpacked,
-        "theta = 0.0",
-        f"for {', '.join(cluster.parameters)} in layers:",
-        *indented(form),
-        "return theta",
-    ]
-    documentation = [f'{INDENT}"""{described}"""']
-    if len(documentation[0]) > _WIDTH:
-        first, _, rest = described.partition(": ")
-        rest = f"{rest[0].upper()}{rest[1:]}"
-        paragraph = textwrap.wrap(rest, _WIDTH - len(INDENT))
+    sides = [f"({', '.join(_read(side, body))}), " for side in (1, 2)]
+    unpacked = f"{''.join(sides)[:-2]} = side1, side2"
+    documentation = [f'"""What a layer adds to the kernel: {described}."""']
+    if len(documentation[0]) > WIDTH:
+        paragraph = textwrap.wrap(f"{described[0].upper()}{described[1:]}.", WIDTH)
         documentation = [
-            f'{INDENT}"""{first}.',
+            '"""What a layer adds to the kernel.',
             "",
-            *indented([*paragraph, '"""']),
+            *paragraph,
+            '"""',
         ]
-    head = [f"def {name}(side1, side2, *layers):", *documentation]
-    return "\n".join([*head, *indented(lines)])
+    header = call(name, *map(atom, ("side1", "side2", *parameters)))
+    header = dataclasses.replace(header, text=f"{header.text}:", closing="):")
+    head = statement("def ", header, WIDTH + len(INDENT))
+    return "\n".join([*head, *indented([*documentation, unpacked, *form])])
+
+
+def _read(side: int, body: str) -> list[str]:
+    """Returns what the arrays of a side are unpacked to, as far as they are read."""
+    tables = [f"{letter}{side}" for letter in SIDE_TABLES.values()]
+    return [table if f"{table}[" in body else "_" for table in tables]

@@ -6,9 +6,9 @@ import dataclasses
 import re
 from collections.abc import Mapping, Sequence
 
-from ntkplan.emit.expression import INDENT
 from ntkplan.emit.names import free
 from ntkplan.emit.statements import BlockPrinter
+from ntkplan.emit.tables import SIDE_TABLES
 from ntkplan.emit.taps import WIDTH
 from ntkplan.ir.program import Block, Program
 
@@ -20,8 +20,8 @@ class Cluster:
     Attributes:
         part: Key of the part of the model that they belong to, or empty.
         blocks: The blocks, in order.
-        form: What they do to the arrays that they are given, in words of its own, added
-            to `theta`; None where they are given more than those of both sides.
+        form: What they do to the arrays that they are given, in words of its own, and
+            return; None where they are given more than those of both sides.
         parameters: The names in the form for the keys of those arrays.
         keys: The keys.
     """
@@ -55,16 +55,35 @@ def clusters_of(program: Program) -> list[Cluster]:
     order = {id(block): number for number, block in enumerate(program.blocks)}
     for cluster in found:
         cluster.sort(key=lambda block: order[id(block)])
-    return [_cluster(program, blocks) for blocks in found]
+    return [_cluster(program, own) for blocks in found for own in _apart(blocks)]
+
+
+def _apart(blocks: Sequence[Block]) -> list[list[Block]]:
+    """Separates blocks of a part that compute the very same.
+
+    Each is then what other parts compute of one leaf; compilers do it once.
+    """
+    first, *others = blocks
+    same = all(not each.statements and each.results == first.results for each in others)
+    if not first.part or not same or not others:
+        return [list(blocks)]
+    made = {item.target.name for item in first.statements}
+    return [
+        [
+            dataclasses.replace(
+                each, statements=first.statements, shared=each.shared - made
+            )
+        ]
+        for each in blocks
+    ]
 
 
 def cluster_lines(
     program: Program,
     blocks: Sequence[Block],
     names: Mapping[str, str],
-    width: int = WIDTH,
     *,
-    first: bool,
+    target: str,
 ) -> list[str]:
     """Prints the blocks of a cluster.
 
@@ -72,14 +91,13 @@ def cluster_lines(
         program: What they are of.
         blocks: The blocks.
         names: Python text for the arrays that they are given.
-        width: Columns that a line may have.
-        first: Whether the first one assigns `theta`; all others add to it.
+        target: What stands before the first result; all others are added to `theta`.
     """
     return [
         line
         for number, block in enumerate(blocks)
-        for line in printer_of(program, block, names, width).lines(
-            first=first and number == 0
+        for line in printer_of(program, block, names).lines(
+            target="theta += " if number else target
         )
     ]
 
@@ -117,24 +135,30 @@ def _cluster(program: Program, blocks: Sequence[Block]) -> Cluster:
             continue
         table, _, key = names.get(name, "").partition('["')
         key = key.removesuffix('"]')
-        if table[:-1] not in ("activations", "cotangents") or '"' in key:
+        if table[:-1] not in SIDE_TABLES.values() or '"' in key:
             return Cluster(part=part, blocks=tuple(blocks), form=None)
-        wanted = "layer" if table.startswith("cotangents") else "given"
+        wanted = "layer" if table[:-1] == SIDE_TABLES["cotangents"] else "given"
         reference = f"{table[:-1]}:{key}"
         if reference not in parameters:
             parameters[reference] = free(wanted, parameters.values())
         texts[name] = f"{table}[{parameters[reference]}]"
-    keys = [reference.partition(":")[2] for reference in parameters]
-    for block in blocks:
-        for name in sorted(made & block.shared):
-            if name not in texts:
-                texts[name] = free(_without_key(name, keys), texts.values())
-    width = WIDTH - len(INDENT)
+    # A function takes the keys of cotangents first, as calls are to look alike.
+    references = sorted(
+        parameters, key=lambda text: not text.startswith(SIDE_TABLES["cotangents"])
+    )
+    keys = [reference.partition(":")[2] for reference in references]
+    for name in sorted(made):
+        short = _without_key(name, keys)
+        if name not in texts and short != name:
+            texts[name] = free(short, texts.values())
+    alone = sum(len(block.results) for block in blocks) == 1
+    target = "return " if alone else "theta = "
+    form = cluster_lines(program, blocks, texts, target=target)
     return Cluster(
         part=part,
         blocks=tuple(blocks),
-        form=tuple(cluster_lines(program, blocks, texts, width, first=False)),
-        parameters=tuple(parameters.values()),
+        form=(*form, *(["return theta"] * (not alone))),
+        parameters=tuple(parameters[reference] for reference in references),
         keys=tuple(keys),
     )
 

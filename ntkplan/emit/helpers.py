@@ -58,10 +58,7 @@ def take_rows(values, rows):
 
 _INNER_PRODUCTS = '''
 def inner_products(rows1, rows2, axes, **options):
-    """Inner products of all rows1 [..., *row] with all rows2 [..., *row].
-
-    A row has so many axes. One product of two matrices, which copies neither array.
-    """
+    """Inner products of rows of so many axes, as one product that copies nothing."""
     shape1, shape2 = rows1.shape[:-axes], rows2.shape[:-axes]
     rows1 = rows1.reshape(math.prod(shape1), -1)
     rows2 = rows2.reshape(math.prod(shape2), -1)
@@ -141,6 +138,24 @@ _HELPERS: tuple[tuple[type[Statement], str], ...] = (
 )
 
 
+_PLAIN_WINDOWS = '''
+def windows(x, window, strides, padding):
+    """Cuts [..., *spatial, c] into windows [..., *positions, *window, c]."""
+    first = x.ndim - 1 - len(window)
+    config = [(0, 0, 0)] * x.ndim
+    config[first:-1] = [(low, high, 0) for low, high in padding]
+    x = jax.lax.pad(x, jnp.zeros((), x.dtype), config)
+    pieces = []
+    for offset in itertools.product(*map(range, window)):
+        index = [slice(None)] * x.ndim
+        for axis, (i, size, stride) in enumerate(zip(offset, window, strides), first):
+            index[axis] = slice(i, x.shape[axis] - (size - 1 - i), stride)
+        pieces.append(x[tuple(index)])
+    stacked = jnp.stack(pieces, axis=-2)
+    return stacked.reshape(*stacked.shape[:-2], *window, stacked.shape[-1])
+'''
+
+
 def helper_sections(
     blocks: Sequence[Block], *, tiled: bool = False, halved: bool = False
 ) -> list[str]:
@@ -158,7 +173,7 @@ def helper_sections(
         if any(isinstance(item, kind) for item in statements)
     ]
     if cuts_windows(blocks):
-        helpers.insert(0, _WINDOWS)
+        helpers.insert(0, _WINDOWS if _dilates(blocks) else _PLAIN_WINDOWS)
     if multiplies_rows(blocks):
         helpers.append(_INNER_PRODUCTS)
     if tiled:
@@ -183,4 +198,14 @@ def cuts_windows(blocks: Sequence[Block]) -> bool:
         isinstance(item, Cut) and not item.patches.is_slice
         for block in blocks
         for item in block.statements
+    )
+
+
+def _dilates(blocks: Sequence[Block]) -> bool:
+    """Says whether windows, or what they are cut from, are dilated."""
+    return any(
+        {*item.patches.input_dilation, *item.patches.window_dilation} != {1}
+        for block in blocks
+        for item in block.statements
+        if isinstance(item, Cut) and not item.patches.is_slice
     )

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from ntkplan.emit import names
 from ntkplan.emit.parts import find_parts
 from ntkplan.emit.primitives.composite import steps
-from ntkplan.emit.remarks import remark
+from ntkplan.emit.remarks import pushed_remark
 from ntkplan.emit.sharing import share
 from ntkplan.emit.tables import Tables
 from ntkplan.ir.graph import KernelGraph
@@ -89,11 +89,7 @@ def lower(
         factors=tuple(tables.factors.values()),
         cotangents=tuple(tables.cotangents.values()),
         blocks=_shared([_block(choice, tables) for choice in tapped], tables),
-        pushed_comments=tuple(
-            line
-            for choice in pushed
-            for line in (remark([[choice.record]], ()) if choice.record else ())
-        ),
+        pushed_comments=pushed_remark([item.record for item in pushed if item.record]),
         kernel_labels=frame.kernel_labels,
         input_names=tables.input_names,
         part_names=tables.part_names,

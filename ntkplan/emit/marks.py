@@ -50,7 +50,7 @@ def marks_of(program: Program, part: str) -> Marks:
             if tap.variable in in_loops:
                 inside[tap.variable] = _tap_text(tap, source)
                 continue
-            after[tap.variable] = _tap_text(tap, source)
+            after[tap.variable] = _tap_text(tap, source, added=True)
             shifted = tap.variable in leaves
             hints[tap.variable] = tap.key if shifted else f"{tap.key}_out"
     records = own(program.records, part)
@@ -66,11 +66,13 @@ def own(entries: Sequence[_Entry], part: str) -> tuple[_Entry, ...]:
     return tuple(entry for entry in entries if entry.part == part)
 
 
-def _tap_text(tap: Tap, source: str) -> str:
+def _tap_text(tap: Tap, source: str, *, added: bool = False) -> str:
+    """Returns a tap in its variable's shape, or one that a sum stretches to it."""
     text = f'{source}["{tap.key}"]'
-    shape = array_shape(tap.variable)
-    if tuple(shape) == tap.shape:
+    shape = tuple(array_shape(tap.variable))
+    missing = len(shape) - len(tap.shape)
+    if shape == tap.shape or (added and shape == (1,) * missing + tap.shape):
         return text
-    if tuple(shape) == (1, *tap.shape):
+    if shape == (1, *tap.shape):
         return f"{text}[None]"
     return f"{text}.reshape({', '.join(map(str, shape))})"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import itertools
 import keyword
 import re
 from collections.abc import Collection, Sequence
@@ -32,7 +33,7 @@ RESERVED = frozenset(
             "zero_taps",
             "zeros",
             "of",
-            "part",
+            *("part", "parts", "a1", "a2", "c1", "c2"),
         ),
     )
 )
@@ -104,3 +105,60 @@ def layer_name(path: str) -> str:
     kept = parts[:-1] or parts or ["params"]
     name = identifier("/".join(kept))
     return f"layer{name[1:]}" if kept[0].isdigit() else name
+
+
+def short_layer_names(paths: Sequence[str]) -> dict[str, str]:
+    """Names what leaves belong to without the lists that it lies in, as far as clear.
+
+    Args:
+        paths: Paths of leaves.
+
+    Returns:
+        By path the names, the same for leaves that belong to the same.
+
+    Example:
+        >>> short_layer_names(["layers/0/conv/w", "skip/conv/w"])
+        {'layers/0/conv/w': 'conv_0', 'skip/conv/w': 'skip_conv'}
+    """
+    whole = {path: layer_name(path) for path in paths}
+    short = {path: layer_name(_without_lists(path)) for path in paths}
+    meant: dict[str, set[str]] = {}
+    for path in paths:
+        meant.setdefault(short[path], set()).add(whole[path])
+    return {
+        path: short[path] if len(meant[short[path]]) == 1 else whole[path]
+        for path in paths
+    }
+
+
+def _without_lists(path: str) -> str:
+    """Moves the numbers of a path behind its words, and drops what they count.
+
+    Example:
+        >>> _without_lists("layers/0/conv/w"), _without_lists("layers/0/w")
+        ('conv/0/w', 'layers/0/w')
+    """
+    *words, last = path.split("/")
+    numbers = [word for word in words if word.isdigit()]
+    kept = [
+        word
+        for word, after in itertools.pairwise([*words, ""])
+        if not word.isdigit() and not after.isdigit()
+    ]
+    return "/".join([*kept, *numbers, last]) if kept else path
+
+
+def function_name(path: str) -> str:
+    """Names the function of parts after the last word of a path.
+
+    Example:
+        >>> function_name("blocks/0"), function_name("ResNetBlock_3")
+        ('block', 'res_net_block')
+    """
+    words = [re.sub(r"[_\d]+$", "", word) for word in path.split("/")]
+    word = next((word for word in reversed(words) if word), "layer")
+    name = re.sub(r"\W+", "_", word).strip("_") or "layer"
+    name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+    if len(name) > 3 and name.endswith("s") and not name.endswith("ss"):
+        name = name[:-1]
+    return name

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 
-from ntkplan.emit.expression import INDENT, indented
+from ntkplan.emit.expression import INDENT
 from ntkplan.emit.taps import WIDTH
 
 _SKIP = "  # fmt: skip"
+_LEAST_NAMED = 2
+_MOST_LISTED = 4
 
 LEAST = 3
 """How many texts must count up for a loop over numbers to be clearer than a list."""
@@ -55,42 +57,96 @@ def range_text(start: int, count: int) -> str:
     return f"range({count})" if start == 0 else f"range({start}, {start + count})"
 
 
-def for_each(
-    name: str, keys: Sequence[str], body: Callable[[str], Sequence[str]]
-) -> list[str]:
-    """Prints statements for every one of some keys.
+class PartLoops:
+    """Heads of loops over parts of a model; what many run over has a name.
 
-    Args:
-        name: The variable that holds a key, where they do not count up.
-        keys: The keys.
-        body: Makes the statements, given Python text for a key.
+    Attributes:
+        definition: The statement that gives all the parts a name, if one is needed.
 
     Example:
-        >>> for_each("key", ["a_1", "a_2", "a_3"], lambda key: [f"print({key})"])
-        ['for i in range(1, 4):', '    print(f"a_{i}")']
+        >>> loops = PartLoops({f"a_{i}": f"a/{i}" for i in range(5)}, [])
+        >>> loops.head([f"a_{i}" for i in range(5)])
+        (['for i in range(5):  # a/0 to a/4, 5 parts'], 'f"a_{i}"')
+        >>> loops.head(["a_1", "a_2"])
+        (['for part in ("a_1", "a_2"):'], 'part')
     """
-    if len(keys) == 1:
-        return list(body(f'"{keys[0]}"'))
-    found = counting(keys) if len(keys) >= LEAST else None
-    if found is not None:
-        template, start = found
-        head = [f"for i in {range_text(start, len(keys))}:"]
-        return [*head, *indented(body(f'f"{template}"'))]
-    return [*_head(name, keys), *indented(body(name))]
+
+    def __init__(
+        self, paths: Mapping[str, str], loops: Sequence[Sequence[str]]
+    ) -> None:
+        """Decides whether the parts get a name.
+
+        Args:
+            paths: Paths of the parts by their keys, in the order in which they run.
+            loops: The keys that the loops run over.
+        """
+        used = {key for keys in loops for key in keys}
+        self._paths = paths
+        self._named = [key for key in paths if key in used]
+        several = {tuple(keys) for keys in loops if len(keys) > 1}
+        listed = [keys for keys in several if self._counted(keys) is None]
+        if len([keys for keys in listed if self._slice(keys)]) < _LEAST_NAMED:
+            self._named = []
+        texts = [f'"{key}"' for key in self._named]
+        self.definition = packed("parts = (", texts, ")") if texts else []
+
+    def head(self, keys: Sequence[str]) -> tuple[list[str], str]:
+        """Returns the head of a loop, nothing for one key, and text for a key in it."""
+        if len(keys) == 1:
+            return [], f'"{keys[0]}"'
+        texts = [f'"{key}"' for key in keys]
+        line = f"for part in ({', '.join(texts)}):"
+        if len(keys) <= _MOST_LISTED and not self._slice(keys) and len(line) <= WIDTH:
+            return [line], "part"
+        first, last = self._paths[keys[0]], self._paths[keys[-1]]
+        said = f"# {first} to {last}, {len(keys)} parts"
+        counted = self._counted(keys)
+        listed = self._slice(keys) or self._without(keys)
+        if listed:
+            line = f"for part in {listed}:"
+        elif counted is not None:
+            line = f"for i in {range_text(counted[1], len(keys))}:"
+        else:
+            return [said, *packed("for part in (", texts, "):")], "part"
+        key = "part" if listed or counted is None else f'f"{counted[0]}"'
+        together = f"{line}  {said}"
+        return ([together] if len(together) <= WIDTH else [said, line]), key
+
+    def _counted(self, keys: Sequence[str]) -> tuple[str, int] | None:
+        return counting(keys) if len(keys) >= LEAST else None
+
+    def _slice(self, keys: Sequence[str]) -> str:
+        """Returns text for parts that follow upon each other, or nothing."""
+        if not self._named:
+            return ""
+        start = self._named.index(keys[0])
+        stop = start + len(keys)
+        if self._named[start:stop] != list(keys):
+            return ""
+        if len(keys) == len(self._named):
+            return "parts"
+        return f"parts[{start or ''}:{stop if stop < len(self._named) else ''}]"
+
+    def _without(self, keys: Sequence[str]) -> str:
+        """Returns text for all parts but a few, or nothing."""
+        others = [f'"{key}"' for key in self._named if key not in keys]
+        if not 1 < len(others) <= len(keys) // 2:
+            return ""
+        text = f"[p for p in parts if p not in ({', '.join(others)})]"
+        return text if len(text) + len("for part in :") <= WIDTH else ""
 
 
-def _head(name: str, keys: Sequence[str]) -> list[str]:
-    """Prints the head of a loop; a long one is packed, and formatters leave it."""
-    texts = [f'"{key}"' for key in keys]
-    lines = [f"for {name} in ("]
-    for text, after in zip(texts, [", "] * (len(texts) - 1) + ["):"], strict=True):
-        if len(lines[-1]) + len(text) + len(after) > WIDTH:
+def packed(
+    opening: str, texts: Sequence[str], closing: str, margin: str = INDENT * 2
+) -> list[str]:
+    """Prints a long collection; its lines are full, and formatters leave it."""
+    lines = [opening]
+    afters = [", "] * (len(texts) - 1) + [closing]
+    for number, (text, after) in enumerate(zip(texts, afters, strict=True)):
+        is_last = number == len(texts) - 1
+        note = len(_SKIP) if is_last and len(lines) > 1 else 0
+        if len(lines[-1]) + len(text) + len(after.rstrip()) + note > WIDTH:
             lines[-1] = lines[-1].rstrip()
-            lines.append(INDENT * 2)
+            lines.append(margin)
         lines[-1] += text + after
-    if len(lines) == 1:
-        return lines
-    if len(lines[-1]) + len(_SKIP) > WIDTH:
-        *before, last = lines[-1].rpartition(" ")
-        lines[-1:] = ["".join(before).rstrip(), f"{INDENT * 2}{last}"]
-    return [*lines[:-1], lines[-1] + _SKIP]
+    return lines if len(lines) == 1 else [*lines[:-1], lines[-1] + _SKIP]

@@ -68,7 +68,8 @@ def leaf_text(
     if not once:
         lines += [f"{INDENT}theta = 0.0", f"{INDENT}for step in range({block.loop}):"]
         margin += INDENT
-    lines += [f"{margin}{line}" for line in printer.lines(first=once)]
+    target = "theta = " if once else "theta += "
+    lines += [f"{margin}{line}" for line in printer.lines(target=target)]
     lines.append(f"{INDENT}return theta")
     imports = ["import itertools", "import math"]
     imports += ["import jax", "import jax.numpy as jnp"]

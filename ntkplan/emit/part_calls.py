@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import re
 from collections.abc import Collection, Sequence
 
 from ntkplan._jax import Var
 from ntkplan.emit.expression import INDENT, Expression, atom, call, indented, statement
 from ntkplan.emit.numbering import LEAST, counting, range_text
-from ntkplan.emit.part_function import PartFunction, source_of
+from ntkplan.emit.part_function import Inside, PartFunction, inside_of, source_of
 from ntkplan.emit.primitives.context import Context, Step
 from ntkplan.emit.primitives.value import Unpacked, Value, Written, exact
+from ntkplan.emit.settings import settled
 from ntkplan.emit.taps import WIDTH
+from ntkplan.errors import InternalError
 from ntkplan.ir.equation import Body
 
 # Names of values that have no other; a loop may go on with them.
@@ -63,6 +66,14 @@ class _Loop:
     numbers: str
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Callee:
+    """The function of a part, and Python text for what it is told of this one."""
+
+    name: str
+    settings: tuple[str, ...]
+
+
 class _Calls:
     """The calls among the steps, and who reads what they return."""
 
@@ -74,6 +85,8 @@ class _Calls:
         kept: Collection[Var],
     ) -> None:
         self._body = body
+        self._functions = functions
+        self._callees: dict[str, _Callee] = {}
         self._steps_of: dict[str, list[Step]] = {}
         self._items: list[Step | PartFunction] = []
         self._readers: dict[Var, int] = dict.fromkeys(kept, 1)
@@ -124,13 +137,51 @@ class _Calls:
             and self._readers.get(last.returned[0]) == 1
         )
 
-    def _name(self, function: PartFunction, context: Context) -> str:
-        steps = self._steps_of[function.part.key]
-        return context.module.helper(
-            ("part", function.part.key),
-            function.part.function,
-            lambda name: source_of(function, steps, self._body, name, context),
+    def _callee(self, function: PartFunction, context: Context) -> _Callee:
+        """Returns what to call for a part; its function is printed the first time."""
+        if function.part.key not in self._callees:
+            alike = [item for item in self._functions if item.form == function.form]
+            for group, inside in self._groups(alike, context):
+                self._print(group, inside, context)
+        return self._callees[function.part.key]
+
+    def _groups(
+        self, alike: Sequence[PartFunction], context: Context
+    ) -> list[tuple[list[PartFunction], list[Inside]]]:
+        """Sorts parts by the function that can be printed for them."""
+        groups: list[tuple[list[PartFunction], list[Inside]]] = []
+        for item in alike:
+            steps = self._steps_of.get(item.part.key, [])
+            inside = inside_of(item, steps, self._body, context)
+            for functions, known in groups:
+                texts = [each.lines for each in (*known, inside)]
+                same = known[0].given == inside.given
+                if same and settled(texts, WIDTH) is not None:
+                    functions.append(item)
+                    known.append(inside)
+                    break
+            else:
+                groups.append(([item], [inside]))
+        return groups
+
+    def _print(
+        self,
+        group: Sequence[PartFunction],
+        inside: Sequence[Inside],
+        context: Context,
+    ) -> None:
+        """Prints the function of parts that are alike."""
+        first, given = group[0], inside[0].given
+        body = settled([each.lines for each in inside], WIDTH)
+        if body is None:
+            raise InternalError("parts are no longer alike", first.part.path)
+        name = context.module.helper(
+            ("part", first.part.key),
+            first.part.function,
+            lambda name: source_of(group, given, body, name),
         )
+        for item, settings in zip(group, body.arguments, strict=True):
+            self._callees[item.part.key] = _Callee(name=name, settings=settings)
 
     def call(self, function: PartFunction) -> Step:
         """Returns the step that makes a call."""
@@ -138,10 +189,10 @@ class _Calls:
 
         def write(values: Sequence[Value], context: Context) -> Unpacked:
             key = f'"{part.key}"'
-            name = self._name(function, context)
+            callee = self._callee(function, context)
             arguments = [exact(value) for value in values]
             return Unpacked(
-                expression=_applied(name, function, part.access, arguments, key),
+                expression=_applied(callee, function, part.access, arguments, key),
                 target=lambda names: _target(function, names, key),
             )
 
@@ -150,14 +201,14 @@ class _Calls:
     def loop(self, loop: _Loop) -> Step:
         """Returns the step that makes calls in a loop.
 
-        Where their functions print differently after all, since shapes stand in their
-        text, it makes the calls one by one.
+        Where their functions print differently after all, or have other settings, it is
+        a loop for those that follow upon each other alike.
         """
         first, last, carried = loop.functions[0], loop.functions[-1], loop.carried
         is_free = self._readers.get(first.part.given[carried]) == 1
 
         def write(values: Sequence[Value], context: Context) -> Written:
-            called = [self._name(function, context) for function in loop.functions]
+            called = [self._callee(function, context) for function in loop.functions]
             arguments = [exact(value) for value in values]
             start = arguments[carried]
             goes_on = is_free and _PLAIN_NAME.fullmatch(start.text)
@@ -165,27 +216,54 @@ class _Calls:
             def lines(names: Sequence[str]) -> list[str]:
                 (name,) = names
                 given = [*arguments]
-                given[carried] = atom(name)
                 begun = [] if goes_on else statement(f"{name} = ", start, WIDTH)
-                if len(set(called)) == 1:
-                    value = _applied(called[0], first, loop.access, given, loop.key)
-                    target = f"{_target(first, names, loop.key)} = "
-                    body = statement(target, value, WIDTH - len(INDENT))
-                    return [*begun, f"for i in {loop.numbers}:", *indented(body)]
-                for function, callee in zip(loop.functions, called, strict=True):
-                    key, access = f'"{function.part.key}"', function.part.access
-                    value = _applied(callee, function, access, given, key)
-                    target = f"{_target(function, names, key)} = "
-                    begun += statement(target, value, WIDTH)
+                if len(set(called)) > 1 and begun:
+                    begun, given[carried] = [], start
+                else:
+                    given[carried] = atom(name)
+                pairs = zip(called, loop.functions, strict=True)
+                for callee, run in itertools.groupby(pairs, lambda pair: pair[0]):
+                    functions = [function for _, function in run]
+                    begun += _run_lines(callee, functions, given, name)
+                    given[carried] = atom(name)
                 return begun
 
             names = (start.text,) if goes_on else ()
-            return Written(lines=lines, expression=atom(called[0]), names=names)
+            return Written(lines=lines, expression=atom(called[0].name), names=names)
 
         given = first.part.given
         return Step(
             inputs=given, outputs=last.returned, write=write, n_captured=len(given)
         )
+
+
+def _run_lines(
+    callee: _Callee,
+    run: Sequence[PartFunction],
+    given: Sequence[Expression],
+    name: str,
+) -> list[str]:
+    """Prints calls that hand one array on, in a loop where they are many."""
+    found = _looped(run)
+    if len(found) == 1 and isinstance(found[0], _Loop):
+        loop = found[0]
+        again = [atom(name) if n == loop.carried else x for n, x in enumerate(given)]
+        value = _applied(callee, run[0], loop.access, again, loop.key)
+        target = f"{_target(run[0], [name], loop.key)} = "
+        body = statement(target, value, WIDTH - len(INDENT))
+        begun = []
+        if given[loop.carried].text != name:
+            begun = statement(f"{name} = ", given[loop.carried], WIDTH)
+        return [*begun, f"for i in {loop.numbers}:", *indented(body)]
+    lines: list[str] = []
+    for number, function in enumerate(run):
+        key, access = f'"{function.part.key}"', function.part.access
+        value = _applied(callee, function, access, given, key)
+        lines += statement(f"{_target(function, [name], key)} = ", value, WIDTH)
+        if number == 0:
+            carried = _carried(run[0], run[1]) if len(run) > 1 else None
+            given = [atom(name) if n == carried else x for n, x in enumerate(given)]
+    return lines
 
 
 def _function_of(step: Step, functions: Sequence[PartFunction]) -> PartFunction | None:
@@ -224,7 +302,7 @@ def _looped(chain: Sequence[PartFunction]) -> list[PartFunction | _Loop]:
 
 
 def _applied(
-    name: str,
+    callee: _Callee,
     function: PartFunction,
     access: str,
     arguments: Sequence[Expression],
@@ -232,7 +310,8 @@ def _applied(
 ) -> Expression:
     """Prints a call: with a part's leaves, what it is given, and its dictionaries."""
     tables = (atom(f"{table}[{key}]") for table in function.tables)
-    return call(name, atom(f"params{access}"), *arguments, *tables)
+    settings = map(atom, callee.settings)
+    return call(callee.name, atom(f"params{access}"), *arguments, *tables, *settings)
 
 
 def _target(function: PartFunction, names: Sequence[str], key: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Collection, Mapping, Sequence
 
 from ntkplan._jax import Var
@@ -15,6 +16,7 @@ from ntkplan.emit.primitives.value import (
     aval_of,
 )
 from ntkplan.emit.record_table import record_lines
+from ntkplan.emit.settings import Settled
 from ntkplan.emit.taps import WIDTH
 from ntkplan.emit.writer import Draft, write_body, write_function
 from ntkplan.ir.equation import Body
@@ -22,6 +24,9 @@ from ntkplan.ir.program import Part, Program
 
 # What the values that a part is given are called, the first of a kind without a number.
 _GIVEN_NAMES = {"b": "mask", "i": "indices", "u": "indices"}
+
+# A place three levels deep: the tree that it begins with, and the tree's key.
+_DEEP = re.compile(r'(params\["([A-Za-z_]\w*)"\])(?:\[[^]]*\]|\.\w+){2}')
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -91,14 +96,30 @@ def _recorded_outside(
     ]
 
 
-def source_of(
-    function: PartFunction,
-    steps: Sequence[Step],
-    body: Body,
-    name: str,
-    outer: Context,
-) -> str:
-    """Prints the function, which is the same text for parts that are alike."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Inside:
+    """What a part's function takes, and its statements.
+
+    Attributes:
+        given: Names of the values that it is given.
+        lines: Its statements.
+    """
+
+    given: tuple[str, ...]
+    lines: tuple[str, ...]
+
+
+def inside_of(
+    function: PartFunction, steps: Sequence[Step], body: Body, outer: Context
+) -> Inside:
+    """Prints what a part's function does.
+
+    Args:
+        function: The part.
+        steps: The part's steps.
+        body: What they are of.
+        outer: Where the function is called.
+    """
     part, marks = function.part, function.marks
     context = Context(
         module=outer.module,
@@ -107,7 +128,8 @@ def source_of(
         deciding=True,
         write_function=write_function,
     )
-    inputs = _local_inputs(function)
+    aliases = _aliases(function, context)
+    inputs = _local_inputs(function, aliases)
     given: list[str] = []
     for variable in part.given:
         kind = aval_of(variable).dtype.kind
@@ -125,40 +147,89 @@ def source_of(
     )
     writer = write_body(inner, draft, context.module, context.local, WIDTH, inputs)
     names = {key: value.expression.text for key, value in writer.values.items()}
-    header = call(name, *map(atom, ("params", *given, *function.tables)))
+    lines = [*_unpacked(aliases), *writer.lines(), *_ending(function, names)]
+    return Inside(given=tuple(given), lines=tuple(lines))
+
+
+def source_of(
+    functions: Sequence[PartFunction], given: Sequence[str], body: Settled, name: str
+) -> str:
+    """Prints the function of parts that are alike.
+
+    Args:
+        functions: The parts.
+        given: Names of the values that it is given.
+        body: Its statements, with parameters for what the parts differ in.
+        name: Its name.
+    """
+    first = functions[0]
+    arguments = ("params", *given, *first.tables, *body.parameters)
+    header = call(name, *map(atom, arguments))
     header = dataclasses.replace(header, text=f"{header.text}:", closing="):")
     lines = [
         *statement("def ", header, WIDTH + len(INDENT)),
-        *indented(_docstring(part, records=bool(marks.records))),
-        *(f"{INDENT}{line}" if line else "" for line in writer.lines()),
-        *indented(_ending(function, names)),
+        *indented(_docstring(functions)),
+        *indented(body.lines),
     ]
     return "\n".join(lines)
 
 
-def _local_inputs(function: PartFunction) -> dict[Var, Value]:
-    """Returns what prints for a part's leaves and for the taps in its loops."""
+def _leaf_texts(function: PartFunction) -> dict[Var, str]:
+    """Returns what reads the leaves of a part from its `params`."""
     part = function.part
+    return {
+        leaf.variable: f"params{leaf.access.removeprefix(part.access)}"
+        for leaf in function.program.graph.leaves
+        if leaf.variable in part.variables and leaf.access is not None
+    }
+
+
+def _aliases(function: PartFunction, context: Context) -> dict[str, str]:
+    """Names the trees from which a part's leaves are read, where they lie deep.
+
+    Returns:
+        The names, by the texts that they stand for.
+    """
+    starts = [_DEEP.match(text) for text in _leaf_texts(function).values()]
+    found = {start[1]: start[2] for start in starts if start}
+    return {text: context.claim(key) for text, key in found.items()}
+
+
+def _unpacked(aliases: Mapping[str, str]) -> list[str]:
+    if not aliases:
+        return []
+    together = f"{', '.join(aliases.values())} = {', '.join(aliases)}"
+    if len(together) <= WIDTH:
+        return [together]
+    return [f"{name} = {text}" for text, name in aliases.items()]
+
+
+def _local_inputs(
+    function: PartFunction, aliases: Mapping[str, str]
+) -> dict[Var, Value]:
+    """Returns what prints for a part's leaves and for the taps in its loops."""
     texts = dict(function.marks.inside)
-    for leaf in function.program.graph.leaves:
-        if leaf.variable in part.variables and leaf.access is not None:
-            texts[leaf.variable] = f"params{leaf.access.removeprefix(part.access)}"
+    for variable, text in _leaf_texts(function).items():
+        start = next((start for start in aliases if text.startswith(start)), "")
+        texts[variable] = aliases.get(start, "") + text.removeprefix(start)
     return {
         variable: array_value(text, aval_of(variable))
         for variable, text in texts.items()
     }
 
 
-def _docstring(part: Part, *, records: bool) -> list[str]:
-    paths, count = part.alike, len(part.alike)
-    places = f"`{paths[0]}`" if count == 1 else f"`{paths[0]}` to `{paths[-1]}`"
-    which = places if count == 1 else f"one of {count} parts, {places}"
+def _docstring(functions: Sequence[PartFunction]) -> list[str]:
+    paths = [function.part.path for function in functions]
+    records = bool(functions[0].marks.records)
+    places = f"`{paths[0]}`"
+    if len(paths) > 1:
+        places += f" to `{paths[-1]}`, {len(paths)} parts"
+    outputs = "outputs" if len(functions[0].returned) > 1 else "output"
     given = ", and what its layers were given" * records
-    whole = f'"""Output of {which}{given}."""'
-    if len(whole) <= WIDTH:
-        return [whole]
-    these = "part is" if count == 1 else f"{count} parts are"
-    return [f'"""Output of a part{given}.', "", f"The {these} {places}.", '"""']
+    for text in (f"{places}: {outputs}{given}.", f"{places}."):
+        if len(text) + len('""""""') <= WIDTH:
+            return [f'"""{text}"""']
+    return [f'"""Some parts: {outputs}{given}.', "", f"{places}.", '"""']
 
 
 def _ending(function: PartFunction, names: Mapping[Var, str]) -> list[str]:

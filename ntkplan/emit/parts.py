@@ -13,7 +13,7 @@ import re
 from collections.abc import Collection, Sequence
 
 from ntkplan._jax import Var
-from ntkplan.emit.names import RESERVED, free, layer_name
+from ntkplan.emit.names import RESERVED, free, function_name, layer_name
 from ntkplan.emit.primitives.context import Context, Module, Step
 from ntkplan.emit.primitives.value import array_value, aval_of, literal_value
 from ntkplan.emit.writer import write_function
@@ -21,6 +21,7 @@ from ntkplan.ir.graph import KernelGraph, Leaf
 from ntkplan.ir.program import Part
 
 _ACCESS = re.compile(r"\[[^\]]*\]|\.\w+")
+_INTEGER = re.compile(r"(?<![\w.\"])\d+(?![\w.\"])")
 _LEAST_STEPS = 3
 # Steps that functions must spare, a call being as long as two of them.
 _LEAST_SPARED = 8
@@ -98,7 +99,7 @@ def _named(reader: _Reader, families: Sequence[_Family]) -> tuple[Part, ...]:
                 key=key,
                 path=member.path,
                 access=member.access,
-                function=_function_name(member.path),
+                function=function_name(member.path),
                 alike=paths,
                 variables=reader.variables(member),
                 given=reader.given(member),
@@ -243,7 +244,10 @@ class _Reader:
         return leaf.path[len(member.path) :]
 
     def _text(self, step: Step) -> Key:
-        """Returns what a step prints from operands that are numbered."""
+        """Returns what a step prints from operands that are numbered.
+
+        Integers may differ in parts that are alike: they are arguments.
+        """
         context = Context(
             module=Module(()),
             local=set(),
@@ -259,7 +263,8 @@ class _Reader:
         ]
         written = step.write(operands, context).expression.text
         taps = tuple(variable in self._tapped for variable in step.outputs)
-        return (written, tuple(context.before), taps)
+        texts = (written, *context.before)
+        return (*(_INTEGER.sub("#", text) for text in texts), taps)
 
     def _key(self, member: _Member) -> Key:
         """Returns what members must share to be the same code."""
@@ -381,19 +386,3 @@ def _template(path: str) -> str:
 
 def _overlap(one: _Member, other: _Member) -> bool:
     return one.start < other.stop and other.start < one.stop
-
-
-def _function_name(path: str) -> str:
-    """Names the function of parts after the last word of a path.
-
-    Example:
-        >>> _function_name("blocks/0"), _function_name("ResNetBlock_3")
-        ('block', 'res_net_block')
-    """
-    words = [re.sub(r"_?\d+$", "", word) for word in path.split("/")]
-    word = next((word for word in reversed(words) if word), "layer")
-    name = re.sub(r"\W+", "_", word).strip("_") or "layer"
-    name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
-    if len(name) > 3 and name.endswith("s") and not name.endswith("ss"):
-        name = name[:-1]
-    return name

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from ntkplan._jax import Var, array_shape
 from ntkplan.emit.expression import (
+    INDENT,
     Expression,
     atom,
     call,
@@ -14,9 +15,13 @@ from ntkplan.emit.expression import (
     subscript,
 )
 from ntkplan.emit.expression import sequence as bracketed
+from ntkplan.emit.numbering import packed
 from ntkplan.emit.taps import WIDTH, dictionary
 from ntkplan.ir.program import Record
 from ntkplan.ir.use import Crop
+
+# Lines from which on entries stand side by side.
+_LEAST_PACKED = 7
 
 
 def record_lines(
@@ -30,7 +35,11 @@ def record_lines(
         names: Python text for the variables that are recorded.
     """
     entries = [(record.key, _record_expression(record, names)) for record in records]
-    return statement(prefix, dictionary(entries), WIDTH)
+    lines = statement(prefix, dictionary(entries), WIDTH)
+    if len(lines) < _LEAST_PACKED:
+        return lines
+    texts = [f'"{key}": {value.text}' for key, value in entries]
+    return packed(f"{prefix}{{", texts, "}", INDENT)
 
 
 def _record_expression(record: Record, names: Mapping[Var, str]) -> Expression:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from ntkplan.emit.expression import atom, statement
-from ntkplan.emit.shape_table import ATTRIBUTES, FIXED, Table, shape_table, table_lines
+from ntkplan.emit.shape_table import ATTRIBUTES, FIXED, Table, shape_table
+from ntkplan.emit.table_text import table_lines
 from ntkplan.emit.taps import dictionary
 
 CHECK = "check_shapes(params, x1, x2)"
@@ -115,11 +116,14 @@ def table_section(shapes: Shapes) -> str:
         },
     }
     heading = [text for mark, text in meanings.items() if mark in shapes.marks]
-    tables = [*heading, *table_lines(shapes.params, "PARAMS")]
-    tables += table_lines(shapes.x, "X")
+    tables = table_lines(shapes.params, "PARAMS", n_apart=2)
+    tables += table_lines(shapes.x, "X", n_apart=None)
+    has_functions = tables[0].startswith("def ")
+    behind = max((n + 1 for n, line in enumerate(tables) if not line), default=0)
+    tables[behind:behind] = heading
     has_attributes = shapes.params.has_attributes or shapes.x.has_attributes
     before = ["", _ATTRIBUTES.rstrip(), ""] if has_attributes else []
-    return "\n".join([*before, "", *tables])
+    return "\n".join([*before, *[""] * (has_functions and not before), "", *tables])
 
 
 def check_sections(shapes: Shapes) -> list[str]:

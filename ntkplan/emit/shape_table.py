@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import collections
 import dataclasses
-import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import jax
 
-from ntkplan.emit.expression import atom, statement
-from ntkplan.emit.names import free, identifier
-from ntkplan.emit.numbering import LEAST, range_text
+from ntkplan.emit.runs import numbered_runs, repeats
 from ntkplan.trace.leaves import shape_of, tree_inputs
 
 FIXED = "fixed"
@@ -21,16 +17,7 @@ FIXED = "fixed"
 ATTRIBUTES = "Fields"
 """The emitted class that stands for types of the user's, read by attributes."""
 
-_INDENT = "    "
-_WIDTH = 88
 _DEEPEST = 12
-_LEAST_NAMED = 40
-_UNSPLIT = 64
-_OFTEN = 2
-_BREAK = "\0"
-_SOFT = "\1"
-_SKIP = "  # fmt: skip"
-_NUMBERED = re.compile(r"(\D*)(\d+)(\D*)")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -145,208 +132,6 @@ def _nested(leaves: Sequence[tuple[tuple[Any, ...], str]]) -> Any:
         fields = tuple((key.name, node) for key, node in nodes.items())
         return Attributes(fields=fields)
     return {key.key: node for key, node in nodes.items()}
-
-
-def table_lines(table: Table, name: str, width: int = _WIDTH) -> list[str]:
-    r"""Prints a table as the value of a name.
-
-    Subtrees that follow upon each other alike are written once, under a name of their
-    own. A table that would be long is packed, and says that formatters leave it so.
-
-    Example:
-        >>> print("\n".join(table_lines(Table(tree=["f[5]"] * 3, flat=True), "X")))
-        X = ["f[5]"] * 3
-    """
-    first = _Printer(frozenset())
-    first.text(table.tree, name)
-    often = {text for text, count in first.counts.items() if count >= _OFTEN}
-    printer = _Printer(often)
-    text = printer.text(table.tree, name)
-    statements = [*printer.named.items(), (name, text)]
-    lines: list[str] = []
-    for target, value in statements:
-        plain = value.replace(_BREAK, " ").replace(_SOFT, " ")
-        one_line = f"{target} = {plain}"
-        if len(one_line) <= width:
-            lines.append(one_line)
-        else:
-            lines += _packed(target, value, width)
-    return lines
-
-
-class _Printer:
-    """Writes trees on one line, with breaks where it may be split."""
-
-    def __init__(self, often: Collection[str]) -> None:
-        self.named: dict[str, str] = {}
-        self.counts: collections.Counter[str] = collections.Counter()
-        self._often = often
-
-    def text(self, node: Any, place: str) -> str:
-        """Returns a node's text; `place` is where it stands, for names."""
-        text = self._own_text(node, place)
-        if len(text) > _UNSPLIT:
-            self.counts[text] += 1
-        return self._shared(text, place) if text in self._often else text
-
-    def _own_text(self, node: Any, place: str) -> str:
-        if isinstance(node, str):
-            return f'"{node}"'
-        if isinstance(node, tuple):
-            return repr(node)
-        if isinstance(node, list):
-            return self._list(node, place)
-        if isinstance(node, Attributes):
-            parts = [
-                f"{name}={self.text(value, f'{place}_{name}')}"
-                for name, value in node.fields
-            ]
-            return f"{ATTRIBUTES}({_joined(parts)})"
-        return self._dictionary(node, place)
-
-    def _list(self, items: Sequence[Any], place: str) -> str:
-        parts: list[str] = []
-        for index, period, count in repeats(items):
-            own = [
-                self.text(item, f"{place}_{index + offset}")
-                for offset, item in enumerate(items[index : index + period])
-            ]
-            if count == 1:
-                parts += own
-                continue
-            own = [self._shared(text, f"{place}_{index}") for text in own]
-            whole = f"[{_joined(own)}] * {count}"
-            if period * count == len(items):
-                return whole
-            parts.append(f"*{whole}")
-        return f"[{_joined(parts)}]"
-
-    def _dictionary(self, node: Mapping[Any, Any], place: str) -> str:
-        parts: list[str] = []
-        runs = numbered_runs(node)
-        covered = {key for keys, *_ in runs.values() for key in keys}
-        for key, value in node.items():
-            if key in runs:
-                _, pattern, numbers = runs[key]
-                place_of_first = f"{place}_{key}"
-                text = self._shared(self.text(value, place_of_first), place_of_first)
-                parts.append(f"**{{{pattern}: {text} for i in {numbers}}}")
-            elif key not in covered:
-                parts.append(f"{_key(key)}: {self.text(value, f'{place}_{key}')}")
-        return f"{{{_joined(parts)}}}"
-
-    def _shared(self, text: str, place: str) -> str:
-        """Gives a text that stands several times a name, where it is long."""
-        if len(text) < _LEAST_NAMED:
-            return text
-        for name, known in self.named.items():
-            if known == text:
-                return name
-        name = identifier(place)
-        name = free(name.upper() if place[0].isupper() else name, self.named)
-        self.named[name] = text
-        return name
-
-
-def _joined(parts: Sequence[str]) -> str:
-    """Joins the texts of children; what is short is split only if it must be."""
-    whole = f",{_SOFT}".join(part.replace(_BREAK, _SOFT) for part in parts)
-    return whole if len(whole) <= _UNSPLIT else f",{_BREAK}".join(parts)
-
-
-def _key(key: Any) -> str:
-    text = repr(key)
-    return text.replace("'", '"') if isinstance(key, str) and '"' not in key else text
-
-
-def repeats(items: Sequence[Any]) -> list[tuple[int, int, int]]:
-    """Finds what follows upon itself: `(start, period, count)` of all parts, in order.
-
-    Example:
-        >>> repeats(["a", "b", "c", "b", "c", "d", "d"])
-        [(0, 1, 1), (1, 2, 2), (5, 1, 2)]
-    """
-    found: list[tuple[int, int, int]] = []
-    start = 0
-    while start < len(items):
-        best = (1, 1)
-        for period in range(1, (len(items) - start) // 2 + 1):
-            pattern = items[start : start + period]
-            count = 1
-            while items[start + count * period :][:period] == pattern:
-                count += 1
-            if count > 1 and period * count > best[0] * best[1]:
-                best = (period, count)
-        period, count = best
-        found.append((start, period, count))
-        start += period * count
-    return found
-
-
-def numbered_runs(
-    node: Mapping[Any, Any],
-) -> dict[str, tuple[tuple[str, ...], str, str]]:
-    """Finds keys that count from a number on, with values alike.
-
-    Returns:
-        By the first key of each run all of its keys, and Python texts: of the key, a
-        format string in `i`, and of the range of `i`.
-
-    Example:
-        >>> numbered_runs({"h0": 1, "h1": 1, "h2": 1, "w": 2})
-        {'h0': (('h0', 'h1', 'h2'), 'f"h{i}"', 'range(3)')}
-    """
-    groups: dict[tuple[str, str], list[tuple[int, str]]] = {}
-    for key in node:
-        match = _NUMBERED.fullmatch(key) if isinstance(key, str) else None
-        braces = isinstance(key, str) and any(letter in key for letter in '{}"\\')
-        if match and str(int(match[2])) == match[2] and not braces:
-            groups.setdefault((match[1], match[3]), []).append((int(match[2]), key))
-    found: dict[str, tuple[tuple[str, ...], str, str]] = {}
-    for (before, after), members in groups.items():
-        members.sort()
-        values = [node[key] for _, key in members]
-        for start, period, count in repeats(values):
-            numbers = [number for number, _ in members[start : start + count]]
-            first, last = numbers[0], numbers[-1]
-            if period > 1 or count < LEAST or last - first + 1 != count:
-                continue
-            keys = tuple(key for _, key in members[start : start + count])
-            name = f'f"{before}{{i}}{after}"'
-            found[keys[0]] = (keys, name, range_text(first, count))
-    return found
-
-
-def _packed(target: str, value: str, width: int) -> list[str]:
-    """Fills lines up; a formatter is told to leave them."""
-    lines: list[str] = []
-    held = f"{target} ="
-    for piece in _pieces(f"{value}{_SKIP}", width, start=len(held) + 1):
-        if len(held) + 1 + len(piece) > width and held != f"{target} =":
-            lines.append(held)
-            held = f"{_INDENT}{piece}"
-        else:
-            held = f"{held} {piece}"
-    lines.append(held)
-    if max(map(len, lines)) <= width:
-        return lines
-    plain = value.replace(_BREAK, " ").replace(_SOFT, " ")
-    return statement(f"{target} = ", atom(plain), width)
-
-
-def _pieces(value: str, width: int, start: int) -> list[str]:
-    """Splits a text at its breaks, and at soft ones where a piece is too long.
-
-    The first piece stands at the column `start`.
-    """
-    pieces: list[str] = []
-    for piece in value.split(_BREAK):
-        column = len(_INDENT) if pieces else start
-        if column + len(piece) <= width:
-            pieces.append(piece.replace(_SOFT, " "))
-        else:
-            pieces += piece.split(_SOFT)
-    return pieces
 
 
 def short_text(tree: Any, most: int) -> str:

@@ -74,11 +74,11 @@ class BlockPrinter:
     def _sums(self) -> str:
         return f"jnp.{self._sums_dtype}"
 
-    def lines(self, *, first: bool) -> list[str]:
+    def lines(self, *, target: str) -> list[str]:
         """Returns the block's statements.
 
         Args:
-            first: Whether `theta` is assigned, not added to.
+            target: What stands before the first result; others are added to `theta`.
         """
         statements = list(self._block.statements)
         inline = self._inlined()
@@ -94,9 +94,8 @@ class BlockPrinter:
                 if inline is not None
                 else self._ordered(array, self._kernel_labels)
             )
-            prefix = "theta = " if first else "theta += "
-            lines += statement(prefix, _scaled(value, factor), self._width)
-            first = False
+            lines += statement(target, _scaled(value, factor), self._width)
+            target = "theta += "
         return lines
 
     def _inlined(self) -> Statement | None:

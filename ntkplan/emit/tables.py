@@ -14,6 +14,9 @@ from ntkplan.methods.network import input_name
 
 _OUTSIDE = ""
 
+SIDE_TABLES = {"activations": "a", "cotangents": "c"}
+"""What the dictionaries of a side are called, its number behind it, as in remarks."""
+
 
 class Tables:
     """Gives keys to taps, records and cotangents, each distinct thing once.
@@ -49,6 +52,7 @@ class Tables:
         self._part_of = {
             variable: part.key for part in parts for variable in part.variables
         }
+        self._short_names: dict[str, dict[str, str]] = {}
         self.taps: dict[Var, Tap] = {}
         self.records: dict[tuple[str, int], Record] = {}
         self.factors: dict[tuple[str, int], Record] = {}
@@ -64,7 +68,7 @@ class Tables:
             key=self._leaf_name(leaf, part),
             part=part,
             variable=leaf.variable,
-            shape=_squeezed(leaf.shape),
+            shape=tuple(leaf.shape),
             dtype=leaf.dtype,
         )
 
@@ -185,11 +189,12 @@ class Tables:
         within = f'["{part}"]' if part else ""
         for number in (0, 1):
             name = input_name(kind, array_id, number)
-            self.input_names[name] = f'{kind}{number + 1}{within}["{key}"]'
+            table = f"{SIDE_TABLES[kind]}{number + 1}"
+            self.input_names[name] = f'{table}{within}["{key}"]'
             self.input_keys[name] = key
             if part:
                 own = self.part_names.setdefault(part, {})
-                own[name] = f'{kind}{number + 1}["{key}"]'
+                own[name] = f'{table}["{key}"]'
 
     def _has(self, part: str, variables: Sequence[Var]) -> bool:
         """Says whether a part computes variables itself, or is given them."""
@@ -199,12 +204,30 @@ class Tables:
         return all(item in own.variables or item in own.given for item in variables)
 
     def _layer_name(self, layer: Layer, part: str) -> str:
-        return names.layer_name(self._local_path(layer.leaf, part))
+        path = self._local_path(layer.leaf, part)
+        if part == _OUTSIDE:
+            # A tap outside of the part that reads the leaf is one behind it.
+            own = self._part_of.get(layer.leaf.variable)
+            return f"{own}_later" if own else names.layer_name(path)
+        return self._short_name(path, part)
+
+    def _short_name(self, path: str, part: str) -> str:
+        """Names what a leaf of a part belongs to, by the leaf's path in it."""
+        if part not in self._short_names:
+            start = f"{self._parts[part].path}/"
+            own = [leaf for leaf in self._graph.leaves if leaf.path.startswith(start)]
+            paths = [self._local_path(leaf, part) for leaf in own]
+            self._short_names[part] = names.short_layer_names(paths)
+        return self._short_names[part].get(path) or names.layer_name(path)
 
     def _leaf_name(self, leaf: Leaf, part: str) -> str:
         if part == _OUTSIDE:
             return self._leaf_names[leaf.path]
-        return names.identifier(self._local_path(leaf, part))
+        path = self._local_path(leaf, part)
+        if "/" not in path:
+            return names.identifier(path)
+        name = path.rpartition("/")[2]
+        return names.identifier(f"{self._short_name(path, part)}_{name}")
 
     def _local_path(self, leaf: Leaf, part: str) -> str:
         """Returns a leaf's path, as seen from a part."""

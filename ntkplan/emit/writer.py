@@ -176,7 +176,8 @@ class Writer:
             self.context.before.clear()
             self.context.has_nested = False
             result = step.write([self.read(item) for item in step.inputs], self.context)
-            if not self.deciding or self._is_short(result.expression):
+            hint = self.draft.hints.get(step.outputs[0]) if step.outputs else None
+            if not self.deciding or self._is_short(result.expression, hint):
                 return result
             nested = [v for v in variables if v in self._pending]
             if not nested:
@@ -209,8 +210,9 @@ class Writer:
             return parts[0]
         return sequence(parts) if parts else atom("None")
 
-    def _is_short(self, expression: Expression) -> bool:
-        columns = _NAME_COLUMNS + len(expression.text)
+    def _is_short(self, expression: Expression, hint: str | None) -> bool:
+        name_columns = _NAME_COLUMNS if hint is None else len(f"{hint} = ")
+        columns = max(name_columns, _NAME_COLUMNS) + len(expression.text)
         return columns <= self.width and expression.depth <= _DEEPEST
 
     def _size(self, variable: Var) -> tuple[int, int]:
@@ -261,9 +263,7 @@ class Writer:
             if len(together) <= self.width:
                 lines = [together]
             else:
-                lines += statement(
-                    f"{name} = ", binary("+", atom(name), atom(tap)), self.width
-                )
+                lines += statement(f"{name} += ", atom(tap), self.width)
         self._statements.append((index, [*before, *lines]))
         aval = aval_of(variable)
         if axes is not None:
@@ -296,8 +296,8 @@ class Writer:
             self.named.add(variable)
             self.values[variable] = array_value(name, aval_of(variable))
             if variable in self.draft.after:
-                tapped = binary("+", atom(name), atom(self.draft.after[variable]))
-                taps += statement(f"{name} = ", tapped, self.width)
+                tap = atom(self.draft.after[variable])
+                taps += statement(f"{name} += ", tap, self.width)
         target = result.target(names)
         lines = statement(f"{target} = ", result.expression, self.width)
         if len(lines[0]) > self.width:

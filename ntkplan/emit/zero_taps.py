@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from ntkplan.emit.expression import INDENT, indented
-from ntkplan.emit.shape_table import Table, table_lines
+from ntkplan.emit.shape_table import Table
+from ntkplan.emit.table_text import table_lines
 from ntkplan.emit.taps import WIDTH, zeros
 from ntkplan.ir.program import Part, Program, Tap
 
@@ -51,6 +52,8 @@ def _function(
     lines = zeros("return ", taps)
     if len(taps) > _MOST_ARRAYS or any(tap.part for tap in taps):
         lines = _table(taps, parts)
+    if lines[0].startswith("def "):
+        lines.insert(0, "")
     return [
         f"def {name}():",
         f'{INDENT}"""Zeros to add to {what} the forward pass."""',

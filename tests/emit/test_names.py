@@ -69,7 +69,7 @@ def test_a_tap_that_is_too_long_has_a_line_of_its_own():
     result = print_body(body, input_names=names, after={product: tap})
     assert result.lines == (
         "h0 = jnp.tanh(the_examples) @ the_weights",
-        f"h0 = h0 + {tap}",
+        f"h0 += {tap}",
     )
 
 

@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from ntkplan.emit.shape_table import shape_table, short_text, table_lines
+from ntkplan.emit.shape_table import shape_table, short_text
+from ntkplan.emit.table_text import table_lines
 
 
 def spec(*shape, dtype="float32"):
@@ -74,3 +75,28 @@ def test_short_text_goes_as_deep_as_there_is_room():
     assert short_text(tree, 60) == "{blocks: 12 x 6 leaves, wte: 50257x768}"
     assert short_text(tree, 10) == "73 leaves"
     assert "h_0..h_10" in short_text(TREES["numbered"], 400)
+
+
+def wide_blocks():
+    """Blocks of several widths, each a list of layers."""
+
+    def layer(n, m):
+        return {"w": spec(3, n, m), "norm": {"scale": spec(m), "shift": spec(m)}}
+
+    widths = [(16, 32), (32, 64), (64, 128), (128, 256), (256, 512)]
+    return {
+        "blocks": [{"layers": [layer(n, m), layer(m, m)]} for n, m in widths],
+        "head": spec(512, 10),
+    }
+
+
+def test_subtrees_that_differ_in_sizes_are_made_by_functions():
+    tree = wide_blocks()
+    text = "\n".join(table_lines(shape_table(tree), "PARAMS"))
+    assert "block_shapes(512, 256)" in text
+    assert text.count('"shift"') < 10
+    namespace = {}
+    exec(text, namespace)
+    got = jax.tree.leaves(namespace["PARAMS"])
+    shapes = [leaf.shape for leaf in jax.tree.leaves(tree)]
+    assert got == [f"float32[{','.join(map(str, shape))}]" for shape in shapes]

@@ -84,13 +84,58 @@ def test_equal_parts_are_one_function_in_a_loop(methods):
     assert source.count("for i in range(4):") >= 1
 
 
-def test_parts_whose_shapes_stand_in_their_text_are_called_one_by_one():
+def test_parts_of_other_shapes_are_one_function_in_a_loop():
     source = ntkplan.plan(
         model, blocks(UNEQUAL), X1, methods="ntk_vector_products"
     ).source()
-    assert 'block(params["blocks"][0], ' in source
-    assert 'block_1(params["blocks"][1], ' in source
-    assert "for i in range(4):" not in source
+    assert source.count("def block(") == 1
+    assert "def block_1(" not in source
+    assert "for i in range(4):" in source
+
+
+def strided(params, x):
+    """Blocks of convolutions whose strides differ, one of which has a skip."""
+    layouts = ("NWC", "WIO", "NWC")
+    x = jnp.repeat(x[:, :, None], 4, axis=1)
+    for place, block in enumerate(params["blocks"]):
+        strides = (2,) if place == 1 else (1,)
+        for layer in block["layers"]:
+            x = jax.lax.conv_general_dilated(
+                x, layer["w"], strides, "SAME", dimension_numbers=layouts
+            )
+            x = jnp.tanh(x * layer["scale"] + layer["shift"])
+    return x.mean(1)
+
+
+def strided_params():
+    generator = np.random.default_rng(3)
+
+    def new(*shape):
+        return (generator.normal(size=shape) * 0.5).astype(np.float32)
+
+    widths = (1, 2, 2, 2, 2)
+    return {
+        "blocks": [
+            {
+                "layers": [
+                    {"w": new(3, n, m), "scale": new(m), "shift": new(m)},
+                    {"w": new(1, m, m), "scale": new(m), "shift": new(m)},
+                ]
+            }
+            for n, m in itertools.pairwise(widths)
+        ]
+    }
+
+
+def test_strides_are_arguments_of_parts_that_are_else_alike():
+    params = strided_params()
+    plan = ntkplan.plan(strided, params, X1, X2, methods="structured_derivatives")
+    source = plan.source()
+    assert source.count("def block(") == 1
+    assert "def block_1(" not in source
+    assert "strides=(1,)" in source and "strides=(2,)" in source
+    wanted = dense_kernel(strided, params, X1, X2)
+    assert relative_error(plan.compile()(params, X1, X2), wanted) < 2e-6
 
 
 def test_few_steps_are_no_function():

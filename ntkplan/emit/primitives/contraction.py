@@ -168,14 +168,11 @@ def _convolution(
         function = context.module.helper(
             ("convolution", layouts.text), "conv", lambda name: _helper(name, layouts)
         )
-    expression = call(
-        function,
-        exact(operands[0]),
-        exact(operands[1]),
-        integers(parameters["window_strides"]),
-        _padding(equation, operands),
-        **keywords,
-    )
+    arguments = [exact(operand) for operand in operands]
+    arguments.append(integers(parameters["window_strides"]))
+    if function.startswith("lax.") or not _pads_to_same(equation, operands):
+        arguments.append(_padding(equation, operands))
+    expression = call(function, *arguments, **keywords)
     return whole(expression, aval_of(equation.outputs[0]))
 
 
@@ -192,7 +189,7 @@ def convolution_layouts(equation: Equation) -> tuple[str, ...] | None:
 def _helper(name: str, layouts: Expression) -> str:
     """A convolution with an order of axes that many of a model's have."""
     lines = [
-        f"def {name}(x, kernel, strides, padding, **options):",
+        f'def {name}(x, kernel, strides, padding="SAME", **options):',
         '    """A convolution whose axes are in this order."""',
         f"    axes = {layouts.text}",
         "    return lax.conv_general_dilated(",
@@ -226,19 +223,27 @@ def _layouts_by_default(n_spatial: int) -> tuple[str, ...]:
 
 def _padding(equation: Equation, operands: Sequence[Value]) -> Expression:
     """Padding as a word where one says exactly the same."""
+    padding = [(int(low), int(high)) for low, high in equation.parameters["padding"]]
+    if any(map(any, padding)) and _pads_to_same(equation, operands):
+        return atom('"SAME"')
+    return padding_text(padding)
+
+
+def _pads_to_same(equation: Equation, operands: Sequence[Value]) -> bool:
+    """Says whether `"SAME"` stands for the padding, as it may where there is none."""
     parameters = equation.parameters
     numbers = parameters["dimension_numbers"]
-    padding = tuple((int(low), int(high)) for low, high in parameters["padding"])
-    if set(parameters["lhs_dilation"]) == {1}:
-        sizes = [operands[0].full_shape[axis] for axis in numbers.lhs_spec[2:]]
-        kernel = [operands[1].full_shape[axis] for axis in numbers.rhs_spec[2:]]
-        window = [
-            (size - 1) * step + 1
-            for size, step in zip(kernel, parameters["rhs_dilation"], strict=True)
-        ]
-        if is_same_padding(padding, sizes, window, parameters["window_strides"]):
-            return atom('"SAME"')
-    return padding_text(padding)
+    if set(parameters["lhs_dilation"]) != {1}:
+        return False
+    sizes = [operands[0].full_shape[axis] for axis in numbers.lhs_spec[2:]]
+    kernel = [operands[1].full_shape[axis] for axis in numbers.rhs_spec[2:]]
+    window = [
+        (size - 1) * step + 1
+        for size, step in zip(kernel, parameters["rhs_dilation"], strict=True)
+    ]
+    return is_same_padding(
+        parameters["padding"], sizes, window, parameters["window_strides"]
+    )
 
 
 def _ragged_dot(equation: Equation, operands: Sequence[Value], _: Context) -> Value:

@@ -148,14 +148,12 @@ def is_same_padding(
     window: Sequence[int],
     strides: Sequence[int],
 ) -> bool:
-    """Says whether there is padding, and `"SAME"` stands for it."""
+    """Says whether `"SAME"` stands for some padding."""
     same = lax.padtype_to_pads(
         np.asarray(shape), np.asarray(window), np.asarray(strides), "SAME"
     )
     given = [(int(low), int(high)) for low, high in padding]
-    return any(low or high for low, high in given) and given == [
-        (int(low), int(high)) for low, high in same
-    ]
+    return given == [(int(low), int(high)) for low, high in same]
 
 
 def padding_text(padding: Sequence[tuple[int, int]]) -> Expression:

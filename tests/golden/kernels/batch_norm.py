@@ -73,10 +73,8 @@ def kernel(params, x1, x2=None):
     x1 = jax.tree.map(lambda array: array[None], x1)
     x2 = None if x2 is None else jax.tree.map(lambda array: array[None], x2)
 
-    # scale [8]: ntk_vector_products, pull back, push forward
-    # shift [8]: ntk_vector_products, pull back, push forward
-    # w1 [6x8]: ntk_vector_products, pull back, push forward
-    # w2 [8x2]: ntk_vector_products, pull back, push forward
+    # scale [8], shift [8], w* [6x8 to 8x2]: ntk_vector_products, pull back, push
+    # forward
     theta = pushed(params, x1, x1 if x2 is None else x2)
 
     return theta.reshape(4, 2, 4, 2).transpose(0, 2, 1, 3)

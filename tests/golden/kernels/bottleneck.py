@@ -27,9 +27,9 @@ X = "float32[n,40]"
 # The kernel of the 2 values at the cut.
 def forward_hidden(params, x, taps):
     """Outputs of one example, and what its layers were given."""
-    encode_out = x[None] @ params["encode"] + taps["encode"][None]
+    encode_out = x[None] @ params["encode"] + taps["encode"]
     encode_act = jnp.tanh(encode_out)
-    code_out = encode_act @ params["code"] + taps["code"][None]
+    code_out = encode_act @ params["code"] + taps["code"]
     logits = jnp.tanh(code_out)
     activations = {"encode_act": encode_act[0], "x": x}
     return logits[0], activations
@@ -55,23 +55,18 @@ def kernel_hidden(params, x1, x2=None):
     """Returns the kernel, [n1, n2, 2, 2]."""
     side1 = jax.vmap(derivatives_hidden, (None, 0))(params, x1)
     side2 = side1 if x2 is None else jax.vmap(derivatives_hidden, (None, 0))(params, x2)
-    activations1, cotangents1 = side1
-    activations2, cotangents2 = side2
+    # Activations and cotangents, as A and C below.
+    a1, c1 = side1
+    a2, c2 = side2
 
     # code [40x2]: structured_derivatives, (C1 C2)(A1 A2); 1.25 kflop, 2.42KiB, 2.4 us
-    cotangent_gram = jnp.einsum(
-        "noy,mpy->nomp", cotangents1["code"], cotangents2["code"]
-    )
-    gram = jnp.einsum(
-        "nx,mx->nm", activations1["encode_act"], activations2["encode_act"]
-    )
+    cotangent_gram = jnp.einsum("noy,mpy->nomp", c1["code"], c2["code"])
+    gram = jnp.einsum("nx,mx->nm", a1["encode_act"], a2["encode_act"])
     theta = cotangent_gram * gram[:, None, :, None]
 
     # encode [40x40]: structured_derivatives, (C1 C2)(A1 A2); 4.9 kflop, 4.5KiB, 2.57 us
-    cotangent_gram = jnp.einsum(
-        "noy,mpy->nomp", cotangents1["encode"], cotangents2["encode"]
-    )
-    gram = jnp.einsum("nx,mx->nm", activations1["x"], activations2["x"])
+    cotangent_gram = jnp.einsum("noy,mpy->nomp", c1["encode"], c2["encode"])
+    gram = jnp.einsum("nx,mx->nm", a1["x"], a2["x"])
     theta += cotangent_gram * gram[:, None, :, None]
 
     return theta.transpose(0, 2, 1, 3)
@@ -81,8 +76,8 @@ def kernel_hidden(params, x1, x2=None):
 def forward(params, x, taps):
     """Outputs of one example, and what its layers were given."""
     h0 = jnp.tanh(x[None] @ params["encode"]) @ params["code"]
-    cut_out = jnp.tanh(h0) + taps["cut"][None]
-    decode_out = cut_out @ params["decode"] + taps["decode"][None]
+    cut_out = jnp.tanh(h0) + taps["cut"]
+    decode_out = cut_out @ params["decode"] + taps["decode"]
     logits = jnp.sin(decode_out)
     activations = {"cut_out": cut_out[0]}
     return logits[0], activations
@@ -110,20 +105,19 @@ def kernel(params, x1, x2=None):
     hidden = kernel_hidden(params, x1, x2)
     side1 = jax.vmap(derivatives, (None, 0))(params, x1)
     side2 = side1 if x2 is None else jax.vmap(derivatives, (None, 0))(params, x2)
-    activations1, cotangents1 = side1
-    activations2, cotangents2 = side2
+    # Activations and cotangents, as A and C below.
+    a1, c1 = side1
+    a2, c2 = side2
 
     # decode [2x60]: structured_derivatives, (C1 C2)(A1 A2); 5.27 Mflop, 1.09MiB, 45.7
     # us
-    cotangent_gram = jnp.einsum(
-        "noy,mpy->nomp", cotangents1["decode"], cotangents2["decode"]
-    )
-    gram = jnp.einsum("nx,mx->nm", activations1["cut_out"], activations2["cut_out"])
+    cotangent_gram = jnp.einsum("noy,mpy->nomp", c1["decode"], c2["decode"])
+    gram = jnp.einsum("nx,mx->nm", a1["cut_out"], a2["cut_out"])
     theta = cotangent_gram * gram[:, None, :, None]
 
     # the 2 values at the cut: G Theta_cut G^T, C1 (H C2)
-    product_c2h = jnp.einsum("nmst,mpt->nmps", hidden, cotangents2["cut"])
-    theta += jnp.einsum("nos,nmps->nomp", cotangents1["cut"], product_c2h)
+    product_c2h = jnp.einsum("nmst,mpt->nmps", hidden, c2["cut"])
+    theta += jnp.einsum("nos,nmps->nomp", c1["cut"], product_c2h)
 
     return theta.transpose(0, 2, 1, 3)
 

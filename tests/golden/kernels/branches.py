@@ -23,10 +23,7 @@ X = "float32[n,6]"
 
 
 def inner_products(rows1, rows2, axes, **options):
-    """Inner products of all rows1 [..., *row] with all rows2 [..., *row].
-
-    A row has so many axes. One product of two matrices, which copies neither array.
-    """
+    """Inner products of rows of so many axes, as one product that copies nothing."""
     shape1, shape2 = rows1.shape[:-axes], rows2.shape[:-axes]
     rows1 = rows1.reshape(math.prod(shape1), -1)
     rows2 = rows2.reshape(math.prod(shape2), -1)
@@ -41,7 +38,7 @@ def forward(params, x, taps):
     h2 = lax.stop_gradient(params["v"][None])
     h3 = jnp.where(h1[:, None, None], params["v"], h2)
     inputs = jnp.where(h1[:, None], x[None], lax.stop_gradient(x[None]))
-    v_out = jnp.einsum("bk,bkd->bd", inputs, h3) + taps["v"][None]
+    v_out = jnp.einsum("bk,bkd->bd", inputs, h3) + taps["v"]
     h4 = h0 == 1
     h5 = lax.stop_gradient(params["w"][None])
     h6 = jnp.where(h4[:, None, None], params["w"], h5)
@@ -54,18 +51,13 @@ def forward(params, x, taps):
 
     (_, h8), w_act = lax.scan(step, (jnp.int32(0), h7), taps["w"].reshape(3, 1, 6))
     v_act = lax.select_n(jnp.broadcast_to(h0[:, None], (1, 6)), v_out, h8)
-    readout_out = v_act @ params["readout"] + taps["readout"][None]
+    readout_out = v_act @ params["readout"] + taps["readout"]
     h9 = h1.reshape(()).astype(jnp.int32) == 1
     inputs_1 = h9.astype(jnp.float32)
     h10 = h4.reshape(()).astype(jnp.int32) == 1
     inputs_2 = h10.astype(jnp.float32)
-    activations = {
-        "v_act": v_act[0],
-        "inputs": inputs[0],
-        "inputs_1": inputs_1,
-        "w_act": w_act.reshape(3, 6),
-        "inputs_2": inputs_2,
-    }
+    activations = {"v_act": v_act[0], "inputs": inputs[0], "inputs_1": inputs_1,
+        "w_act": w_act.reshape(3, 6), "inputs_2": inputs_2}  # fmt: skip
     return readout_out[0], activations
 
 
@@ -94,32 +86,29 @@ def kernel(params, x1, x2=None):
     check_shapes(params, x1, x2)
     side1 = jax.vmap(derivatives, (None, 0))(params, x1)
     side2 = side1 if x2 is None else jax.vmap(derivatives, (None, 0))(params, x2)
-    activations1, cotangents1 = side1
-    activations2, cotangents2 = side2
+    # Activations and cotangents, as A and C below.
+    a1, c1 = side1
+    a2, c2 = side2
 
     # readout [6x2]: jacobian_contraction, (C1 A1)(C2 A2); 1.37 kflop, 2.34KiB, 2.28 us
-    jacobian1 = jnp.einsum(
-        "noy,nx->noyx", cotangents1["readout"], activations1["v_act"]
-    )
-    jacobian2 = jnp.einsum(
-        "noy,nx->noyx", cotangents2["readout"], activations2["v_act"]
-    )
+    jacobian1 = jnp.einsum("noy,nx->noyx", c1["readout"], a1["v_act"])
+    jacobian2 = jnp.einsum("noy,nx->noyx", c2["readout"], a2["v_act"])
     theta = inner_products(jacobian1, jacobian2, 2)
 
     # v [6x6]: structured_derivatives, (C1 C2)((A1 K1)(A2 K2)); 858 flop, 2.07KiB, 3.39
     # us
-    cotangent_gram = jnp.einsum("noy,mpy->nomp", cotangents1["v"], cotangents2["v"])
-    scaled1 = activations1["inputs"] * activations1["inputs_1"][:, None]
-    scaled2 = activations2["inputs"] * activations2["inputs_1"][:, None]
+    cotangent_gram = jnp.einsum("noy,mpy->nomp", c1["v"], c2["v"])
+    scaled1 = a1["inputs"] * a1["inputs_1"][:, None]
+    scaled2 = a2["inputs"] * a2["inputs_1"][:, None]
     gram_kk = jnp.einsum("nx,mx->nm", scaled1, scaled2)
     theta += cotangent_gram * gram_kk[:, None, :, None]
 
     # w [6x6]: jacobian_contraction, ((C1 K1) A1)((C2 K2) A2); 6.78 kflop, 8.16KiB, 4.16
     # us
-    pulled1 = jnp.einsum("nosy,n->noys", cotangents1["w"], activations1["inputs_2"])
-    jacobian1_k = jnp.einsum("noys,nsx->noyx", pulled1, activations1["w_act"])
-    pulled2 = jnp.einsum("nosy,n->noys", cotangents2["w"], activations2["inputs_2"])
-    jacobian2_k = jnp.einsum("noys,nsx->noyx", pulled2, activations2["w_act"])
+    pulled1 = jnp.einsum("nosy,n->noys", c1["w"], a1["inputs_2"])
+    jacobian1_k = jnp.einsum("noys,nsx->noyx", pulled1, a1["w_act"])
+    pulled2 = jnp.einsum("nosy,n->noys", c2["w"], a2["inputs_2"])
+    jacobian2_k = jnp.einsum("noys,nsx->noyx", pulled2, a2["w_act"])
     theta += inner_products(jacobian1_k, jacobian2_k, 2)
 
     return theta.transpose(0, 2, 1, 3)

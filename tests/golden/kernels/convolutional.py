@@ -28,33 +28,24 @@ PARAMS = {"conv1": {"bias": "float32[8]", "kernel": "float32[3,3,3,8]"},
 X = "float32[n,16,16,3]"
 
 
-def windows(x, window, strides, padding, input_dilation=None, window_dilation=None):
+def windows(x, window, strides, padding):
     """Cuts [..., *spatial, c] into windows [..., *positions, *window, c]."""
-    input_dilation = input_dilation or (1,) * len(window)
-    window_dilation = window_dilation or (1,) * len(window)
-    spatial = range(x.ndim - 1 - len(window), x.ndim - 1)
+    first = x.ndim - 1 - len(window)
     config = [(0, 0, 0)] * x.ndim
-    for axis, (low, high), step in zip(spatial, padding, input_dilation):
-        config[axis] = (low, high, step - 1)
+    config[first:-1] = [(low, high, 0) for low, high in padding]
     x = jax.lax.pad(x, jnp.zeros((), x.dtype), config)
     pieces = []
     for offset in itertools.product(*map(range, window)):
         index = [slice(None)] * x.ndim
-        for axis, i, size, stride, step in zip(
-            spatial, offset, window, strides, window_dilation
-        ):
-            last = x.shape[axis] - (size - 1 - i) * step
-            index[axis] = slice(i * step, last, stride)
+        for axis, (i, size, stride) in enumerate(zip(offset, window, strides), first):
+            index[axis] = slice(i, x.shape[axis] - (size - 1 - i), stride)
         pieces.append(x[tuple(index)])
     stacked = jnp.stack(pieces, axis=-2)
     return stacked.reshape(*stacked.shape[:-2], *window, stacked.shape[-1])
 
 
 def inner_products(rows1, rows2, axes, **options):
-    """Inner products of all rows1 [..., *row] with all rows2 [..., *row].
-
-    A row has so many axes. One product of two matrices, which copies neither array.
-    """
+    """Inner products of rows of so many axes, as one product that copies nothing."""
     shape1, shape2 = rows1.shape[:-axes], rows2.shape[:-axes]
     rows1 = rows1.reshape(math.prod(shape1), -1)
     rows2 = rows2.reshape(math.prod(shape2), -1)
@@ -71,7 +62,7 @@ def forward(params, x, taps):
         "SAME",
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
     )
-    conv1_out = h0 + params["conv1"]["bias"] + taps["conv1"][None]
+    conv1_out = h0 + params["conv1"]["bias"] + taps["conv1"]
     conv1_act = jax.nn.gelu(conv1_out)
     h1 = lax.conv_general_dilated(
         conv1_act,
@@ -80,10 +71,10 @@ def forward(params, x, taps):
         "SAME",
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
     )
-    conv2_out = h1 + params["conv2"]["bias"] + taps["conv2"][None]
+    conv2_out = h1 + params["conv2"]["bias"] + taps["conv2"]
     conv2_act = jax.nn.gelu(conv2_out).reshape(1, 128)
     dense_out = conv2_act @ params["dense"]["kernel"] + params["dense"]["bias"]
-    dense_out = dense_out + taps["dense"][None]
+    dense_out += taps["dense"]
     activations = {"x": x, "conv1_act": conv1_act[0], "conv2_act": conv2_act[0]}
     return dense_out[0], activations
 
@@ -113,41 +104,40 @@ def kernel(params, x1, x2=None):
     check_shapes(params, x1, x2)
     side1 = jax.vmap(derivatives, (None, 0))(params, x1)
     side2 = side1 if x2 is None else jax.vmap(derivatives, (None, 0))(params, x2)
-    activations1, cotangents1 = side1
-    activations2, cotangents2 = side2
+    # Activations and cotangents, as A and C below.
+    a1, c1 = side1
+    a2, c2 = side2
 
     # conv1/bias [8]: structured_derivatives, C1 C2; 23 kflop, 76.9KiB, 8.18 us
-    sum_c1 = cotangents1["conv1"].sum(axis=(2, 3))
-    sum_c2 = cotangents2["conv1"].sum(axis=(2, 3))
+    sum_c1 = c1["conv1"].sum(axis=(2, 3))
+    sum_c2 = c2["conv1"].sum(axis=(2, 3))
     theta = jnp.einsum("noy,mpy->nomp", sum_c1, sum_c2)
     # conv1/kernel [3x3x3x8]: jacobian_contraction, (C1 A1)(C2 A2); 1.1 Mflop, 416KiB,
     # 32.5 us
-    windows1 = windows(activations1["x"], (3, 3), (2, 2), ((0, 1), (0, 1)))
-    jacobian1 = jnp.einsum("noijy,nijabc->noyabc", cotangents1["conv1"], windows1)
-    windows2 = windows(activations2["x"], (3, 3), (2, 2), ((0, 1), (0, 1)))
-    jacobian2 = jnp.einsum("noijy,nijabc->noyabc", cotangents2["conv1"], windows2)
+    windows1 = windows(a1["x"], (3, 3), (2, 2), ((0, 1), (0, 1)))
+    jacobian1 = jnp.einsum("noijy,nijabc->noyabc", c1["conv1"], windows1)
+    windows2 = windows(a2["x"], (3, 3), (2, 2), ((0, 1), (0, 1)))
+    jacobian2 = jnp.einsum("noijy,nijabc->noyabc", c2["conv1"], windows2)
     theta += inner_products(jacobian1, jacobian2, 4)
 
     # conv2/bias [8]: structured_derivatives, C1 C2; 9.58 kflop, 24.4KiB, 4.29 us
-    sum_c1 = cotangents1["conv2"].sum(axis=(2, 3))
-    sum_c2 = cotangents2["conv2"].sum(axis=(2, 3))
+    sum_c1 = c1["conv2"].sum(axis=(2, 3))
+    sum_c2 = c2["conv2"].sum(axis=(2, 3))
     theta += jnp.einsum("noy,mpy->nomp", sum_c1, sum_c2)
     # conv2/kernel [3x3x8x8]: structured_derivatives, C1 ((A1 A2) C2); 765 kflop,
     # 300KiB, 23.6 us
-    windows1 = windows(activations1["conv1_act"], (3, 3), (2, 2), ((0, 1), (0, 1)))
-    windows2 = windows(activations2["conv1_act"], (3, 3), (2, 2), ((0, 1), (0, 1)))
+    windows1 = windows(a1["conv1_act"], (3, 3), (2, 2), ((0, 1), (0, 1)))
+    windows2 = windows(a2["conv1_act"], (3, 3), (2, 2), ((0, 1), (0, 1)))
     gram = inner_products(windows1, windows2, 3)
-    product_a1a2c2 = jnp.einsum("nijmst,mpsty->nmpijy", gram, cotangents2["conv2"])
-    theta += jnp.einsum("noijy,nmpijy->nomp", cotangents1["conv2"], product_a1a2c2)
+    product_a1a2c2 = jnp.einsum("nijmst,mpsty->nmpijy", gram, c2["conv2"])
+    theta += jnp.einsum("noijy,nmpijy->nomp", c1["conv2"], product_a1a2c2)
 
     # dense/bias [5]: structured_derivatives, C1 C2; 3.3 kflop, 5.37KiB, 1.34 us
     # dense/kernel [128x5]: structured_derivatives, (C1 C2)(A1 A2); 3.67 kflop, 9.45KiB,
     # 2.17 us
-    cotangent_gram_dense = jnp.einsum(
-        "noy,mpy->nomp", cotangents1["dense"], cotangents2["dense"]
-    )
+    cotangent_gram_dense = jnp.einsum("noy,mpy->nomp", c1["dense"], c2["dense"])
     theta += cotangent_gram_dense
-    gram = jnp.einsum("nx,mx->nm", activations1["conv2_act"], activations2["conv2_act"])
+    gram = jnp.einsum("nx,mx->nm", a1["conv2_act"], a2["conv2_act"])
     theta += cotangent_gram_dense * gram[:, None, :, None]
 
     return theta.transpose(0, 2, 1, 3)

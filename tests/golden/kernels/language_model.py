@@ -34,39 +34,30 @@ X = "int32[n,6]"
 
 
 def block(params, x, taps):
-    """Output of a part, and what its layers were given.
-
-    The 4 parts are `blocks/0` to `blocks/3`.
-    """
+    """`blocks/0` to `blocks/3`, 4 parts: output, and what its layers were given."""
     h0 = lax.rsqrt(jnp.var(x, axis=-1, keepdims=True) + 1e-05)
     norm1_in = (x - jnp.mean(x, axis=-1, keepdims=True)) * h0
     norm1_out = norm1_in * params["norm1"]["scale"] + params["norm1"]["shift"]
-    norm1_out = norm1_out + taps["norm1"][None]
-    qkv_out = norm1_out @ params["qkv"]["w"] + params["qkv"]["b"] + taps["qkv"][None]
+    norm1_out += taps["norm1"]
+    qkv_out = norm1_out @ params["qkv"]["w"] + params["qkv"]["b"] + taps["qkv"]
     h1, h2, h3 = jnp.split(qkv_out, 3, axis=-1)
     h4 = h1.reshape(1, 6, 2, 8)
     h5 = jnp.einsum("bqhd,bkhd->bhqk", h4, h2.reshape(1, 6, 2, 8)) / 2.828427
     h6 = jnp.where(jnp.tril(jnp.ones((6, 6), dtype=jnp.bool_)), h5, -jnp.inf)
     h7 = jnp.einsum("bhqk,bkhd->bqhd", jax.nn.softmax(h6), h3.reshape(1, 6, 2, 8))
     qkv_act = h7.reshape(1, 6, 16)
-    out_out = x + (qkv_act @ params["out"]["w"] + params["out"]["b"])
-    out_out = out_out + taps["out"][None]
+    out_out = x + (qkv_act @ params["out"]["w"] + params["out"]["b"]) + taps["out"]
     h8 = lax.rsqrt(jnp.var(out_out, axis=-1, keepdims=True) + 1e-05)
     out_act = (out_out - jnp.mean(out_out, axis=-1, keepdims=True)) * h8
     norm2_out = out_act * params["norm2"]["scale"] + params["norm2"]["shift"]
-    norm2_out = norm2_out + taps["norm2"][None]
-    up_out = norm2_out @ params["up"]["w"] + params["up"]["b"] + taps["up"][None]
+    norm2_out += taps["norm2"]
+    up_out = norm2_out @ params["up"]["w"] + params["up"]["b"] + taps["up"]
     up_act = jax.nn.gelu(up_out)
     down_out = out_out + (up_act @ params["down"]["w"] + params["down"]["b"])
-    down_out = down_out + taps["down"][None]
-    activations = {
-        "up_act": up_act[0],
-        "norm1_in": norm1_in[0],
-        "out_act": out_act[0],
-        "qkv_act": qkv_act[0],
-        "norm1_out": norm1_out[0],
-        "norm2_out": norm2_out[0],
-    }
+    down_out += taps["down"]
+    activations = {"up_act": up_act[0], "norm1_in": norm1_in[0], "out_act": out_act[0],
+        "qkv_act": qkv_act[0], "norm1_out": norm1_out[0],
+        "norm2_out": norm2_out[0]}  # fmt: skip
     return down_out, activations
 
 
@@ -77,10 +68,7 @@ def sum_rows(values, rows, size):
 
 
 def inner_products(rows1, rows2, axes, **options):
-    """Inner products of all rows1 [..., *row] with all rows2 [..., *row].
-
-    A row has so many axes. One product of two matrices, which copies neither array.
-    """
+    """Inner products of rows of so many axes, as one product that copies nothing."""
     shape1, shape2 = rows1.shape[:-axes], rows2.shape[:-axes]
     rows1 = rows1.reshape(math.prod(shape1), -1)
     rows2 = rows2.reshape(math.prod(shape2), -1)
@@ -93,7 +81,7 @@ def forward(params, x, taps):
     tokens = params["tokens"]
     activations = {}
     h0 = jnp.array([3, 14, 15], dtype=jnp.int32)
-    positions_out = tokens[x[None]] + params["positions"] + taps["positions"][None]
+    positions_out = tokens[x[None]] + params["positions"] + taps["positions"]
     h1 = positions_out
     for i in range(4):
         h1, activations[f"blocks_{i}"] = block(
@@ -102,9 +90,9 @@ def forward(params, x, taps):
     h2 = lax.rsqrt(jnp.var(h1, axis=-1, keepdims=True) + 1e-05)
     norm_in = (h1 - jnp.mean(h1, axis=-1, keepdims=True)) * h2
     norm_out = norm_in * params["norm"]["scale"] + params["norm"]["shift"]
-    norm_out = norm_out + taps["norm"][None]
+    norm_out += taps["norm"]
     norm_act = norm_out[:, 5]
-    tokens_out = norm_act @ tokens[h0].T + taps["tokens"][None]
+    tokens_out = norm_act @ tokens[h0].T + taps["tokens"]
     h3 = jnp.where(x[None] < 0, x[None] + 50, x[None])
     inputs = jnp.where((h3 >= 0) & (h3 <= 49), h3, 50)
     h4 = jnp.where(h0 < 0, h0 + 50, h0)
@@ -137,42 +125,28 @@ def derivatives(params, x):
     return activations, cotangents, factors
 
 
-def cotangent_products(side1, side2, *layers):
-    """What layers add to the kernel: inner products of cotangents."""
-    _, cotangents1 = side1
-    _, cotangents2 = side2
-    theta = 0.0
-    for layer in layers:
-        sum_c1 = cotangents1[layer].sum(axis=2)
-        sum_c2 = cotangents2[layer].sum(axis=2)
-        theta += jnp.einsum("noy,mpy->nomp", sum_c1, sum_c2)
-    return theta
+def cotangent_products(side1, side2, layer):
+    """What a layer adds to the kernel: inner products of cotangents."""
+    (_, c1), (_, c2) = side1, side2
+    sum_c1 = c1[layer].sum(axis=2)
+    sum_c2 = c2[layer].sum(axis=2)
+    return jnp.einsum("noy,mpy->nomp", sum_c1, sum_c2)
 
 
-def gram_products(side1, side2, *layers):
-    """What layers add to the kernel: products of two Grams."""
-    activations1, cotangents1 = side1
-    activations2, cotangents2 = side2
-    theta = 0.0
-    for layer, given in layers:
-        cotangent_gram = jnp.einsum(
-            "nosy,mpty->nosmpt", cotangents1[layer], cotangents2[layer]
-        )
-        gram = jnp.einsum("nsx,mtx->nsmt", activations1[given], activations2[given])
-        theta += jnp.einsum("nsmt,nosmpt->nomp", gram, cotangent_gram)
-    return theta
+def gram_products(side1, side2, layer, given):
+    """What a layer adds to the kernel: products of two Grams."""
+    (a1, c1), (a2, c2) = side1, side2
+    cotangent_gram = jnp.einsum("nosy,mpty->nosmpt", c1[layer], c2[layer])
+    gram = jnp.einsum("nsx,mtx->nsmt", a1[given], a2[given])
+    return jnp.einsum("nsmt,nosmpt->nomp", gram, cotangent_gram)
 
 
-def layer_products(side1, side2, *layers):
-    """What layers add to the kernel: C1 (A1 (A2 C2))."""
-    activations1, cotangents1 = side1
-    activations2, cotangents2 = side2
-    theta = 0.0
-    for given, layer in layers:
-        jacobian2 = jnp.einsum("nsg,nosg->ngo", activations2[given], cotangents2[layer])
-        product_a1a2c2 = jnp.einsum("nsg,mgp->nsgmp", activations1[given], jacobian2)
-        theta += jnp.einsum("nosg,nsgmp->nomp", cotangents1[layer], product_a1a2c2)
-    return theta
+def layer_products(side1, side2, layer, given):
+    """What a layer adds to the kernel: C1 (A1 (A2 C2))."""
+    (a1, c1), (a2, c2) = side1, side2
+    jacobian2 = jnp.einsum("nsg,nosg->ngo", a2[given], c2[layer])
+    product_a1a2c2 = jnp.einsum("nsg,mgp->nsgmp", a1[given], jacobian2)
+    return jnp.einsum("nosg,nsgmp->nomp", c1[layer], product_a1a2c2)
 
 
 @jax.jit
@@ -182,67 +156,57 @@ def kernel(params, x1, x2=None):
     sides = jax.vmap(derivatives, (None, 0), (0, 0, None))
     *side1, factors = sides(params, x1)
     side2 = side1 if x2 is None else sides(params, x2)[:2]
-    activations1, cotangents1 = side1
-    activations2, cotangents2 = side2
+    # Activations and cotangents, as A and C below.
+    a1, c1 = side1
+    a2, c2 = side2
 
     def of(part):
         """Both sides of a part of the model."""
         return [[table.get(part) for table in side] for side in (side1, side2)]
 
     theta = 0.0
-    # down/b [16], norm1/shift [16], norm2/shift [16], out/b [16], qkv/b [48], up/b [64]
-    # of blocks/0 to blocks/3, 4 parts: structured_derivatives, C1 C2; together 243
-    # kflop, 502KiB, 87.9 us
-    for i in range(4):
-        theta += cotangent_products(
-            *of(f"blocks_{i}"), "down", "norm1", "norm2", "out", "qkv", "up"
-        )
-
-    # down/w [64x16], out/w [16x16], qkv/w [16x48], up/w [16x64] of blocks/0 to
-    # blocks/3, 4 parts: structured_derivatives, (C1 C2)(A1 A2); together 4.99 Mflop,
-    # 1.44MiB, 146 us
-    for i in range(4):
-        theta += gram_products(
-            *of(f"blocks_{i}"),
-            ("down", "up_act"),
-            ("out", "qkv_act"),
-            ("qkv", "norm1_out"),
-            ("up", "norm2_out"),
-        )
-
-    # norm1/scale [16], norm2/scale [16] of blocks/0 to blocks/3, 4 parts:
-    # structured_derivatives, C1 (A1 (A2 C2)); together 208 kflop, 394KiB, 44.5 us
-    for i in range(4):
-        theta += layer_products(
-            *of(f"blocks_{i}"), ("norm1_in", "norm1"), ("out_act", "norm2")
-        )
+    for part in ("blocks_0", "blocks_1", "blocks_2", "blocks_3"):
+        # down/b [16], norm1/shift [16], norm2/shift [16], out/b [16], qkv/b [48], up/b
+        # [64]: structured_derivatives, C1 C2; together 243 kflop, 502KiB, 87.9 us
+        theta += cotangent_products(*of(part), "down")
+        theta += cotangent_products(*of(part), "norm1")
+        theta += cotangent_products(*of(part), "norm2")
+        theta += cotangent_products(*of(part), "out")
+        theta += cotangent_products(*of(part), "qkv")
+        theta += cotangent_products(*of(part), "up")
+        # down/w [64x16], out/w [16x16], qkv/w [16x48], up/w [16x64]:
+        # structured_derivatives, (C1 C2)(A1 A2); together 4.99 Mflop, 1.44MiB, 146 us
+        theta += gram_products(*of(part), "down", "up_act")
+        theta += gram_products(*of(part), "out", "qkv_act")
+        theta += gram_products(*of(part), "qkv", "norm1_out")
+        theta += gram_products(*of(part), "up", "norm2_out")
+        # norm1/scale [16], norm2/scale [16]: structured_derivatives, C1 (A1 (A2 C2));
+        # together 208 kflop, 394KiB, 44.5 us
+        theta += layer_products(*of(part), "norm1", "norm1_in")
+        theta += layer_products(*of(part), "norm2", "out_act")
 
     # norm/scale [16]: structured_derivatives, C1 (A1 (A2 C2)); 26 kflop, 49.3KiB, 5.56
     # us
-    theta += layer_products(side1, side2, ("norm_in", "norm"))
+    theta += layer_products(side1, side2, "norm", "norm_in")
     # norm/shift [16]: structured_derivatives, C1 C2; 5.58 kflop, 12.2KiB, 3.2 us
     theta += cotangent_products(side1, side2, "norm")
 
     # positions [6x16]: structured_derivatives, C1 C2; 20.8 kflop, 9.56KiB, 1.77 us
-    theta += inner_products(cotangents1["positions"], cotangents2["positions"], 2)
+    theta += inner_products(c1["positions"], c2["positions"], 2)
 
     # tokens [50x16]: jacobian_contraction, ((C1 K1) A1)((C2 K2) A2); 225 kflop, 482KiB,
     # 19.2 us
     jacobian1_0 = jax.vmap(lambda v, r: sum_rows(v, r, 50))(
-        cotangents1["positions"].transpose(0, 2, 1, 3), activations1["inputs"]
+        c1["positions"].transpose(0, 2, 1, 3), a1["inputs"]
     )
-    pulled1_1 = sum_rows(
-        cotangents1["tokens"].transpose(2, 0, 1), factors["inputs"], 50
-    )
-    jacobian1_k_1 = jnp.einsum("xno,ng->nogx", pulled1_1, activations1["norm_act"])
+    pulled1_1 = sum_rows(c1["tokens"].transpose(2, 0, 1), factors["inputs"], 50)
+    jacobian1_k_1 = jnp.einsum("xno,ng->nogx", pulled1_1, a1["norm_act"])
     jacobian1 = jacobian1_0.transpose(0, 2, 3, 1) + jacobian1_k_1
     jacobian2_0 = jax.vmap(lambda v, r: sum_rows(v, r, 50))(
-        cotangents2["positions"].transpose(0, 2, 1, 3), activations2["inputs"]
+        c2["positions"].transpose(0, 2, 1, 3), a2["inputs"]
     )
-    pulled2_1 = sum_rows(
-        cotangents2["tokens"].transpose(2, 0, 1), factors["inputs"], 50
-    )
-    jacobian2_k_1 = jnp.einsum("xno,ng->nogx", pulled2_1, activations2["norm_act"])
+    pulled2_1 = sum_rows(c2["tokens"].transpose(2, 0, 1), factors["inputs"], 50)
+    jacobian2_k_1 = jnp.einsum("xno,ng->nogx", pulled2_1, a2["norm_act"])
     jacobian2 = jacobian2_0.transpose(0, 2, 3, 1) + jacobian2_k_1
     theta += inner_products(jacobian1, jacobian2, 2)
 

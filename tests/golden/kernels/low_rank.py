@@ -23,7 +23,7 @@ X = "float32[n,20]"
 
 def forward(params, x, taps):
     """Outputs of one example, and what its layers were given."""
-    a_out = x[None] @ (params["w"] + params["a"] @ params["b"]) + taps["a"][None]
+    a_out = x[None] @ (params["w"] + params["a"] @ params["b"]) + taps["a"]
     logits = jax.nn.relu(a_out) @ params["readout"]
     activations = {"x": x}
     factors = {"b": params["b"], "a": params["a"]}
@@ -52,22 +52,23 @@ def kernel(params, x1, x2=None):
     sides = jax.vmap(derivatives, (None, 0), (0, 0, None))
     *side1, factors = sides(params, x1)
     side2 = side1 if x2 is None else sides(params, x2)[:2]
-    activations1, cotangents1 = side1
-    activations2, cotangents2 = side2
+    # Activations and cotangents, as A and C below.
+    a1, c1 = side1
+    a2, c2 = side2
 
     # a [20x2]: structured_derivatives, ((C1 K1)(C2 K2))(A1 A2); 1.89 kflop, 3.39KiB,
     # 3.64 us
-    pulled1 = jnp.einsum("nos,ys->noy", cotangents1["a"], factors["b"])
-    pulled2 = jnp.einsum("nos,ys->noy", cotangents2["a"], factors["b"])
+    pulled1 = jnp.einsum("nos,ys->noy", c1["a"], factors["b"])
+    pulled2 = jnp.einsum("nos,ys->noy", c2["a"], factors["b"])
     cotangent_gram_kk = jnp.einsum("noy,mpy->nomp", pulled1, pulled2)
-    gram = jnp.einsum("nx,mx->nm", activations1["x"], activations2["x"])
+    gram = jnp.einsum("nx,mx->nm", a1["x"], a2["x"])
     theta = cotangent_gram_kk * gram[:, None, :, None]
 
     # b [2x20]: structured_derivatives, (C1 C2)((A1 K1)(A2 K2)); 2.62 kflop, 3.28KiB,
     # 3.63 us
-    cotangent_gram = jnp.einsum("noy,mpy->nomp", cotangents1["a"], cotangents2["a"])
-    scaled1 = jnp.einsum("ns,sy->ny", activations1["x"], factors["a"])
-    scaled2 = jnp.einsum("ns,sy->ny", activations2["x"], factors["a"])
+    cotangent_gram = jnp.einsum("noy,mpy->nomp", c1["a"], c2["a"])
+    scaled1 = jnp.einsum("ns,sy->ny", a1["x"], factors["a"])
+    scaled2 = jnp.einsum("ns,sy->ny", a2["x"], factors["a"])
     gram_kk = jnp.einsum("ny,my->nm", scaled1, scaled2)
     theta += cotangent_gram * gram_kk[:, None, :, None]
 

@@ -49,11 +49,11 @@ clipped.defvjp(clipped_fwd, clipped_bwd)
 
 def forward(params, x, taps):
     """Outputs of one example, and what its layers were given."""
-    w1_out = x[None] @ params["w1"] + taps["w1"][None]
+    w1_out = x[None] @ params["w1"] + taps["w1"]
     w1_act = smooth(w1_out)
-    w2_out = w1_act @ params["w2"] + taps["w2"][None]
+    w2_out = w1_act @ params["w2"] + taps["w2"]
     w2_act = clipped(jnp.sin(w2_out))
-    w3_out = w2_act @ params["w3"] + taps["w3"][None]
+    w3_out = w2_act @ params["w3"] + taps["w3"]
     activations = {"x": x, "w1_act": w1_act[0], "w2_act": w2_act[0]}
     return w3_out[0], activations
 
@@ -77,29 +77,26 @@ def derivatives(params, x):
     return activations, cotangents
 
 
+def gram_products(side1, side2, layer, given):
+    """What a layer adds to the kernel: products of two Grams."""
+    (a1, c1), (a2, c2) = side1, side2
+    cotangent_gram = jnp.einsum("noy,mpy->nomp", c1[layer], c2[layer])
+    gram = jnp.einsum("nx,mx->nm", a1[given], a2[given])
+    return cotangent_gram * gram[:, None, :, None]
+
+
 @jax.jit
 def kernel(params, x1, x2=None):
     """Returns the kernel, [n1, n2, 2, 2]."""
     check_shapes(params, x1, x2)
     side1 = jax.vmap(derivatives, (None, 0))(params, x1)
     side2 = side1 if x2 is None else jax.vmap(derivatives, (None, 0))(params, x2)
-    activations1, cotangents1 = side1
-    activations2, cotangents2 = side2
 
-    # w1 [6x10]: structured_derivatives, (C1 C2)(A1 A2); 1.2 kflop, 1.93KiB, 2.33 us
-    cotangent_gram = jnp.einsum("noy,mpy->nomp", cotangents1["w1"], cotangents2["w1"])
-    gram = jnp.einsum("nx,mx->nm", activations1["x"], activations2["x"])
-    theta = cotangent_gram * gram[:, None, :, None]
-
-    # w2 [10x10]: structured_derivatives, (C1 C2)(A1 A2); 1.3 kflop, 2.04KiB, 2.34 us
-    cotangent_gram = jnp.einsum("noy,mpy->nomp", cotangents1["w2"], cotangents2["w2"])
-    gram = jnp.einsum("nx,mx->nm", activations1["w1_act"], activations2["w1_act"])
-    theta += cotangent_gram * gram[:, None, :, None]
-
-    # w3 [10x2]: structured_derivatives, (C1 C2)(A1 A2); 528 flop, 1.6KiB, 2.31 us
-    cotangent_gram = jnp.einsum("noy,mpy->nomp", cotangents1["w3"], cotangents2["w3"])
-    gram = jnp.einsum("nx,mx->nm", activations1["w2_act"], activations2["w2_act"])
-    theta += cotangent_gram * gram[:, None, :, None]
+    # w1 [6x10], w2 [10x10], w3 [10x2]: structured_derivatives, (C1 C2)(A1 A2); together
+    # 3.02 kflop, 5.57KiB, 6.98 us
+    theta = gram_products(side1, side2, "w1", "x")
+    theta += gram_products(side1, side2, "w2", "w1_act")
+    theta += gram_products(side1, side2, "w3", "w2_act")
 
     return theta.transpose(0, 2, 1, 3)
 

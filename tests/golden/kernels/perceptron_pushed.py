@@ -76,12 +76,7 @@ def kernel(params, x1, x2=None):
     """Returns the kernel, [n1, n2, 3, 3]."""
     check_shapes(params, x1, x2)
 
-    # 0/b [16]: ntk_vector_products, pull back, push forward
-    # 0/w [8x16]: ntk_vector_products, pull back, push forward
-    # 1/b [16]: ntk_vector_products, pull back, push forward
-    # 1/w [16x16]: ntk_vector_products, pull back, push forward
-    # 2/b [3]: ntk_vector_products, pull back, push forward
-    # 2/w [16x3]: ntk_vector_products, pull back, push forward
+    # */b [16 to 3], */w [8x16 to 16x3]: ntk_vector_products, pull back, push forward
     theta = pushed(params, x1, x1 if x2 is None else x2)
 
     return theta.transpose(0, 2, 1, 3)

@@ -83,10 +83,7 @@ def kernel(params, x1, x2=None):
     """Returns the kernel, [n1, n2, 1, 1]."""
     check_shapes(params, x1, x2)
 
-    # b1 [12]: ntk_vector_products, pull back, push forward
-    # w1 [2x12]: ntk_vector_products, pull back, push forward
-    # w2 [12x12]: ntk_vector_products, pull back, push forward
-    # w3 [12]: ntk_vector_products, pull back, push forward
+    # b1 [12], w* [2x12 to 12]: ntk_vector_products, pull back, push forward
     theta = pushed(params, x1, x1 if x2 is None else x2)
 
     return theta.reshape(theta.shape[0], 1, theta.shape[1], 1).transpose(0, 2, 1, 3)

@@ -24,10 +24,7 @@ X = "float32[n,7,5]"
 
 
 def inner_products(rows1, rows2, axes, **options):
-    """Inner products of all rows1 [..., *row] with all rows2 [..., *row].
-
-    A row has so many axes. One product of two matrices, which copies neither array.
-    """
+    """Inner products of rows of so many axes, as one product that copies nothing."""
     shape1, shape2 = rows1.shape[:-axes], rows2.shape[:-axes]
     rows1 = rows1.reshape(math.prod(shape1), -1)
     rows2 = rows2.reshape(math.prod(shape2), -1)
@@ -47,7 +44,7 @@ def forward(params, x, taps):
     b_act, (b_act_1, b_act_2) = lax.scan(
         step, jnp.zeros((1, 12), dtype=jnp.float32), (h0, taps["b"].reshape(7, 1, 12))
     )
-    readout_out = b_act @ params["readout"] + taps["readout"][None]
+    readout_out = b_act @ params["readout"] + taps["readout"]
     activations = {
         "b_act": b_act[0],
         "b_act_1": b_act_1.reshape(7, 12),
@@ -77,30 +74,29 @@ def kernel(params, x1, x2=None):
     check_shapes(params, x1, x2)
     side1 = jax.vmap(derivatives, (None, 0))(params, x1)
     side2 = side1 if x2 is None else jax.vmap(derivatives, (None, 0))(params, x2)
-    activations1, cotangents1 = side1
-    activations2, cotangents2 = side2
+    # Activations and cotangents, as A and C below.
+    a1, c1 = side1
+    a2, c2 = side2
 
     # b [12]: structured_derivatives, C1 C2; 4.46 kflop, 10.5KiB, 3.12 us
-    sum_c1 = cotangents1["b"].sum(axis=2)
-    sum_c2 = cotangents2["b"].sum(axis=2)
+    sum_c1 = c1["b"].sum(axis=2)
+    sum_c2 = c2["b"].sum(axis=2)
     theta = jnp.einsum("noy,mpy->nomp", sum_c1, sum_c2)
 
     # readout [12x3]: structured_derivatives, (C1 C2)(A1 A2); 1.15 kflop, 3.2KiB, 2.37
     # us
-    cotangent_gram = jnp.einsum(
-        "noy,mpy->nomp", cotangents1["readout"], cotangents2["readout"]
-    )
-    gram = jnp.einsum("nx,mx->nm", activations1["b_act"], activations2["b_act"])
+    cotangent_gram = jnp.einsum("noy,mpy->nomp", c1["readout"], c2["readout"])
+    gram = jnp.einsum("nx,mx->nm", a1["b_act"], a2["b_act"])
     theta += cotangent_gram * gram[:, None, :, None]
 
     # u [12x12]: jacobian_contraction, (C1 A1)(C2 A2); 73.5 kflop, 48.3KiB, 7.44 us
-    jacobian1 = jnp.einsum("nosy,nsx->noyx", cotangents1["b"], activations1["b_act_1"])
-    jacobian2 = jnp.einsum("nosy,nsx->noyx", cotangents2["b"], activations2["b_act_1"])
+    jacobian1 = jnp.einsum("nosy,nsx->noyx", c1["b"], a1["b_act_1"])
+    jacobian2 = jnp.einsum("nosy,nsx->noyx", c2["b"], a2["b_act_1"])
     theta += inner_products(jacobian1, jacobian2, 2)
 
     # w [5x12]: jacobian_contraction, (C1 A1)(C2 A2); 30.7 kflop, 33.2KiB, 6.05 us
-    jacobian1 = jnp.einsum("nosy,nsx->noyx", cotangents1["b"], activations1["b_act_2"])
-    jacobian2 = jnp.einsum("nosy,nsx->noyx", cotangents2["b"], activations2["b_act_2"])
+    jacobian1 = jnp.einsum("nosy,nsx->noyx", c1["b"], a1["b_act_2"])
+    jacobian2 = jnp.einsum("nosy,nsx->noyx", c2["b"], a2["b_act_2"])
     theta += inner_products(jacobian1, jacobian2, 2)
 
     return theta.transpose(0, 2, 1, 3)

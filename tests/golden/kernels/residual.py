@@ -38,7 +38,7 @@ PARAMS = {"blocks": [*[PARAMS_BLOCKS_0] * 2, {"conv1": "float32[3,3,8,16]",
 X = "float32[n,8,8,3]"
 
 
-def conv(x, kernel, strides, padding, **options):
+def conv(x, kernel, strides, padding="SAME", **options):
     """A convolution whose axes are in this order."""
     axes = ("NHWC", "HWIO", "NHWC")
     return lax.conv_general_dilated(
@@ -47,17 +47,14 @@ def conv(x, kernel, strides, padding, **options):
 
 
 def block(params, x, taps):
-    """Output of a part, and what its layers were given.
-
-    The 3 parts are `blocks/0` to `blocks/3`.
-    """
-    conv1_out = conv(x, params["conv1"], (1, 1), "SAME") + taps["conv1"][None]
+    """`blocks/0` to `blocks/3`, 3 parts: output, and what its layers were given."""
+    conv1_out = conv(x, params["conv1"], (1, 1)) + taps["conv1"]
     norm1_out = conv1_out * params["norm1"]["scale"] + params["norm1"]["shift"]
-    norm1_out = norm1_out + taps["norm1"][None]
+    norm1_out += taps["norm1"]
     norm1_act = jax.nn.relu(norm1_out)
-    conv2_out = conv(norm1_act, params["conv2"], (1, 1), "SAME") + taps["conv2"][None]
+    conv2_out = conv(norm1_act, params["conv2"], (1, 1)) + taps["conv2"]
     norm2_out = x + (conv2_out * params["norm2"]["scale"] + params["norm2"]["shift"])
-    norm2_out = norm2_out + taps["norm2"][None]
+    norm2_out += taps["norm2"]
     h0 = jax.nn.relu(norm2_out)
     activations = {
         "conv1_in": x[0],
@@ -69,14 +66,14 @@ def block(params, x, taps):
 
 
 def block_1(params, x, taps):
-    """Output of `blocks/2`, and what its layers were given."""
-    conv1_out = conv(x, params["conv1"], (2, 2), "SAME") + taps["conv1"][None]
+    """`blocks/2`: output, and what its layers were given."""
+    conv1_out = conv(x, params["conv1"], (2, 2)) + taps["conv1"]
     norm1_out = conv1_out * params["norm1"]["scale"] + params["norm1"]["shift"]
-    norm1_out = norm1_out + taps["norm1"][None]
+    norm1_out += taps["norm1"]
     norm1_act = jax.nn.relu(norm1_out)
-    conv2_out = conv(norm1_act, params["conv2"], (1, 1), "SAME") + taps["conv2"][None]
+    conv2_out = conv(norm1_act, params["conv2"], (1, 1)) + taps["conv2"]
     h0 = conv2_out * params["norm2"]["scale"] + params["norm2"]["shift"]
-    norm2_out = conv(x, params["skip"], (2, 2), "VALID") + h0 + taps["norm2"][None]
+    norm2_out = conv(x, params["skip"], (2, 2)) + h0 + taps["norm2"]
     h1 = jax.nn.relu(norm2_out)
     activations = {
         "conv1_in": x[0],
@@ -88,12 +85,12 @@ def block_1(params, x, taps):
 
 
 def block_2(params, x, taps):
-    """Output of `blocks/4`, and what its layers were given."""
-    conv1_out = conv(x, params["conv1"], (1, 1), "SAME") + taps["conv1"][None]
+    """`blocks/4`: outputs, and what its layers were given."""
+    conv1_out = conv(x, params["conv1"], (1, 1)) + taps["conv1"]
     norm1_out = conv1_out * params["norm1"]["scale"] + params["norm1"]["shift"]
-    norm1_out = norm1_out + taps["norm1"][None]
+    norm1_out += taps["norm1"]
     norm1_act = jax.nn.relu(norm1_out)
-    norm1_act_1 = conv(norm1_act, params["conv2"], (1, 1), "SAME")
+    norm1_act_1 = conv(norm1_act, params["conv2"], (1, 1))
     h0 = params["norm2"]["scale"][None, None, None]
     h1 = x + (norm1_act_1 * h0 + params["norm2"]["shift"])
     activations = {
@@ -105,33 +102,24 @@ def block_2(params, x, taps):
     return h0, h1, activations
 
 
-def windows(x, window, strides, padding, input_dilation=None, window_dilation=None):
+def windows(x, window, strides, padding):
     """Cuts [..., *spatial, c] into windows [..., *positions, *window, c]."""
-    input_dilation = input_dilation or (1,) * len(window)
-    window_dilation = window_dilation or (1,) * len(window)
-    spatial = range(x.ndim - 1 - len(window), x.ndim - 1)
+    first = x.ndim - 1 - len(window)
     config = [(0, 0, 0)] * x.ndim
-    for axis, (low, high), step in zip(spatial, padding, input_dilation):
-        config[axis] = (low, high, step - 1)
+    config[first:-1] = [(low, high, 0) for low, high in padding]
     x = jax.lax.pad(x, jnp.zeros((), x.dtype), config)
     pieces = []
     for offset in itertools.product(*map(range, window)):
         index = [slice(None)] * x.ndim
-        for axis, i, size, stride, step in zip(
-            spatial, offset, window, strides, window_dilation
-        ):
-            last = x.shape[axis] - (size - 1 - i) * step
-            index[axis] = slice(i * step, last, stride)
+        for axis, (i, size, stride) in enumerate(zip(offset, window, strides), first):
+            index[axis] = slice(i, x.shape[axis] - (size - 1 - i), stride)
         pieces.append(x[tuple(index)])
     stacked = jnp.stack(pieces, axis=-2)
     return stacked.reshape(*stacked.shape[:-2], *window, stacked.shape[-1])
 
 
 def inner_products(rows1, rows2, axes, **options):
-    """Inner products of all rows1 [..., *row] with all rows2 [..., *row].
-
-    A row has so many axes. One product of two matrices, which copies neither array.
-    """
+    """Inner products of rows of so many axes, as one product that copies nothing."""
     shape1, shape2 = rows1.shape[:-axes], rows2.shape[:-axes]
     rows1 = rows1.reshape(math.prod(shape1), -1)
     rows2 = rows2.reshape(math.prod(shape2), -1)
@@ -142,22 +130,22 @@ def inner_products(rows1, rows2, axes, **options):
 def forward(params, x, taps):
     """Outputs of one example, and what its layers were given."""
     activations = {}
-    stem_out = conv(x[None], params["stem"], (1, 1), "SAME") + taps["stem"][None]
+    stem_out = conv(x[None], params["stem"], (1, 1)) + taps["stem"]
     h0, activations["blocks_0"] = block(params["blocks"][0], stem_out, taps["blocks_0"])
     h1, activations["blocks_1"] = block(params["blocks"][1], h0, taps["blocks_1"])
     h2, activations["blocks_2"] = block_1(params["blocks"][2], h1, taps["blocks_2"])
     h3, activations["blocks_3"] = block(params["blocks"][3], h2, taps["blocks_3"])
     h4, h5, activations["blocks_4"] = block_2(params["blocks"][4], h3, taps["blocks_4"])
-    blocks_4_1_out = jnp.sum(jax.nn.relu(h5), axis=(1, 2)) + taps["blocks_4_1"][None]
-    blocks_4_1_act = blocks_4_1_out / 16.0
-    head_out = blocks_4_1_act @ params["head"]["w"] + params["head"]["b"]
-    head_out = head_out + taps["head"][None]
-    blocks_4_1_slope_1 = jnp.where(h5 > 0.0, jnp.float32(1.0), 0.0)
-    blocks_4_1_slope = 1.0 * h4 * blocks_4_1_slope_1
+    blocks_4_later_out = jnp.sum(jax.nn.relu(h5), axis=(1, 2)) + taps["blocks_4_later"]
+    blocks_4_later_act = blocks_4_later_out / 16.0
+    head_out = blocks_4_later_act @ params["head"]["w"] + params["head"]["b"]
+    head_out += taps["head"]
+    blocks_4_later_slope_1 = jnp.where(h5 > 0.0, jnp.float32(1.0), 0.0)
+    blocks_4_later_slope = 1.0 * h4 * blocks_4_later_slope_1
     activations |= {
-        "blocks_4_1_slope": blocks_4_1_slope[0],
-        "blocks_4_1_slope_1": blocks_4_1_slope_1[0],
-        "blocks_4_1_act": blocks_4_1_act[0],
+        "blocks_4_later_slope": blocks_4_later_slope[0],
+        "blocks_4_later_slope_1": blocks_4_later_slope_1[0],
+        "blocks_4_later_act": blocks_4_later_act[0],
         "x": x,
     }
     return head_out[0], activations
@@ -169,7 +157,7 @@ def zero_taps():
         "norm2": (8, 8, 8)}  # fmt: skip
     shapes_blocks_2 = {"conv1": (4, 4, 16), "conv2": (4, 4, 16), "norm1": (4, 4, 16),
         "norm2": (4, 4, 16)}  # fmt: skip
-    shapes = {"blocks_4_1": (16,), "head": (4,), "stem": (8, 8, 8),
+    shapes = {"blocks_4_later": (16,), "head": (4,), "stem": (8, 8, 8),
         "blocks_0": shapes_blocks_0, "blocks_1": shapes_blocks_0,
         "blocks_2": shapes_blocks_2, "blocks_3": shapes_blocks_2,
         "blocks_4": {"conv1": (4, 4, 16), "norm1": (4, 4, 16)}}  # fmt: skip
@@ -190,60 +178,42 @@ def derivatives(params, x):
     return activations, cotangents
 
 
-def jacobian_products(side1, side2, *layers):
-    """What layers add to the kernel: inner products of Jacobians."""
-    activations1, cotangents1 = side1
-    activations2, cotangents2 = side2
-    theta = 0.0
-    for given, layer in layers:
-        windows1 = windows(activations1[given], (3, 3), (1, 1), ((1, 1), (1, 1)))
-        jacobian1 = jnp.einsum("noijy,nijabc->noyabc", cotangents1[layer], windows1)
-        windows2 = windows(activations2[given], (3, 3), (1, 1), ((1, 1), (1, 1)))
-        jacobian2 = jnp.einsum("noijy,nijabc->noyabc", cotangents2[layer], windows2)
-        theta += inner_products(jacobian1, jacobian2, 4)
-    return theta
+def jacobian_products(side1, side2, layer, given):
+    """What a layer adds to the kernel: inner products of Jacobians."""
+    (a1, c1), (a2, c2) = side1, side2
+    windows1 = windows(a1[given], (3, 3), (1, 1), ((1, 1), (1, 1)))
+    jacobian1 = jnp.einsum("noijy,nijabc->noyabc", c1[layer], windows1)
+    windows2 = windows(a2[given], (3, 3), (1, 1), ((1, 1), (1, 1)))
+    jacobian2 = jnp.einsum("noijy,nijabc->noyabc", c2[layer], windows2)
+    return inner_products(jacobian1, jacobian2, 4)
 
 
-def jacobian_products_1(side1, side2, *layers):
-    """What layers add to the kernel: inner products of Jacobians."""
-    activations1, cotangents1 = side1
-    activations2, cotangents2 = side2
-    theta = 0.0
-    for given, layer in layers:
-        jacobian1 = jnp.einsum(
-            "nijg,noijg->nog", activations1[given], cotangents1[layer]
-        )
-        jacobian2 = jnp.einsum(
-            "nijg,noijg->nog", activations2[given], cotangents2[layer]
-        )
-        theta += jnp.einsum("nog,mpg->nomp", jacobian1, jacobian2)
-    return theta
+def jacobian_products_1(side1, side2, layer, given):
+    """What a layer adds to the kernel: inner products of Jacobians."""
+    (a1, c1), (a2, c2) = side1, side2
+    jacobian1 = jnp.einsum("nijg,noijg->nog", a1[given], c1[layer])
+    jacobian2 = jnp.einsum("nijg,noijg->nog", a2[given], c2[layer])
+    return jnp.einsum("nog,mpg->nomp", jacobian1, jacobian2)
 
 
-def cotangent_products(side1, side2, *layers):
-    """What layers add to the kernel: inner products of cotangents."""
-    _, cotangents1 = side1
-    _, cotangents2 = side2
-    theta = 0.0
-    for layer in layers:
-        sum_c1 = cotangents1[layer].sum(axis=(2, 3))
-        sum_c2 = cotangents2[layer].sum(axis=(2, 3))
-        theta += jnp.einsum("noy,mpy->nomp", sum_c1, sum_c2)
-    return theta
+def cotangent_products(side1, side2, layer):
+    """What a layer adds to the kernel: inner products of cotangents."""
+    (_, c1), (_, c2) = side1, side2
+    sum_c1 = c1[layer].sum(axis=(2, 3))
+    sum_c2 = c2[layer].sum(axis=(2, 3))
+    return jnp.einsum("noy,mpy->nomp", sum_c1, sum_c2)
 
 
-def layer_products(side1, side2, *layers):
-    """What layers add to the kernel: C1 ((A1 A2) C2)."""
-    activations1, cotangents1 = side1
-    activations2, cotangents2 = side2
-    theta = 0.0
-    for given, layer in layers:
-        windows1 = windows(activations1[given], (3, 3), (1, 1), ((1, 1), (1, 1)))
-        windows2 = windows(activations2[given], (3, 3), (1, 1), ((1, 1), (1, 1)))
-        gram = inner_products(windows1, windows2, 3)
-        product_a1a2c2 = jnp.einsum("nijmst,mpsty->nmpijy", gram, cotangents2[layer])
-        theta += jnp.einsum("noijy,nmpijy->nomp", cotangents1[layer], product_a1a2c2)
-    return theta
+def layer_products(
+    side1, side2, layer, given, strides=(1, 1), padding=((1, 1), (1, 1))
+):
+    """What a layer adds to the kernel: C1 ((A1 A2) C2)."""
+    (a1, c1), (a2, c2) = side1, side2
+    windows1 = windows(a1[given], (3, 3), strides, padding)
+    windows2 = windows(a2[given], (3, 3), strides, padding)
+    gram = inner_products(windows1, windows2, 3)
+    product_a1a2c2 = jnp.einsum("nijmst,mpsty->nmpijy", gram, c2[layer])
+    return jnp.einsum("noijy,nmpijy->nomp", c1[layer], product_a1a2c2)
 
 
 @jax.jit
@@ -252,129 +222,101 @@ def kernel(params, x1, x2=None):
     check_shapes(params, x1, x2)
     side1 = jax.vmap(derivatives, (None, 0))(params, x1)
     side2 = side1 if x2 is None else jax.vmap(derivatives, (None, 0))(params, x2)
-    activations1, cotangents1 = side1
-    activations2, cotangents2 = side2
+    # Activations and cotangents, as A and C below.
+    a1, c1 = side1
+    a2, c2 = side2
 
     def of(part):
         """Both sides of a part of the model."""
         return [[table.get(part) for table in side] for side in (side1, side2)]
 
+    parts = ("blocks_0", "blocks_1", "blocks_2", "blocks_3", "blocks_4")
+
     theta = 0.0
-    # conv1 [3x3x8x8], conv2 [3x3x8x8] of blocks/0 to blocks/1, 2 parts:
-    # jacobian_contraction, (C1 A1)(C2 A2); together 9.14 Mflop, 2.64MiB, 206 us
-    for part in ("blocks_0", "blocks_1"):
-        theta += jacobian_products(
-            *of(part), ("conv1_in", "conv1"), ("norm1_act", "conv2")
-        )
+    for part in parts[:2]:  # blocks/0 to blocks/1, 2 parts
+        # conv1 [3x3x8x8], conv2 [3x3x8x8]: jacobian_contraction, (C1 A1)(C2 A2);
+        # together 9.14 Mflop, 2.64MiB, 206 us
+        theta += jacobian_products(*of(part), "conv1", "conv1_in")
+        theta += jacobian_products(*of(part), "conv2", "norm1_act")
 
-    # norm1/scale [8 to 16] of blocks/0 to blocks/4, 5 parts: jacobian_contraction, (C1
-    # A1)(C2 A2); together 126 kflop, 778KiB, 53.1 us
-    for i in range(5):
-        theta += jacobian_products_1(*of(f"blocks_{i}"), ("conv1_out", "norm1"))
+    for part in parts:  # blocks/0 to blocks/4, 5 parts
+        # norm1/scale [8 to 16]: jacobian_contraction, (C1 A1)(C2 A2); together 126
+        # kflop, 778KiB, 53.1 us
+        theta += jacobian_products_1(*of(part), "norm1", "conv1_out")
+        # norm1/shift [8 to 16]: structured_derivatives, C1 C2; together 75.7 kflop,
+        # 225KiB, 27.2 us
+        theta += cotangent_products(*of(part), "norm1")
 
-    # norm1/shift [8 to 16] of blocks/0 to blocks/4, 5 parts: structured_derivatives, C1
-    # C2; together 75.7 kflop, 225KiB, 27.2 us
-    for i in range(5):
-        theta += cotangent_products(*of(f"blocks_{i}"), "norm1")
-
-    # norm2/scale [8 to 16] of blocks/0 to blocks/3, 4 parts: jacobian_contraction, (C1
-    # A1)(C2 A2); together 105 kflop, 663KiB, 43.6 us
-    for i in range(4):
-        theta += jacobian_products_1(*of(f"blocks_{i}"), ("conv2_out", "norm2"))
-
-    # norm2/shift [8 to 16] of blocks/0 to blocks/3, 4 parts: structured_derivatives, C1
-    # C2; together 62.2 kflop, 190KiB, 22.8 us
-    for i in range(4):
-        theta += cotangent_products(*of(f"blocks_{i}"), "norm2")
+    for part in parts[:4]:  # blocks/0 to blocks/3, 4 parts
+        # norm2/scale [8 to 16]: jacobian_contraction, (C1 A1)(C2 A2); together 105
+        # kflop, 663KiB, 43.6 us
+        theta += jacobian_products_1(*of(part), "norm2", "conv2_out")
+        # norm2/shift [8 to 16]: structured_derivatives, C1 C2; together 62.2 kflop,
+        # 190KiB, 22.8 us
+        theta += cotangent_products(*of(part), "norm2")
 
     # blocks/2/conv1 [3x3x8x16]: structured_derivatives, C1 ((A1 A2) C2); 934 kflop,
     # 390KiB, 28.7 us
-    windows1 = windows(
-        activations1["blocks_2"]["conv1_in"], (3, 3), (2, 2), ((0, 1), (0, 1))
-    )
-    windows2 = windows(
-        activations2["blocks_2"]["conv1_in"], (3, 3), (2, 2), ((0, 1), (0, 1))
-    )
-    gram = inner_products(windows1, windows2, 3)
-    product_a1a2c2 = jnp.einsum(
-        "nijmst,mpsty->nmpijy", gram, cotangents2["blocks_2"]["conv1"]
-    )
-    theta += jnp.einsum(
-        "noijy,nmpijy->nomp", cotangents1["blocks_2"]["conv1"], product_a1a2c2
+    theta += layer_products(
+        *of("blocks_2"), "conv1", "conv1_in", strides=(2, 2), padding=((0, 1), (0, 1))
     )
 
-    # conv2 [3x3x16x16] of blocks/2 to blocks/3, 2 parts: structured_derivatives, C1
-    # ((A1 A2) C2); together 2.75 Mflop, 968KiB, 69.2 us
-    for part in ("blocks_2", "blocks_3"):
-        theta += layer_products(*of(part), ("norm1_act", "conv2"))
+    for part in parts[2:4]:  # blocks/2 to blocks/3, 2 parts
+        # conv2 [3x3x16x16]: structured_derivatives, C1 ((A1 A2) C2); together 2.75
+        # Mflop, 968KiB, 69.2 us
+        theta += layer_products(*of(part), "conv2", "norm1_act")
 
     # blocks/2/skip [1x1x8x16]: jacobian_contraction, (C1 A1)(C2 A2); 164 kflop, 126KiB,
     # 13 us
-    windows1 = activations1["blocks_2"]["conv1_in"][..., ::2, ::2, :]
-    jacobian1 = jnp.einsum(
-        "noijy,nijx->noyx", cotangents1["blocks_2"]["norm2"], windows1
-    )
-    windows2 = activations2["blocks_2"]["conv1_in"][..., ::2, ::2, :]
-    jacobian2 = jnp.einsum(
-        "noijy,nijx->noyx", cotangents2["blocks_2"]["norm2"], windows2
-    )
+    windows1 = a1["blocks_2"]["conv1_in"][..., ::2, ::2, :]
+    jacobian1 = jnp.einsum("noijy,nijx->noyx", c1["blocks_2"]["norm2"], windows1)
+    windows2 = a2["blocks_2"]["conv1_in"][..., ::2, ::2, :]
+    jacobian2 = jnp.einsum("noijy,nijx->noyx", c2["blocks_2"]["norm2"], windows2)
     theta += inner_products(jacobian1, jacobian2, 2)
 
-    # conv1 [3x3x16x16] of blocks/3 to blocks/4, 2 parts: structured_derivatives, C1
-    # ((A1 A2) C2); together 2.75 Mflop, 968KiB, 69.2 us
-    for part in ("blocks_3", "blocks_4"):
-        theta += layer_products(*of(part), ("conv1_in", "conv1"))
+    for part in parts[3:]:  # blocks/3 to blocks/4, 2 parts
+        # conv1 [3x3x16x16]: structured_derivatives, C1 ((A1 A2) C2); together 2.75
+        # Mflop, 968KiB, 69.2 us
+        theta += layer_products(*of(part), "conv1", "conv1_in")
 
     # blocks/4/conv2 [3x3x16x16]: structured_derivatives, C1 ((((A1 A2) K1) K2) C2),
     # tapped later; 996 kflop, 286KiB, 25.6 us
-    windows1 = windows(
-        activations1["blocks_4"]["norm1_act"], (3, 3), (1, 1), ((1, 1), (1, 1))
-    )
-    windows2 = windows(
-        activations2["blocks_4"]["norm1_act"], (3, 3), (1, 1), ((1, 1), (1, 1))
-    )
+    windows1 = windows(a1["blocks_4"]["norm1_act"], (3, 3), (1, 1), ((1, 1), (1, 1)))
+    windows2 = windows(a2["blocks_4"]["norm1_act"], (3, 3), (1, 1), ((1, 1), (1, 1)))
     gram = inner_products(windows1, windows2, 3)
-    gram_k = jnp.einsum("nijmst,nijg->mgnst", gram, activations1["blocks_4_1_slope"])
-    gram_kk = jnp.einsum("mstg,mgnst->mgn", activations2["blocks_4_1_slope"], gram_k)
-    product_a1a2c2_kk = jnp.einsum("mgn,mpg->nmpg", gram_kk, cotangents2["blocks_4_1"])
-    theta += jnp.einsum("nog,nmpg->nomp", cotangents1["blocks_4_1"], product_a1a2c2_kk)
+    gram_k = jnp.einsum("nijmst,nijg->mgnst", gram, a1["blocks_4_later_slope"])
+    gram_kk = jnp.einsum("mstg,mgnst->mgn", a2["blocks_4_later_slope"], gram_k)
+    product_a1a2c2_kk = jnp.einsum("mgn,mpg->nmpg", gram_kk, c2["blocks_4_later"])
+    theta += jnp.einsum("nog,nmpg->nomp", c1["blocks_4_later"], product_a1a2c2_kk)
 
     # blocks/4/norm2/scale [16]: jacobian_contraction, (C1 (A1 K1))(C2 (A2 K2)), tapped
     # later; 10.4 kflop, 51.1KiB, 7.14 us
     scaled1 = jnp.einsum(
-        "nijg,nijg->ng",
-        activations1["blocks_4"]["norm1_act_1"],
-        activations1["blocks_4_1_slope_1"],
+        "nijg,nijg->ng", a1["blocks_4"]["norm1_act_1"], a1["blocks_4_later_slope_1"]
     )
-    jacobian1_k = cotangents1["blocks_4_1"] * scaled1[:, None, ...]
+    jacobian1_k = c1["blocks_4_later"] * scaled1[:, None, ...]
     scaled2 = jnp.einsum(
-        "nijg,nijg->ng",
-        activations2["blocks_4"]["norm1_act_1"],
-        activations2["blocks_4_1_slope_1"],
+        "nijg,nijg->ng", a2["blocks_4"]["norm1_act_1"], a2["blocks_4_later_slope_1"]
     )
-    jacobian2_k = cotangents2["blocks_4_1"] * scaled2[:, None, ...]
+    jacobian2_k = c2["blocks_4_later"] * scaled2[:, None, ...]
     theta += jnp.einsum("nog,mpg->nomp", jacobian1_k, jacobian2_k)
     # blocks/4/norm2/shift [16]: structured_derivatives, (C1 K1)(C2 K2), tapped later;
     # 8.58 kflop, 16.1KiB, 4.08 us
-    sum_k1_0 = activations1["blocks_4_1_slope_1"].sum(axis=(1, 2))
-    pulled1 = cotangents1["blocks_4_1"] * sum_k1_0[:, None, ...]
-    sum_k2_0 = activations2["blocks_4_1_slope_1"].sum(axis=(1, 2))
-    pulled2 = cotangents2["blocks_4_1"] * sum_k2_0[:, None, ...]
+    sum_k1_0 = a1["blocks_4_later_slope_1"].sum(axis=(1, 2))
+    pulled1 = c1["blocks_4_later"] * sum_k1_0[:, None, ...]
+    sum_k2_0 = a2["blocks_4_later_slope_1"].sum(axis=(1, 2))
+    pulled2 = c2["blocks_4_later"] * sum_k2_0[:, None, ...]
     theta += jnp.einsum("nog,mpg->nomp", pulled1, pulled2)
 
     # head/b [4]: structured_derivatives, C1 C2; 1.73 kflop, 3.44KiB, 1.26 us
     # head/w [16x4]: structured_derivatives, (C1 C2)(A1 A2); 768 flop, 4.28KiB, 1.77 us
-    cotangent_gram_head = jnp.einsum(
-        "noy,mpy->nomp", cotangents1["head"], cotangents2["head"]
-    )
+    cotangent_gram_head = jnp.einsum("noy,mpy->nomp", c1["head"], c2["head"])
     theta += cotangent_gram_head
-    gram = jnp.einsum(
-        "nx,mx->nm", activations1["blocks_4_1_act"], activations2["blocks_4_1_act"]
-    )
+    gram = jnp.einsum("nx,mx->nm", a1["blocks_4_later_act"], a2["blocks_4_later_act"])
     theta += cotangent_gram_head * gram[:, None, :, None]
 
     # stem [3x3x3x8]: jacobian_contraction, (C1 A1)(C2 A2); 857 kflop, 360KiB, 28.1 us
-    theta += jacobian_products(side1, side2, ("x", "stem"))
+    theta += jacobian_products(side1, side2, "stem", "x")
 
     return theta.transpose(0, 2, 1, 3)
 

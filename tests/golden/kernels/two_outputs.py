@@ -23,9 +23,9 @@ X = "float32[n,6]"
 # n1=4, n2=3.
 def forward_policy(params, x, taps):
     """Outputs of one example, and what its layers were given."""
-    trunk_out = x[None] @ params["trunk"] + taps["trunk"][None]
+    trunk_out = x[None] @ params["trunk"] + taps["trunk"]
     trunk_act = jnp.tanh(trunk_out)
-    policy_out = trunk_act @ params["policy"] + taps["policy"][None]
+    policy_out = trunk_act @ params["policy"] + taps["policy"]
     activations = {"trunk_act": trunk_act[0], "x": x}
     return policy_out[0], activations
 
@@ -51,22 +51,19 @@ def kernel_policy(params, x1, x2=None):
     check_shapes(params, x1, x2)
     side1 = jax.vmap(derivatives_policy, (None, 0))(params, x1)
     side2 = side1 if x2 is None else jax.vmap(derivatives_policy, (None, 0))(params, x2)
-    activations1, cotangents1 = side1
-    activations2, cotangents2 = side2
+    # Activations and cotangents, as A and C below.
+    a1, c1 = side1
+    a2, c2 = side2
 
     # policy [12x4]: structured_derivatives, (C1 C2)(A1 A2); 2.21 kflop, 5.36KiB, 2.45
     # us
-    cotangent_gram = jnp.einsum(
-        "noy,mpy->nomp", cotangents1["policy"], cotangents2["policy"]
-    )
-    gram = jnp.einsum("nx,mx->nm", activations1["trunk_act"], activations2["trunk_act"])
+    cotangent_gram = jnp.einsum("noy,mpy->nomp", c1["policy"], c2["policy"])
+    gram = jnp.einsum("nx,mx->nm", a1["trunk_act"], a2["trunk_act"])
     theta = cotangent_gram * gram[:, None, :, None]
 
     # trunk [6x12]: structured_derivatives, (C1 C2)(A1 A2); 5.14 kflop, 6.07KiB, 2.49 us
-    cotangent_gram = jnp.einsum(
-        "noy,mpy->nomp", cotangents1["trunk"], cotangents2["trunk"]
-    )
-    gram = jnp.einsum("nx,mx->nm", activations1["x"], activations2["x"])
+    cotangent_gram = jnp.einsum("noy,mpy->nomp", c1["trunk"], c2["trunk"])
+    gram = jnp.einsum("nx,mx->nm", a1["x"], a2["x"])
     theta += cotangent_gram * gram[:, None, :, None]
 
     return theta.transpose(0, 2, 1, 3)
@@ -78,7 +75,7 @@ def forward_value(params, x, shifts):
     """Outputs of one example."""
     trunk, value = params["trunk"], params["value"]
     trunk = trunk + shifts["trunk"]
-    value = value + shifts["value"].reshape(12, 1)
+    value = value + shifts["value"]
     logits = jnp.tanh(x[None] @ trunk) @ value
     return logits[0]
 
@@ -87,7 +84,7 @@ def zero_shifts_value():
     """Zeros to add to leaves in the forward pass."""
     return {
         "trunk": jnp.zeros((6, 12), jnp.float32),
-        "value": jnp.zeros(12, jnp.float32),
+        "value": jnp.zeros((12, 1), jnp.float32),
     }
 
 
@@ -116,8 +113,7 @@ def kernel_value(params, x1, x2=None):
     """Returns the kernel, [n1, n2, 1, 1]."""
     check_shapes(params, x1, x2)
 
-    # trunk [6x12]: ntk_vector_products, pull back, push forward
-    # value [12x1]: ntk_vector_products, pull back, push forward
+    # trunk [6x12], value [12x1]: ntk_vector_products, pull back, push forward
     theta = pushed_value(params, x1, x1 if x2 is None else x2)
 
     return theta.reshape(theta.shape[0], 1, theta.shape[1], 1).transpose(0, 2, 1, 3)

@@ -1,0 +1,259 @@
+"""Code that differs in integers alone, as one text with names in their place."""
+
+from __future__ import annotations
+
+import ast
+import collections
+import dataclasses
+import re
+from collections.abc import Sequence
+
+from ntkplan.emit.expression import INDENT, atom, statement
+from ntkplan.emit.names import free
+
+# What arguments of functions are, by their place; the functions are the file's own.
+_ROLES = {
+    "conv": ("x", "kernel", "strides", "padding"),
+    "windows": ("x", "window", "strides", "padding"),
+}
+_OTHER_ROLE = "size"
+_OPENING, _CLOSING = "([{", ")]}"
+
+_Slot = tuple[str, tuple[ast.expr, ...]]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settled:
+    """One text for several, with parameters for what they differ in.
+
+    Attributes:
+        lines: The text.
+        parameters: The parameters; what most texts have is a default.
+        arguments: For every text its arguments, those left out that are defaults.
+    """
+
+    lines: tuple[str, ...]
+    parameters: tuple[str, ...]
+    arguments: tuple[tuple[str, ...], ...]
+
+
+def settled(texts: Sequence[Sequence[str]], width: int) -> Settled | None:
+    """Puts parameters in the place of the numbers in which texts differ.
+
+    Args:
+        texts: Lines of statements.
+        width: Columns that a line may have.
+
+    Returns:
+        None where the texts differ in more than such numbers.
+
+    Example:
+        >>> found = settled([["h = x.reshape(2, 4)"], ["h = x.reshape(2, 5)"]], 80)
+        >>> found.lines, found.parameters, found.arguments
+        (('h = x.reshape(2, size)',), ('size',), (('4',), ('5',)))
+    """
+    if len({tuple(lines) for lines in texts}) == 1:
+        nothing = ((),) * len(texts)
+        return Settled(lines=tuple(texts[0]), parameters=(), arguments=nothing)
+    trees = [ast.parse("\n".join(lines)) for lines in texts]
+    slots: list[_Slot] = []
+    if not _compare(trees, _OTHER_ROLE, slots):
+        return None
+    parameters, values = _parameters(slots, trees[0])
+    lines = _rewritten(list(texts[0]), trees[0], slots, parameters, width)
+    if lines is None:
+        return None
+    given = {
+        name: [each[parameters.index(name)] for each in values]
+        for name in dict.fromkeys(parameters)
+    }
+    usual = {name: _usual(column) for name, column in given.items()}
+    positional = [name for name in given if usual[name] is None]
+    others = [name for name in given if usual[name] is not None]
+    return Settled(
+        lines=tuple(lines),
+        parameters=(*positional, *(f"{name}={usual[name]}" for name in others)),
+        arguments=tuple(
+            (
+                *(given[name][number] for name in positional),
+                *(
+                    f"{name}={given[name][number]}"
+                    for name in others
+                    if given[name][number] != usual[name]
+                ),
+            )
+            for number in range(len(texts))
+        ),
+    )
+
+
+def _usual(values: Sequence[str]) -> str | None:
+    """Returns the value that more than half have, or None."""
+    value, count = collections.Counter(values).most_common(1)[0]
+    return value if 2 * count > len(values) else None
+
+
+def _compare(nodes: Sequence[ast.AST], role: str, slots: list[_Slot]) -> bool:
+    """Collects where syntax differs in numbers; says whether that is all."""
+    if len({ast.dump(node) for node in nodes}) == 1:
+        return True
+    if all(_is_setting(node, role) for node in nodes):
+        slots.append((role, tuple(n for n in nodes if isinstance(n, ast.expr))))
+        return True
+    first = nodes[0]
+    if len({type(node) for node in nodes}) > 1:
+        return False
+    for field in first._fields:
+        values = [getattr(node, field) for node in nodes]
+        if isinstance(values[0], ast.AST):
+            if not all(isinstance(value, ast.AST) for value in values):
+                return False
+            if not _compare(values, _role(first, field, 0), slots):
+                return False
+        elif isinstance(values[0], list):
+            if len({len(value) for value in values}) > 1:
+                return False
+            for place, items in enumerate(zip(*values, strict=True)):
+                same = len({repr(item) for item in items}) == 1
+                if all(isinstance(item, ast.AST) for item in items):
+                    if not _compare(items, _role(first, field, place), slots):
+                        return False
+                elif not same:
+                    return False
+        elif len({repr(value) for value in values}) > 1:
+            return False
+    return True
+
+
+def _is_setting(node: ast.AST, role: str) -> bool:
+    if isinstance(node, ast.Constant):
+        is_padding = role == "padding" and isinstance(node.value, str)
+        return is_padding or (
+            isinstance(node.value, int) and not isinstance(node.value, bool)
+        )
+    return isinstance(node, ast.Tuple) and all(
+        _is_setting(item, "") for item in node.elts
+    )
+
+
+def _role(node: ast.AST, field: str, place: int) -> str:
+    """Returns what a child of some syntax is called."""
+    if isinstance(node, ast.keyword) and node.arg is not None:
+        return node.arg
+    if isinstance(node, ast.Call) and field == "args":
+        function = node.func.id if isinstance(node.func, ast.Name) else ""
+        roles = _ROLES.get(function, ())
+        if place < len(roles):
+            return roles[place]
+    return _OTHER_ROLE
+
+
+def _parameters(
+    slots: Sequence[_Slot], tree: ast.AST
+) -> tuple[list[str], list[list[str]]]:
+    """Names the parameter of every slot; those that always agree are one.
+
+    Returns:
+        For every slot the name, and for every text the values of all slots.
+    """
+    taken = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    names: dict[tuple[str, tuple[str, ...]], str] = {}
+    parameters: list[str] = []
+    columns: list[tuple[str, ...]] = []
+    for role, nodes in slots:
+        texts = tuple(_text(node) for node in nodes)
+        if (role, texts) not in names:
+            names[role, texts] = free(role, {*taken, *names.values()})
+        parameters.append(names[role, texts])
+        columns.append(texts)
+    return parameters, [list(each) for each in zip(*columns, strict=True)]
+
+
+def _text(node: ast.expr) -> str:
+    return ast.unparse(node).replace("'", '"')
+
+
+def _rewritten(
+    lines: list[str],
+    tree: ast.Module,
+    slots: Sequence[_Slot],
+    parameters: Sequence[str],
+    width: int,
+) -> list[str] | None:
+    """Puts names in the place of slots, and splits those statements again."""
+    edits: dict[int, list[tuple[ast.expr, str]]] = {}
+    for (_, nodes), name in zip(slots, parameters, strict=True):
+        node = nodes[0]
+        edits.setdefault(node.lineno, []).append((node, name))
+    for number, items in edits.items():
+        for node, name in sorted(items, key=lambda item: -item[0].col_offset):
+            if node.end_lineno != number:
+                return None
+            line = lines[number - 1]
+            line = line[: node.col_offset] + name + line[node.end_col_offset :]
+            lines[number - 1] = line
+    result: list[str] = []
+    last = 0
+    for item in tree.body:
+        start, stop = item.lineno - 1, item.end_lineno or item.lineno
+        result += lines[last:start]
+        own, last = lines[start:stop], stop
+        if not any(start < number <= stop for number in edits):
+            result += own
+            continue
+        again = _split_again(own, width)
+        if again is None:
+            return None
+        result += again
+    return result + lines[last:]
+
+
+def _split_again(lines: Sequence[str], width: int) -> list[str] | None:
+    """Splits a statement anew; None for what is no assignment."""
+    text = joined(lines)
+    found = re.match(r"(return |[\w.\[\]\", ]+ (?:\+|\|)?= )", text)
+    if found is None:
+        return None
+    value = _without_parentheses(text[found.end() :])
+    return statement(found[0], atom(value), width)
+
+
+def joined(lines: Sequence[str]) -> str:
+    r"""Returns a statement on one line.
+
+    Example:
+        >>> joined(["h = f(", "    x,", "    y,", ")"])
+        'h = f(x, y)'
+    """
+    text = lines[0]
+    for line in lines[1:]:
+        line = line.removeprefix(INDENT).strip()
+        if line[0] in _CLOSING:
+            text = text.removesuffix(",")
+        elif text[-1] not in _OPENING:
+            text += " "
+        text += line
+    return text
+
+
+def _without_parentheses(value: str) -> str:
+    """Drops brackets around all of an expression, which only kept lines together."""
+    if not value.startswith("("):
+        return value
+    inner = value[1:-1]
+    try:
+        same = ast.dump(ast.parse(inner, mode="eval")) == ast.dump(
+            ast.parse(value, mode="eval")
+        )
+    except SyntaxError:
+        return value
+    return inner if same and "," not in _outermost(inner) else value
+
+
+def _outermost(text: str) -> str:
+    """Returns a text without what stands in brackets."""
+    depth, kept = 0, ""
+    for letter in text:
+        depth += (letter in _OPENING) - (letter in _CLOSING)
+        kept += letter if depth == 0 else ""
+    return kept
