@@ -3,7 +3,8 @@
 The CPU backend of JAX 0.10 fuses a sum over the last axis with what its result is
 broadcast into. Where that is over a mebibyte and another operand is broadcast along an
 axis before the last, all but the first mebibyte is wrong. The derivatives of a layer
-normalisation are such sums, by plain `jax.grad` too. Fused matrix products are right.
+normalisation are such sums, by plain `jax.grad` too. What is right are matrix products
+by themselves; fused with others, those of two constants return whatever was in memory.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from jax import lax
 from ntkplan.errors import MiscompiledSumsWarning
 
 _OPTION = "xla_cpu_experimental_ynn_fusion_type"
-_SOUND_FUSIONS = "LIBRARY_FUSION_TYPE_DOT"
+_SOUND_FUSIONS = "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"
 FLAGS = f"--{_OPTION}={_SOUND_FUSIONS}"
 """What `XLA_FLAGS` has to hold where a compiler gets sums wrong."""
 

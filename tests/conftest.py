@@ -12,9 +12,8 @@ from importlib import metadata
 # Before JAX starts. The oracles are compiled by JAX alone, whose CPU compiler gets sums
 # wrong in some versions (ntkplan.compiling); older ones do not know the flag.
 if tuple(map(int, metadata.version("jaxlib").split(".")[:2])) >= (0, 10):
-    os.environ.setdefault(
-        "XLA_FLAGS", "--xla_cpu_experimental_ynn_fusion_type=LIBRARY_FUSION_TYPE_DOT"
-    )
+    flag = "--xla_cpu_experimental_ynn_fusion_type"
+    os.environ.setdefault("XLA_FLAGS", f"{flag}=LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT")
 
 import jax
 import pytest
