@@ -29,7 +29,7 @@ def run(
     out: Path,
     peer: Path,
     *,
-    with_auto: bool,
+    auto: str,
     resume: bool,
 ) -> None:
     """Measures cases, and writes the results after each of them.
@@ -39,16 +39,16 @@ def run(
         limits: What may be spent on each.
         out: The file to write.
         peer: The peer's interpreter.
-        with_auto: Whether the peer's automatic choice is compiled and called once.
+        auto: In the names of which cases the peer's automatic choice is compiled and
+            called once.
         resume: Whether rows that the file has already are kept.
     """
-    names = [name for name in NAMES if with_auto or name != AUTO]
     sides = {
         name: Side(
             "ntkplan" if name == OURS else "incumbent",
             Path(sys.executable) if name == OURS else peer,
         )
-        for name in names
+        for name in NAMES
     }
     results = _begun(sides, limits, out, resume=resume)
     known = {_key(row) for row in results["cases"]}
@@ -56,7 +56,10 @@ def run(
         for case in cases:
             if (case.problem.name, case.kernel, case.problem.n2) in known:
                 continue
-            row = measure(case, sides, limits)
+            entered = dict(sides)
+            if auto not in case.name:
+                del entered[AUTO]
+            row = measure(case, entered, limits)
             row["git_commit"] = results["environment"]["git_commit"]
             results["cases"].append(row)
             out.parent.mkdir(parents=True, exist_ok=True)
@@ -103,7 +106,7 @@ def main() -> None:
     parser.add_argument("--budget-s", type=float, default=6.0, help="for a side")
     parser.add_argument("--max-temp-gib", type=float, default=9.0)
     parser.add_argument("--patience-s", type=float, default=120.0, help="for a kernel")
-    parser.add_argument("--no-auto", action="store_true", help="leave AUTO out")
+    parser.add_argument("--auto", default="", help="only in names that have this")
     parser.add_argument("--resume", action="store_true", help="keep what the file has")
     parser.add_argument("--peer", type=Path, help="folder of the peer's environment")
     parser.add_argument("--report", action="store_true", help="only print and draw")
@@ -129,7 +132,7 @@ def main() -> None:
             limits,
             out,
             peer_python(arguments.peer),
-            with_auto=not arguments.no_auto,
+            auto=arguments.auto,
             resume=arguments.resume,
         )
         print(f"wrote {out}\n")

@@ -14,7 +14,9 @@ _SHORT = {
     "ntk_vector_products": "products",
     "structured_derivatives": "structured",
 }
-_AGREEMENT = 1e-4
+_AGREEMENT = 2e-3
+"""Of the largest entry: where a unit of a rectifier is within rounding of zero, two
+versions of JAX may put it on different sides, which changes a kernel by that much."""
 _NAME_WIDTH = 37
 
 
