@@ -107,7 +107,7 @@ def cut_notes(chosen: CutChosen) -> tuple[str, ...]:
 
 def _hidden_tiles(chosen: CutChosen) -> tuple[str, ...]:
     hidden = chosen.hidden
-    return tiling_notes(hidden.decision.tiling, hidden.problem.spec, hidden.limit_bytes)
+    return tiling_notes(hidden.decision, hidden.problem.spec, hidden.limit_bytes)
 
 
 def _emit(

@@ -21,6 +21,7 @@ from ntkplan.methods.table import METHODS
 from ntkplan.planner.forms import Forms
 from ntkplan.planner.moved import Moved, Passing, entries, recorded_variables
 from ntkplan.rules.equation_work import Counted, DerivativeCounts, count_forward
+from ntkplan.rules.work.linearized import Linearized
 
 
 class Study:
@@ -68,6 +69,9 @@ class Study:
         self._active: dict[frozenset[Var], frozenset[Var]] = {}
         self._sweeps: dict[frozenset[Var], Counted] = known._sweeps if known else {}
         self._pushes: dict[frozenset[Var], Counted] = known._pushes if known else {}
+        self._linearized: dict[frozenset[Var], Linearized] = (
+            known._linearized if known else {}
+        )
 
     @property
     def itemsize(self) -> int:
@@ -206,6 +210,16 @@ class Study:
         if active not in self._sweeps:
             self._sweeps[active] = self._derivatives.sweep(active)
         return self._sweeps[active]
+
+    def linearized(self, active: frozenset[Var]) -> Linearized:
+        """Returns the memory that pushing tangents of some variables takes."""
+        if active not in self._linearized:
+            self._linearized[active] = self._derivatives.linearized(active)
+        return self._linearized[active]
+
+    def tangents_moved(self, leaves: Sequence[Var]) -> Passing:
+        """Returns the sizes of what tangents of some leaves pass on their way."""
+        return Passing.of(self.active(leaves) - {*leaves}, self._derivatives)
 
     def push(self, active: frozenset[Var]) -> Counted:
         """Returns what pushing tangents of some variables forward takes."""
