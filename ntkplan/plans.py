@@ -137,7 +137,8 @@ class Plan:
             n2: Examples in `x2`; None for as many as before, or none.
 
         Raises:
-            InvalidSizeError: A number is below one, or the plan is of a whole batch.
+            InvalidSizeError: A number is below one or not whole, or the plan is of a
+                whole batch.
             MemoryLimitError: Nothing fits the memory limit at these sizes.
 
         Example:
@@ -147,7 +148,9 @@ class Plan:
             True
         """
         check_sizes(self.spec, n1, n2)
-        return self.plan_at(n1 or self.n1, n2 or self.n2)
+        return self.plan_at(
+            self.n1 if n1 is None else int(n1), self.n2 if n2 is None else int(n2)
+        )
 
     @functools.cached_property
     def symbolic(self) -> Symbolic:

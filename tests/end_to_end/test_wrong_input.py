@@ -354,3 +354,13 @@ def test_a_model_that_calls_back_into_python_cannot_be_saved(tmp_path):
     message = refusal(errors.UnprintableError, plan.save, tmp_path / "kernel.py")
     assert "pure_callback" in message
     assert not list(tmp_path.iterdir())
+
+
+def test_other_sizes_are_whole_numbers_of_examples():
+    plan = ntkplan.plan(model, PARAMS, X, methods="jacobian_contraction")
+    for count in (0, -3, 2.5, 4.0, True, "4"):
+        for name in ("n1", "n2"):
+            with pytest.raises(errors.InvalidSizeError, match=f"{name} is {count!r}"):
+                plan.at(**{name: count})
+    assert plan.at(n1=np.int64(3)).n1 == 3
+    assert plan.at(n1=None, n2=np.int32(2)).n2 == 2
