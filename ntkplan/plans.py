@@ -119,7 +119,9 @@ class Plan:
 
     def __str__(self) -> str:
         """Returns the table."""
-        return table(self.layers, self.cost, self.device, self.headline, self.notes)
+        return table(
+            self.layers, self.cost, self.device, self.headline, self.notes, self.tuning
+        )
 
     @functools.cached_property
     def module(self) -> Module:

@@ -73,7 +73,7 @@ class PlanCost:
     """What the whole kernel is estimated to cost.
 
     Attributes:
-        seconds: All of the below.
+        seconds: All of the below, and the overhead of the call.
         forward_seconds: The model's forward pass, on every side that is needed.
         sweep_seconds: The backward sweep that all tapped leaves share.
         contraction_seconds: The leaves' own parts.
@@ -93,6 +93,13 @@ class PlanCost:
     bytes_moved: float
     peak_bytes: float
     memory_limit_bytes: float
+
+    @property
+    def call_seconds(self) -> float:
+        """What calling the kernel takes, whatever it computes."""
+        parts = self.forward_seconds + self.sweep_seconds
+        parts += self.contraction_seconds + self.push_seconds
+        return max(0.0, self.seconds - parts)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -172,6 +172,7 @@ def table(
     profile: DeviceProfile,
     headline: str,
     notes: Sequence[str],
+    tuning: Tuning | None = None,
 ) -> str:
     """Writes the table that `print(plan)` shows, the same on every terminal."""
     rows = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
@@ -195,7 +196,7 @@ def table(
             layer.why,
         )
     lines = [headline, "", _rendered(rows)]
-    lines += ["", *totals(cost), device_line(profile), *notes]
+    lines += ["", *totals(cost, tuning), device_line(profile), *notes]
     return "\n".join(lines)
 
 
@@ -262,12 +263,18 @@ def approximation_notes(found: Approximation) -> list[str]:
     ]
 
 
-def totals(cost: PlanCost) -> list[str]:
-    """Writes the totals of a plan."""
+def totals(cost: PlanCost, tuning: Tuning | None = None) -> list[str]:
+    """Writes the totals of a plan; with `tuning`, what was measured beside them."""
+    total = f"total {duration(cost.seconds)}"
+    if tuning is not None:
+        measured_s = tuning.plans[0].measured_seconds if tuning.plans else None
+        told = "" if measured_s is None else f" ({duration(measured_s)} measured)"
+        total += f" predicted{told}"
     return [
-        f"total {duration(cost.seconds)}: forward {duration(cost.forward_seconds)}, "
-        f"sweep {duration(cost.sweep_seconds)}, contractions "
-        f"{duration(cost.contraction_seconds)}, push {duration(cost.push_seconds)}",
+        f"{total}: call {duration(cost.call_seconds)}, forward "
+        f"{duration(cost.forward_seconds)}, sweep {duration(cost.sweep_seconds)}, "
+        f"contractions {duration(cost.contraction_seconds)}, push "
+        f"{duration(cost.push_seconds)}",
         f"total {quantity(cost.flops)}flop, {readable_bytes(cost.bytes_moved)} moved, "
         f"peak {readable_bytes(cost.peak_bytes)} of at most "
         f"{readable_bytes(cost.memory_limit_bytes)}",
