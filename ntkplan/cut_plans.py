@@ -161,6 +161,7 @@ def _symbolic(chosen: CutChosen) -> Symbolic:
     forward = [tail.forward, *([hidden.forward] if chosen.cut.has_loop else [])]
     return Symbolic(
         layers={**hidden.layers, **own},
+        contractions=joined([hidden.contractions, tail.contractions]),
         forward=joined(forward),
         sweep=joined([hidden.sweep, tail.sweep]),
         push=joined([hidden.push, tail.push]),

@@ -38,6 +38,7 @@ from ntkplan.plan_json.text import (
 )
 from ntkplan.planner.explain import (
     alternatives_table,
+    formulas_table,
     table,
 )
 from ntkplan.saved_models import module_with_model
@@ -55,7 +56,10 @@ class Symbolic:
     """Work as sympy formulas in `n1`, `n2` and `n_outputs`.
 
     Attributes:
-        layers: Work of every leaf's own part, by path.
+        layers: Work of every leaf's own part, by path, as if it were alone. What a
+            pushed leaf takes is in `push`.
+        contractions: Work of these parts together, and of the products at a cut:
+            statements that several have in common are in it once.
         forward: Work of the forward passes.
         sweep: Work of the backward sweep.
         push: Work of the push forward.
@@ -63,6 +67,7 @@ class Symbolic:
     """
 
     layers: Mapping[str, Work]
+    contractions: Work
     forward: Work
     sweep: Work
     push: Work
@@ -70,9 +75,23 @@ class Symbolic:
 
     @property
     def total(self) -> Work:
-        """All of it; the peak is that of the parts, not of the whole."""
-        passes = (self.forward, self.sweep, self.push, self.cut)
-        return joined((*passes, *self.layers.values()))
+        """All of it, done once: what `plan.cost` counts where nothing is in tiles.
+
+        What is alive at once is no sum of parts and is left open: `peak_bytes` is 0,
+        and `plan.cost.peak_bytes` has the number.
+        """
+        return joined((self.forward, self.sweep, self.push, self.contractions))
+
+    def __str__(self) -> str:
+        """Returns a table of the formulas, leaf by leaf."""
+        passes = {
+            "contractions": self.contractions,
+            "forward": self.forward,
+            "sweep": self.sweep,
+            "push": self.push,
+            "total": self.total,
+        }
+        return formulas_table(self.layers, passes)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)

@@ -98,9 +98,11 @@ def _cost(exact: PlanCost, summed: PlanCost) -> PlanCost:
 def _symbolic(exact: Symbolic, summed: Symbolic) -> Symbolic:
     return Symbolic(
         layers={**exact.layers, **summed.layers},
+        contractions=joined((exact.contractions, summed.contractions)),
         forward=_both(exact.forward, summed.forward),
         sweep=_both(exact.sweep, summed.sweep),
         push=_both(exact.push, summed.push),
+        cut=joined((exact.cut, summed.cut)),
     )
 
 

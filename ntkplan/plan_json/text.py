@@ -19,7 +19,7 @@ from ntkplan.plan_json.modules import module_fields, module_of
 from ntkplan.plan_json.records import plain, record
 from ntkplan.plan_json.trees import tree_fields, tree_of
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Of the text; it goes up whenever a field changes."""
 
 PLAN, TREE_PLAN = "plan", "tree_plan"
@@ -64,7 +64,7 @@ def plan_fields(plan: Any) -> dict[str, Any]:
     }
 
 
-_PASSES = ("forward", "sweep", "push", "cut")
+_PASSES = ("contractions", "forward", "sweep", "push", "cut")
 
 
 def records_of(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import io
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from ntkplan.cost.profile import DeviceProfile
+from ntkplan.cost.work import Work
 from ntkplan.errors import readable_bytes
 from ntkplan.ir.plan import Alternative, Approximation, LayerPlan, PlanCost, Tuning
 from ntkplan.ir.quantities import duration, quantity
@@ -314,6 +315,29 @@ def alternatives_table(layer: LayerPlan) -> str:
             "yes" if item.feasible else "no",
         )
     return f"{layer.path}: {layer.why}\n\n{_rendered(rows)}"
+
+
+def formulas_table(layers: Mapping[str, Work], passes: Mapping[str, Work]) -> str:
+    """Writes the formulas of work that leaves and passes take.
+
+    Args:
+        layers: Work of the leaves alone, by path.
+        passes: Work of what they share, and of all together, by name.
+    """
+    rows = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for name in ("leaf", "flops", "bytes read", "bytes written"):
+        rows.add_column(name, overflow="fold")
+    for number, works in enumerate((layers, passes)):
+        if number:
+            rows.add_section()
+        for name, work in works.items():
+            rows.add_row(
+                name or "(params)",
+                str(work.flops),
+                str(work.bytes_read),
+                str(work.bytes_written),
+            )
+    return _rendered(rows)
 
 
 def _alone(item: Alternative) -> tuple[str, str]:
