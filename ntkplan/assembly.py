@@ -20,9 +20,11 @@ from ntkplan.planner.explain import (
     device_line,
     idle_plan,
     layer_plans,
+    rank,
     totals,
     tuning_notes,
 )
+from ntkplan.planner.leaf_formulas import leaf_formulas
 from ntkplan.planner.notes import notes as notes_of
 from ntkplan.planner.problem import Problem
 from ntkplan.planner.request import MethodRequest
@@ -90,6 +92,7 @@ def assemble(
         notes=(*remarks, *(() if tuning is None else tuning_notes(tuning))),
         emit=emit,
         symbolic_work=functools.partial(symbolic_work, chosen),
+        formulas_of=functools.partial(leaf_formulas, chosen),
         plan_at=plan_at,
         tuning=tuning,
     )
@@ -113,7 +116,7 @@ def _with_tangents(record: LayerPlan, other: LayerPlan) -> LayerPlan:
     """Adds what a leaf's candidates are with cotangents to its record with tangents."""
     alternatives = sorted(
         dict.fromkeys((*record.alternatives, *other.alternatives)),
-        key=lambda item: item.seconds,
+        key=rank,
     )
     why = record.why
     if record.method == Method.JACOBIAN_CONTRACTION.value:

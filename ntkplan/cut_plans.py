@@ -11,7 +11,7 @@ from ntkplan.cost.work import joined
 from ntkplan.emit.join import HIDDEN_KERNEL, with_hidden
 from ntkplan.emit.source import Module, print_module
 from ntkplan.errors import InternalError
-from ntkplan.ir.plan import LayerPlan, Tuning
+from ntkplan.ir.plan import LayerPlan, LeafFormulas, Tuning
 from ntkplan.methods.cut import HIDDEN
 from ntkplan.planner.cuts import CutChosen
 from ntkplan.planner.explain import (
@@ -21,6 +21,7 @@ from ntkplan.planner.explain import (
     totals,
     tuning_notes,
 )
+from ntkplan.planner.leaf_formulas import leaf_formulas
 from ntkplan.planner.notes import precision_notes, tiling_notes
 from ntkplan.planner.request import MethodRequest
 from ntkplan.plans import Plan, Symbolic
@@ -74,6 +75,7 @@ def assemble_cut(
             _emit, chosen, layering, signature, title, notes, behind, after
         ),
         symbolic_work=functools.partial(_symbolic, chosen),
+        formulas_of=functools.partial(_formulas_of, chosen),
         plan_at=plan_at,
         notes=(*notes, *(() if tuning is None else tuning_notes(tuning))),
         tuning=tuning,
@@ -150,6 +152,11 @@ def _emit(
         prelude=(f"hidden = {HIDDEN_KERNEL}(params, x1, x2)",),
     )
     return with_hidden(print_module(program), print_module(hidden_program))
+
+
+def _formulas_of(chosen: CutChosen, path: str) -> LeafFormulas:
+    behind = path in chosen.cut.bottleneck.paths
+    return leaf_formulas(chosen.hidden if behind else chosen.tail, path)
 
 
 def _symbolic(chosen: CutChosen) -> Symbolic:

@@ -26,9 +26,16 @@ from ntkplan.errors import (
 from ntkplan.export.artifact import Export
 from ntkplan.export.export_kernel import PLATFORMS, Subject, export_kernel
 from ntkplan.ir.kernel import KernelSpec
-from ntkplan.ir.plan import Approximation, LayerPlan, PlanCost, Tuning
+from ntkplan.ir.plan import (
+    Approximation,
+    LayerPlan,
+    LeafFormulas,
+    PlanCost,
+    Tuning,
+)
 from ntkplan.plan_json.text import (
     PLAN,
+    formulas_of,
     plan_fields,
     read,
     records_of,
@@ -113,6 +120,7 @@ class Plan:
             measured.
         emit: Makes the emitted module, without what stands around its functions.
         symbolic_work: Makes the formulas of `symbolic`.
+        formulas_of: Makes those of a leaf's candidates, given its path.
         plan_at: Plans the same for other numbers of examples.
         tuning: What was measured, with `tune=`; None where nothing was asked for.
         approximation: What sum of logits stands in for, with `tolerance=`; None where
@@ -130,6 +138,7 @@ class Plan:
     headline: str
     emit: Callable[[], Module]
     symbolic_work: Callable[[], Symbolic]
+    formulas_of: Callable[[str], LeafFormulas]
     plan_at: Callable[[int, int | None], Plan]
     notes: tuple[str, ...] = ()
     tuning: Tuning | None = None
@@ -179,7 +188,7 @@ class Plan:
         return self.symbolic_work()
 
     def explain(self, path: str) -> str:
-        """Lists every candidate of a leaf.
+        """Lists every candidate of a leaf, with its formula and what does not fit.
 
         Args:
             path: The leaf's path, as the table shows it.
@@ -189,7 +198,7 @@ class Plan:
         """
         for layer in self.layers:
             if layer.path == path:
-                return alternatives_table(layer)
+                return alternatives_table(layer, self.formulas_of(path))
         raise UnknownOptionError(
             option="leaf", value=path, known=tuple(layer.path for layer in self.layers)
         )
@@ -462,6 +471,7 @@ def plan_of(module: Module, fields: Mapping[str, Any]) -> Plan:
         signature=signature,
         emit=lambda: module,
         symbolic_work=lambda: Symbolic(**symbolic_of(fields)),
+        formulas_of=lambda path: formulas_of(fields, path),
         plan_at=plan_at,
         printed=module,
     )

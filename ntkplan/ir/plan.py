@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -66,6 +67,22 @@ class LayerPlan:
     def order(self) -> str:
         """The chosen order of contraction."""
         return self.chosen.order
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LeafFormulas:
+    """What `plan.explain` adds to a leaf's figures.
+
+    Attributes:
+        candidates: Formulas of the candidates' flops, by method and order.
+        push: What NTK-vector products take, in words; empty where the leaf cannot be
+            pushed.
+        push_fits: Whether these fit the memory limit.
+    """
+
+    candidates: Mapping[str, str]
+    push: str = ""
+    push_fits: bool = True
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

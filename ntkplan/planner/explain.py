@@ -13,7 +13,14 @@ from rich.table import Table
 from ntkplan.cost.profile import DeviceProfile
 from ntkplan.cost.work import Work
 from ntkplan.errors import readable_bytes
-from ntkplan.ir.plan import Alternative, Approximation, LayerPlan, PlanCost, Tuning
+from ntkplan.ir.plan import (
+    Alternative,
+    Approximation,
+    LayerPlan,
+    LeafFormulas,
+    PlanCost,
+    Tuning,
+)
 from ntkplan.ir.quantities import duration, quantity
 from ntkplan.ir.use import Layer
 from ntkplan.methods.candidate import Method
@@ -126,8 +133,14 @@ def _layer_plan(
         chosen=record,
         runner_up=runner_up,
         why=_why(layer, record, runner_up, request, shares=shares),
-        alternatives=tuple(sorted(alternatives, key=lambda item: item.seconds)),
+        alternatives=tuple(sorted(alternatives, key=rank)),
     )
+
+
+def rank(item: Alternative) -> tuple[bool, float]:
+    """Puts the cheapest first; what has no time of its own is not the cheapest."""
+    pushed = item.method == Method.NTK_VECTOR_PRODUCTS.value
+    return pushed and not item.seconds, item.seconds
 
 
 def _why(
@@ -291,7 +304,7 @@ def device_line(profile: DeviceProfile) -> str:
     )
 
 
-def alternatives_table(layer: LayerPlan) -> str:
+def alternatives_table(layer: LayerPlan, formulas: LeafFormulas) -> str:
     """Lists every candidate of a leaf, cheapest first."""
     rows = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for name in ("", "method", "order"):
@@ -302,19 +315,27 @@ def alternatives_table(layer: LayerPlan) -> str:
     for name in ("predicted alone", "measured alone") if tuned else ():
         rows.add_column(name, justify="right", no_wrap=True)
     rows.add_column("fits")
+    rows.add_column("formula of the flops, alone", overflow="fold")
     for item in layer.alternatives:
-        rows.add_row(
-            "chosen" if item == layer.chosen else "",
-            item.method,
-            item.order,
+        pushed = item.method == Method.NTK_VECTOR_PRODUCTS.value
+        fits = item.feasible and (formulas.push_fits or not pushed)
+        figures = (
             quantity(item.flops),
             readable_bytes(item.bytes_moved),
             readable_bytes(item.peak_bytes),
             duration(item.seconds),
-            *(_alone(item) if tuned else ()),
-            "yes" if item.feasible else "no",
         )
-    return f"{layer.path}: {layer.why}\n\n{_rendered(rows)}"
+        rows.add_row(
+            "chosen" if item == layer.chosen else "",
+            item.method,
+            item.order,
+            *(("shared",) * len(figures) if pushed else figures),
+            *(_alone(item) if tuned else ()),
+            "yes" if fits else "no",
+            formulas.candidates.get(f"{item.method} {item.order}", ""),
+        )
+    told = f"\n\n{formulas.push}." if formulas.push else ""
+    return f"{layer.path}: {layer.why}\n\n{_rendered(rows)}{told}"
 
 
 def formulas_table(layers: Mapping[str, Work], passes: Mapping[str, Work]) -> str:

@@ -64,6 +64,7 @@ class Study:
             made = cut_candidates(cut, self.frame, self.itemsize)
             self.candidates = (*self.candidates, made)
         self._known = known
+        self._formulas: dict[int, str] = {}
         self._variants: dict[object, Study] = {}
         self._moved: dict[tuple[Layer, ...], Moved] = {}
         self._active: dict[frozenset[Var], frozenset[Var]] = {}
@@ -102,6 +103,19 @@ class Study:
                 return made
             self._variants[name] = made
         return self._variants[name]
+
+    def flops_formula(self, candidate: Candidate, *, symmetric: bool) -> str:
+        """Returns the formula of a candidate's flops, as text.
+
+        Args:
+            candidate: A candidate of this study.
+            symmetric: Whether `x2` is absent.
+        """
+        work = candidate.symmetric_work if symmetric else candidate.work
+        # Candidates of equal layers have the same work, which the study keeps alive.
+        if id(work) not in self._formulas:
+            self._formulas[id(work)] = str(work.flops)
+        return self._formulas[id(work)]
 
     def forms(self, *, symmetric: bool) -> Forms:
         """Returns the forms of all candidates.

@@ -56,3 +56,19 @@ def test_formulas_are_printed_leaf_by_leaf(plan):
     for name in (*(layer.path for layer in plan.layers), "forward", "total"):
         assert name in first
     assert "n1" in text
+
+
+def test_every_candidate_is_explained_with_its_formula(plan):
+    text = plan.explain("1/w")
+    table, _, push = text.partition("\n\nntk_vector_products has no part of its own")
+    assert "n1*n2*n_outputs**2" in table
+    rows = [line for line in table.splitlines()[4:] if "_" in line]
+    (pushed,) = [line for line in rows if "pull back" in line]
+    assert pushed.count("shared") == 4
+    assert "n_outputs" in pushed
+    if plan.layers[0].method == "ntk_vector_products":
+        assert "in this plan" in push
+        assert "chosen" in pushed
+    else:
+        assert "for this leaf alone" in push
+        assert rows[-1] is pushed
