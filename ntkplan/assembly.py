@@ -6,21 +6,27 @@ import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 
+from ntkplan.cost.work import Operation, Work
 from ntkplan.emit.lower import Choice, lower
 from ntkplan.emit.source import Module, print_module
 from ntkplan.ir.kernel import KernelSpec
 from ntkplan.ir.plan import LayerPlan, Tuning
 from ntkplan.ir.program import Program
 from ntkplan.methods.candidate import Method
+from ntkplan.methods.sharing import Key
 from ntkplan.planner import shared as shared_passes
+from ntkplan.planner.candidates import Priced
 from ntkplan.planner.explain import (
     device_line,
     idle_plan,
     layer_plans,
+    rank,
     totals,
     tuning_notes,
 )
+from ntkplan.planner.leaf_formulas import leaf_formulas
 from ntkplan.planner.notes import notes as notes_of
+from ntkplan.planner.problem import Problem
 from ntkplan.planner.request import MethodRequest
 from ntkplan.planner.uncut import Chosen
 from ntkplan.plans import Plan, Symbolic
@@ -86,6 +92,7 @@ def assemble(
         notes=(*remarks, *(() if tuning is None else tuning_notes(tuning))),
         emit=emit,
         symbolic_work=functools.partial(symbolic_work, chosen),
+        formulas_of=functools.partial(leaf_formulas, chosen),
         plan_at=plan_at,
         tuning=tuning,
     )
@@ -109,7 +116,7 @@ def _with_tangents(record: LayerPlan, other: LayerPlan) -> LayerPlan:
     """Adds what a leaf's candidates are with cotangents to its record with tangents."""
     alternatives = sorted(
         dict.fromkeys((*record.alternatives, *other.alternatives)),
-        key=lambda item: item.seconds,
+        key=rank,
     )
     why = record.why
     if record.method == Method.JACOBIAN_CONTRACTION.value:
@@ -181,6 +188,29 @@ def headline(spec: KernelSpec, subject: str, n1: int, n2: int | None) -> str:
     return f"The {kind} neural tangent kernel of {subject}, {spec.describe()}{counts}"
 
 
+def _work(problem: Problem, item: Priced) -> Work:
+    candidate = item.candidate
+    return candidate.symmetric_work if problem.symmetric else candidate.work
+
+
+def _distinct(problem: Problem, chosen: Sequence[Priced]) -> tuple[Operation, ...]:
+    """Returns the operations of candidates together, each shared statement once."""
+    computed: set[Key] = set()
+    found: list[Operation] = []
+    for item in chosen:
+        candidate = item.candidate
+        work = _work(problem, item)
+        parts = candidate.symmetric_parts if problem.symmetric else candidate.parts
+        start = 0
+        for key, count in parts:
+            if key not in computed:
+                found += work.operations[start : start + count]
+            start += count
+        found += work.operations[start:]
+        computed.update(key for key, _ in parts)
+    return tuple(found)
+
+
 def symbolic_work(chosen: Chosen) -> Symbolic:
     """Writes the chosen candidates' work in symbols."""
     problem = chosen.problem
@@ -191,15 +221,10 @@ def symbolic_work(chosen: Chosen) -> Symbolic:
     tapped = [layer for layer, item in items if not item.pushed]
     pushed = [layer for layer, item in items if item.pushed]
     shared = shared_passes.symbolic_work(problem, tapped, pushed)
+    works = {layer.leaf.path: _work(problem, item) for layer, item in items}
     return Symbolic(
-        layers={
-            layer.leaf.path: (
-                item.candidate.symmetric_work
-                if problem.symmetric
-                else item.candidate.work
-            )
-            for layer, item in items
-        },
+        layers=works,
+        contractions=Work(operations=_distinct(problem, chosen.decision.chosen)),
         forward=shared.forward,
         sweep=shared.sweep,
         push=shared.push,

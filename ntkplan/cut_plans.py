@@ -11,7 +11,7 @@ from ntkplan.cost.work import joined
 from ntkplan.emit.join import HIDDEN_KERNEL, with_hidden
 from ntkplan.emit.source import Module, print_module
 from ntkplan.errors import InternalError
-from ntkplan.ir.plan import LayerPlan, Tuning
+from ntkplan.ir.plan import LayerPlan, LeafFormulas, Tuning
 from ntkplan.methods.cut import HIDDEN
 from ntkplan.planner.cuts import CutChosen
 from ntkplan.planner.explain import (
@@ -21,6 +21,7 @@ from ntkplan.planner.explain import (
     totals,
     tuning_notes,
 )
+from ntkplan.planner.leaf_formulas import leaf_formulas
 from ntkplan.planner.notes import precision_notes, tiling_notes
 from ntkplan.planner.request import MethodRequest
 from ntkplan.plans import Plan, Symbolic
@@ -74,6 +75,7 @@ def assemble_cut(
             _emit, chosen, layering, signature, title, notes, behind, after
         ),
         symbolic_work=functools.partial(_symbolic, chosen),
+        formulas_of=functools.partial(_formulas_of, chosen),
         plan_at=plan_at,
         notes=(*notes, *(() if tuning is None else tuning_notes(tuning))),
         tuning=tuning,
@@ -107,7 +109,7 @@ def cut_notes(chosen: CutChosen) -> tuple[str, ...]:
 
 def _hidden_tiles(chosen: CutChosen) -> tuple[str, ...]:
     hidden = chosen.hidden
-    return tiling_notes(hidden.decision.tiling, hidden.problem.spec, hidden.limit_bytes)
+    return tiling_notes(hidden.decision, hidden.problem.spec, hidden.limit_bytes)
 
 
 def _emit(
@@ -152,6 +154,11 @@ def _emit(
     return with_hidden(print_module(program), print_module(hidden_program))
 
 
+def _formulas_of(chosen: CutChosen, path: str) -> LeafFormulas:
+    behind = path in chosen.cut.bottleneck.paths
+    return leaf_formulas(chosen.hidden if behind else chosen.tail, path)
+
+
 def _symbolic(chosen: CutChosen) -> Symbolic:
     """Writes the work of both parts in symbols; what is merged is left out."""
     hidden = symbolic_work(chosen.hidden)
@@ -161,6 +168,7 @@ def _symbolic(chosen: CutChosen) -> Symbolic:
     forward = [tail.forward, *([hidden.forward] if chosen.cut.has_loop else [])]
     return Symbolic(
         layers={**hidden.layers, **own},
+        contractions=joined([hidden.contractions, tail.contractions]),
         forward=joined(forward),
         sweep=joined([hidden.sweep, tail.sweep]),
         push=joined([hidden.push, tail.push]),

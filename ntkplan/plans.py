@@ -26,9 +26,16 @@ from ntkplan.errors import (
 from ntkplan.export.artifact import Export
 from ntkplan.export.export_kernel import PLATFORMS, Subject, export_kernel
 from ntkplan.ir.kernel import KernelSpec
-from ntkplan.ir.plan import Approximation, LayerPlan, PlanCost, Tuning
+from ntkplan.ir.plan import (
+    Approximation,
+    LayerPlan,
+    LeafFormulas,
+    PlanCost,
+    Tuning,
+)
 from ntkplan.plan_json.text import (
     PLAN,
+    formulas_of,
     plan_fields,
     read,
     records_of,
@@ -38,6 +45,7 @@ from ntkplan.plan_json.text import (
 )
 from ntkplan.planner.explain import (
     alternatives_table,
+    formulas_table,
     table,
 )
 from ntkplan.saved_models import module_with_model
@@ -55,7 +63,10 @@ class Symbolic:
     """Work as sympy formulas in `n1`, `n2` and `n_outputs`.
 
     Attributes:
-        layers: Work of every leaf's own part, by path.
+        layers: Work of every leaf's own part, by path, as if it were alone. What a
+            pushed leaf takes is in `push`.
+        contractions: Work of these parts together, and of the products at a cut:
+            statements that several have in common are in it once.
         forward: Work of the forward passes.
         sweep: Work of the backward sweep.
         push: Work of the push forward.
@@ -63,6 +74,7 @@ class Symbolic:
     """
 
     layers: Mapping[str, Work]
+    contractions: Work
     forward: Work
     sweep: Work
     push: Work
@@ -70,9 +82,23 @@ class Symbolic:
 
     @property
     def total(self) -> Work:
-        """All of it; the peak is that of the parts, not of the whole."""
-        passes = (self.forward, self.sweep, self.push, self.cut)
-        return joined((*passes, *self.layers.values()))
+        """All of it, done once: what `plan.cost` counts where nothing is in tiles.
+
+        What is alive at once is no sum of parts and is left open: `peak_bytes` is 0,
+        and `plan.cost.peak_bytes` has the number.
+        """
+        return joined((self.forward, self.sweep, self.push, self.contractions))
+
+    def __str__(self) -> str:
+        """Returns a table of the formulas, leaf by leaf."""
+        passes = {
+            "contractions": self.contractions,
+            "forward": self.forward,
+            "sweep": self.sweep,
+            "push": self.push,
+            "total": self.total,
+        }
+        return formulas_table(self.layers, passes)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -94,6 +120,7 @@ class Plan:
             measured.
         emit: Makes the emitted module, without what stands around its functions.
         symbolic_work: Makes the formulas of `symbolic`.
+        formulas_of: Makes those of a leaf's candidates, given its path.
         plan_at: Plans the same for other numbers of examples.
         tuning: What was measured, with `tune=`; None where nothing was asked for.
         approximation: What sum of logits stands in for, with `tolerance=`; None where
@@ -111,6 +138,7 @@ class Plan:
     headline: str
     emit: Callable[[], Module]
     symbolic_work: Callable[[], Symbolic]
+    formulas_of: Callable[[str], LeafFormulas]
     plan_at: Callable[[int, int | None], Plan]
     notes: tuple[str, ...] = ()
     tuning: Tuning | None = None
@@ -119,7 +147,9 @@ class Plan:
 
     def __str__(self) -> str:
         """Returns the table."""
-        return table(self.layers, self.cost, self.device, self.headline, self.notes)
+        return table(
+            self.layers, self.cost, self.device, self.headline, self.notes, self.tuning
+        )
 
     @functools.cached_property
     def module(self) -> Module:
@@ -137,7 +167,8 @@ class Plan:
             n2: Examples in `x2`; None for as many as before, or none.
 
         Raises:
-            InvalidSizeError: A number is below one, or the plan is of a whole batch.
+            InvalidSizeError: A number is below one or not whole, or the plan is of a
+                whole batch.
             MemoryLimitError: Nothing fits the memory limit at these sizes.
 
         Example:
@@ -147,7 +178,9 @@ class Plan:
             True
         """
         check_sizes(self.spec, n1, n2)
-        return self.plan_at(n1 or self.n1, n2 or self.n2)
+        return self.plan_at(
+            self.n1 if n1 is None else int(n1), self.n2 if n2 is None else int(n2)
+        )
 
     @functools.cached_property
     def symbolic(self) -> Symbolic:
@@ -155,7 +188,7 @@ class Plan:
         return self.symbolic_work()
 
     def explain(self, path: str) -> str:
-        """Lists every candidate of a leaf.
+        """Lists every candidate of a leaf, with its formula and what does not fit.
 
         Args:
             path: The leaf's path, as the table shows it.
@@ -165,7 +198,7 @@ class Plan:
         """
         for layer in self.layers:
             if layer.path == path:
-                return alternatives_table(layer)
+                return alternatives_table(layer, self.formulas_of(path))
         raise UnknownOptionError(
             option="leaf", value=path, known=tuple(layer.path for layer in self.layers)
         )
@@ -438,6 +471,7 @@ def plan_of(module: Module, fields: Mapping[str, Any]) -> Plan:
         signature=signature,
         emit=lambda: module,
         symbolic_work=lambda: Symbolic(**symbolic_of(fields)),
+        formulas_of=lambda path: formulas_of(fields, path),
         plan_at=plan_at,
         printed=module,
     )

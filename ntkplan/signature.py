@@ -39,10 +39,17 @@ def check_sizes(spec: KernelSpec, n1: int | None, n2: int | None) -> None:
     """Checks numbers of examples to plan for.
 
     Raises:
-        InvalidSizeError: A number is below one, or the plan is of a whole batch.
+        InvalidSizeError: A number is below one or not whole, or the plan is of a whole
+            batch.
     """
     for name, count in (("n1", n1), ("n2", n2)):
-        if count is not None and count < 1:
+        if count is None:
+            continue
+        if isinstance(count, bool) or not isinstance(count, int | numpy.integer):
+            raise InvalidSizeError(
+                what=f"{name} is {count!r}", hint="Plan for a whole number of examples"
+            )
+        if count < 1:
             raise InvalidSizeError(
                 what=f"{name} is {count}", hint="Plan for at least one example"
             )

@@ -120,7 +120,7 @@ class TreePlan:
             UnknownOptionError: No leaf has that path.
         """
         found = [
-            f"Output {output}. {alternatives_table(layer)}"
+            f"Output {output}. {alternatives_table(layer, plan.formulas_of(path))}"
             for output, plan in self.outputs.items()
             for layer in plan.layers
             if layer.path == path

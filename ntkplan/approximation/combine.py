@@ -8,7 +8,7 @@ from ntkplan.cost.work import Work, joined
 from ntkplan.emit.source import Module
 from ntkplan.emit.sum_of_parts import sum_of_parts
 from ntkplan.ir.kernel import KernelSpec
-from ntkplan.ir.plan import Approximation, LayerPlan, PlanCost
+from ntkplan.ir.plan import Approximation, LayerPlan, LeafFormulas, PlanCost
 from ntkplan.planner.explain import approximation_notes, device_line, totals
 from ntkplan.plans import Plan, Symbolic
 
@@ -52,6 +52,10 @@ def combined(
             ],
         )
 
+    def formulas_of(path: str) -> LeafFormulas:
+        stands_in = any(layer.path == path for layer in summed.layers)
+        return (summed if stands_in else exact).formulas_of(path)
+
     def plan_at(n1: int, n2: int | None) -> Plan:
         parts = (exact.plan_at(n1, n2), summed.plan_at(n1, n2))
         other = whole.plan_at(n1, n2)
@@ -71,6 +75,7 @@ def combined(
         notes=notes,
         emit=emit,
         symbolic_work=lambda: _symbolic(exact.symbolic, summed.symbolic),
+        formulas_of=formulas_of,
         plan_at=plan_at,
         approximation=record,
     )
@@ -98,9 +103,11 @@ def _cost(exact: PlanCost, summed: PlanCost) -> PlanCost:
 def _symbolic(exact: Symbolic, summed: Symbolic) -> Symbolic:
     return Symbolic(
         layers={**exact.layers, **summed.layers},
+        contractions=joined((exact.contractions, summed.contractions)),
         forward=_both(exact.forward, summed.forward),
         sweep=_both(exact.sweep, summed.sweep),
         push=_both(exact.push, summed.push),
+        cut=joined((exact.cut, summed.cut)),
     )
 
 

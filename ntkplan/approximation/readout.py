@@ -67,6 +67,8 @@ def _is_linear(
     still = [variable for variable in equation.reads if variable not in moving]
     if name == "div":
         divisor = equation.inputs[1]
+        if not isinstance(divisor, Var):
+            return True
         return divisor not in moving and divisor not in data
     if name not in _BILINEAR:
         return False

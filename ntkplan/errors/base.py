@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 
 class NtkPlanError(Exception):
     """Base class of every error that a user of ntkplan can cause."""
@@ -34,6 +36,24 @@ def readable_bytes(count: float) -> str:
     value = float(count)
     for unit in ("B", "KiB", "MiB", "GiB"):
         if value < 1024:
-            return f"{value:.0f}B" if unit == "B" else f"{value:.3g}{unit}"
+            digits = ".0f" if unit == "B" or value >= 999.5 else ".3g"
+            return f"{value:{digits}}{unit}"
         value /= 1024
     return f"{value:.3g}TiB"
+
+
+def enough_bytes(count: float) -> str:
+    """Returns a byte count as people write it, rounded up.
+
+    Example:
+        >>> readable_bytes(827_604), enough_bytes(827_604)
+        ('808KiB', '809KiB')
+    """
+    value, units = float(count), ["B", "KiB", "MiB", "GiB", "TiB"]
+    while value >= 1024 and len(units) > 1:
+        value /= 1024
+        del units[0]
+    if units[0] == "B" or value >= 100:
+        return f"{math.ceil(value)}{units[0]}"
+    digits = 1 if value >= 10 else 2
+    return f"{math.ceil(value * 10**digits) / 10**digits:g}{units[0]}"

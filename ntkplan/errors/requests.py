@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ntkplan.errors.base import NtkPlanError, readable_bytes
+from ntkplan.errors.base import NtkPlanError, enough_bytes, readable_bytes
 
 
 class UnknownOptionError(NtkPlanError):
@@ -46,7 +46,7 @@ class MemoryLimitError(NtkPlanError):
             f"the kernel needs at least {readable_bytes(least_bytes)} "
             f"({least_bytes} bytes) at once, and memory_limit is "
             f"{readable_bytes(limit_bytes)}.\nRaise memory_limit to at least "
-            f'"{readable_bytes(least_bytes)}", or plan for fewer examples at a time '
+            f'"{enough_bytes(least_bytes)}", or plan for fewer examples at a time '
             "and put the kernel together with ntkplan.kernel_in_tiles."
         )
         self.limit_bytes, self.least_bytes = limit_bytes, least_bytes

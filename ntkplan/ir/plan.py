@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -69,11 +70,27 @@ class LayerPlan:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class LeafFormulas:
+    """What `plan.explain` adds to a leaf's figures.
+
+    Attributes:
+        candidates: Formulas of the candidates' flops, by method and order.
+        push: What NTK-vector products take, in words; empty where the leaf cannot be
+            pushed.
+        push_fits: Whether these fit the memory limit.
+    """
+
+    candidates: Mapping[str, str]
+    push: str = ""
+    push_fits: bool = True
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class PlanCost:
     """What the whole kernel is estimated to cost.
 
     Attributes:
-        seconds: All of the below.
+        seconds: All of the below, and the overhead of the call.
         forward_seconds: The model's forward pass, on every side that is needed.
         sweep_seconds: The backward sweep that all tapped leaves share.
         contraction_seconds: The leaves' own parts.
@@ -93,6 +110,13 @@ class PlanCost:
     bytes_moved: float
     peak_bytes: float
     memory_limit_bytes: float
+
+    @property
+    def call_seconds(self) -> float:
+        """What calling the kernel takes, whatever it computes."""
+        parts = self.forward_seconds + self.sweep_seconds
+        parts += self.contraction_seconds + self.push_seconds
+        return max(0.0, self.seconds - parts)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -13,13 +13,19 @@ import jax
 from ntkplan.cost.profile import DeviceProfile
 from ntkplan.errors import UnreadablePlanError
 from ntkplan.ir.kernel import KernelSpec
-from ntkplan.ir.plan import Approximation, LayerPlan, PlanCost, Tuning
+from ntkplan.ir.plan import (
+    Approximation,
+    LayerPlan,
+    LeafFormulas,
+    PlanCost,
+    Tuning,
+)
 from ntkplan.plan_json.formulas import work_fields, work_of
 from ntkplan.plan_json.modules import module_fields, module_of
 from ntkplan.plan_json.records import plain, record
 from ntkplan.plan_json.trees import tree_fields, tree_of
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Of the text; it goes up whenever a field changes."""
 
 PLAN, TREE_PLAN = "plan", "tree_plan"
@@ -61,10 +67,13 @@ def plan_fields(plan: Any) -> dict[str, Any]:
             "layers": {path: work_fields(w) for path, w in symbolic.layers.items()},
             **{name: work_fields(getattr(symbolic, name)) for name in _PASSES},
         },
+        "formulas": {
+            layer.path: plain(plan.formulas_of(layer.path)) for layer in plan.layers
+        },
     }
 
 
-_PASSES = ("forward", "sweep", "push", "cut")
+_PASSES = ("contractions", "forward", "sweep", "push", "cut")
 
 
 def records_of(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -84,6 +93,11 @@ def symbolic_of(fields: Mapping[str, Any]) -> dict[str, Any]:
     held = fields["symbolic"]
     layers = {path: work_of(item) for path, item in held["layers"].items()}
     return {"layers": layers, **{name: work_of(held[name]) for name in _PASSES}}
+
+
+def formulas_of(fields: Mapping[str, Any], path: str) -> LeafFormulas:
+    """Returns the formulas of a leaf's candidates that `plan_fields` wrote."""
+    return LeafFormulas(**fields["formulas"][path])
 
 
 def written(kind: str, module: Any, fields: Mapping[str, Any]) -> str:

@@ -295,7 +295,7 @@ def decide(
         [layer for number, layer in enumerate(layers) if number in pushed],
     )
     fitting: list[list[Priced]] = []
-    least = max(shared.resident_bytes, shared.sweep_bytes)
+    least = max(shared.resident_bytes, shared.passes_bytes)
     for number, items in enumerate(priced):
         wanted = number in pushed
         options = [
@@ -392,7 +392,7 @@ def _cost(
         flops=passes.flops + sum(each.flops for each in own),
         bytes_moved=passes.bytes_moved + sum(each.bytes_moved for each in own),
         peak_bytes=max(
-            shared.sweep_bytes,
+            shared.passes_bytes,
             *(shared.resident_bytes + item.peak_bytes for item in chosen),
         ),
         memory_limit_bytes=limit_bytes,

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import io
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from ntkplan.cost.profile import DeviceProfile
+from ntkplan.cost.work import Work
 from ntkplan.errors import readable_bytes
-from ntkplan.ir.plan import Alternative, Approximation, LayerPlan, PlanCost, Tuning
+from ntkplan.ir.plan import (
+    Alternative,
+    Approximation,
+    LayerPlan,
+    LeafFormulas,
+    PlanCost,
+    Tuning,
+)
 from ntkplan.ir.quantities import duration, quantity
 from ntkplan.ir.use import Layer
 from ntkplan.methods.candidate import Method
@@ -125,8 +133,14 @@ def _layer_plan(
         chosen=record,
         runner_up=runner_up,
         why=_why(layer, record, runner_up, request, shares=shares),
-        alternatives=tuple(sorted(alternatives, key=lambda item: item.seconds)),
+        alternatives=tuple(sorted(alternatives, key=rank)),
     )
+
+
+def rank(item: Alternative) -> tuple[bool, float]:
+    """Puts the cheapest first; what has no time of its own is not the cheapest."""
+    pushed = item.method == Method.NTK_VECTOR_PRODUCTS.value
+    return pushed and not item.seconds, item.seconds
 
 
 def _why(
@@ -172,6 +186,7 @@ def table(
     profile: DeviceProfile,
     headline: str,
     notes: Sequence[str],
+    tuning: Tuning | None = None,
 ) -> str:
     """Writes the table that `print(plan)` shows, the same on every terminal."""
     rows = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
@@ -195,7 +210,7 @@ def table(
             layer.why,
         )
     lines = [headline, "", _rendered(rows)]
-    lines += ["", *totals(cost), device_line(profile), *notes]
+    lines += ["", *totals(cost, tuning), device_line(profile), *notes]
     return "\n".join(lines)
 
 
@@ -262,12 +277,18 @@ def approximation_notes(found: Approximation) -> list[str]:
     ]
 
 
-def totals(cost: PlanCost) -> list[str]:
-    """Writes the totals of a plan."""
+def totals(cost: PlanCost, tuning: Tuning | None = None) -> list[str]:
+    """Writes the totals of a plan; with `tuning`, what was measured beside them."""
+    total = f"total {duration(cost.seconds)}"
+    if tuning is not None:
+        measured_s = tuning.plans[0].measured_seconds if tuning.plans else None
+        told = "" if measured_s is None else f" ({duration(measured_s)} measured)"
+        total += f" predicted{told}"
     return [
-        f"total {duration(cost.seconds)}: forward {duration(cost.forward_seconds)}, "
-        f"sweep {duration(cost.sweep_seconds)}, contractions "
-        f"{duration(cost.contraction_seconds)}, push {duration(cost.push_seconds)}",
+        f"{total}: call {duration(cost.call_seconds)}, forward "
+        f"{duration(cost.forward_seconds)}, sweep {duration(cost.sweep_seconds)}, "
+        f"contractions {duration(cost.contraction_seconds)}, push "
+        f"{duration(cost.push_seconds)}",
         f"total {quantity(cost.flops)}flop, {readable_bytes(cost.bytes_moved)} moved, "
         f"peak {readable_bytes(cost.peak_bytes)} of at most "
         f"{readable_bytes(cost.memory_limit_bytes)}",
@@ -283,7 +304,7 @@ def device_line(profile: DeviceProfile) -> str:
     )
 
 
-def alternatives_table(layer: LayerPlan) -> str:
+def alternatives_table(layer: LayerPlan, formulas: LeafFormulas) -> str:
     """Lists every candidate of a leaf, cheapest first."""
     rows = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for name in ("", "method", "order"):
@@ -294,19 +315,50 @@ def alternatives_table(layer: LayerPlan) -> str:
     for name in ("predicted alone", "measured alone") if tuned else ():
         rows.add_column(name, justify="right", no_wrap=True)
     rows.add_column("fits")
+    rows.add_column("formula of the flops, alone", overflow="fold")
     for item in layer.alternatives:
-        rows.add_row(
-            "chosen" if item == layer.chosen else "",
-            item.method,
-            item.order,
+        pushed = item.method == Method.NTK_VECTOR_PRODUCTS.value
+        fits = item.feasible and (formulas.push_fits or not pushed)
+        figures = (
             quantity(item.flops),
             readable_bytes(item.bytes_moved),
             readable_bytes(item.peak_bytes),
             duration(item.seconds),
-            *(_alone(item) if tuned else ()),
-            "yes" if item.feasible else "no",
         )
-    return f"{layer.path}: {layer.why}\n\n{_rendered(rows)}"
+        rows.add_row(
+            "chosen" if item == layer.chosen else "",
+            item.method,
+            item.order,
+            *(("shared",) * len(figures) if pushed else figures),
+            *(_alone(item) if tuned else ()),
+            "yes" if fits else "no",
+            formulas.candidates.get(f"{item.method} {item.order}", ""),
+        )
+    told = f"\n\n{formulas.push}." if formulas.push else ""
+    return f"{layer.path}: {layer.why}\n\n{_rendered(rows)}{told}"
+
+
+def formulas_table(layers: Mapping[str, Work], passes: Mapping[str, Work]) -> str:
+    """Writes the formulas of work that leaves and passes take.
+
+    Args:
+        layers: Work of the leaves alone, by path.
+        passes: Work of what they share, and of all together, by name.
+    """
+    rows = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for name in ("leaf", "flops", "bytes read", "bytes written"):
+        rows.add_column(name, overflow="fold")
+    for number, works in enumerate((layers, passes)):
+        if number:
+            rows.add_section()
+        for name, work in works.items():
+            rows.add_row(
+                name or "(params)",
+                str(work.flops),
+                str(work.bytes_read),
+                str(work.bytes_written),
+            )
+    return _rendered(rows)
 
 
 def _alone(item: Alternative) -> tuple[str, str]:

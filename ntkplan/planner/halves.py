@@ -49,7 +49,7 @@ def halved(problem: Problem, decision: Decision) -> Decision:
             cost,
             seconds=seconds,
             contraction_seconds=contraction,
-            peak_bytes=max(shared.sweep_bytes, shared.resident_bytes + peak_bytes),
+            peak_bytes=max(shared.passes_bytes, shared.resident_bytes + peak_bytes),
         ),
     )
 

@@ -43,11 +43,20 @@ class Passing:
             window_channels: The device's, see `ntkplan.cost.profile.Memory`; 0 where
                 libraries copy nothing.
         """
+        return self.moving(columns, window_channels) + self.kept_entries
+
+    def moving(self, columns: int, window_channels: int) -> int:
+        """Counts entries of cotangents or tangents on their way alone.
+
+        Args:
+            columns: How many cotangents or tangents.
+            window_channels: As for `passing`.
+        """
         copied = 0
         if window_channels:
             each = (item.entries(window_channels) for item in self.copies)
             copied = max(each, default=0)
-        return (2 * self.most_entries + copied) * columns + self.kept_entries
+        return (2 * self.most_entries + copied) * columns
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)

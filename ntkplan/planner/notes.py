@@ -5,7 +5,6 @@ from __future__ import annotations
 from ntkplan.errors import readable_bytes
 from ntkplan.ir.graph import KernelGraph
 from ntkplan.ir.kernel import KernelSpec
-from ntkplan.ir.program import Tiling
 from ntkplan.planner.choose import Decision
 from ntkplan.planner.problem import Problem
 from ntkplan.rules.equation_work import is_estimate
@@ -15,7 +14,7 @@ def notes(problem: Problem, decision: Decision) -> tuple[str, ...]:
     """Says what is to be known of a decision beside its figures."""
     limit_bytes = decision.cost.memory_limit_bytes
     return (
-        *tiling_notes(decision.tiling, problem.spec, limit_bytes),
+        *tiling_notes(decision, problem.spec, limit_bytes),
         *_of_halves(decision.lower_blocks),
         *precision_notes(problem.precision),
         *_of_estimates(problem.study.graph),
@@ -24,9 +23,10 @@ def notes(problem: Problem, decision: Decision) -> tuple[str, ...]:
 
 
 def tiling_notes(
-    tiling: Tiling | None, spec: KernelSpec, limit_bytes: float
+    decision: Decision, spec: KernelSpec, limit_bytes: float
 ) -> tuple[str, ...]:
     """Says how a kernel is computed tile by tile, and why."""
+    tiling = decision.tiling
     if tiling is None:
         return ()
     if spec.matched:
@@ -38,6 +38,8 @@ def tiling_notes(
     text += f", to fit {readable_bytes(limit_bytes)}"
     if spec.matched:
         return (text,)
+    if all(item.pushed for item in decision.chosen):
+        return (f"{text}; the model is linearised again for every row of tiles",)
     kept = (
         "kept for all examples of x2"
         if tiling.keeps

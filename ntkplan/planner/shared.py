@@ -27,14 +27,14 @@ class SharedWork:
         sweep: The backward sweep of the tapped leaves, and the tangents of small ones.
         push: Pull-backs and push-forwards of the pushed leaves.
         resident_bytes: Bytes that stay alive while the leaves' own parts run.
-        sweep_bytes: Most bytes alive during the sweep.
+        passes_bytes: Most bytes alive during the sweep and during the push.
     """
 
     forward: Price
     sweep: Price
     push: Price
     resident_bytes: float
-    sweep_bytes: float
+    passes_bytes: float
 
 
 def shared_work(
@@ -55,8 +55,38 @@ def shared_work(
         sweep=sweep_price(problem, tapped, n=n, columns=problem.n_basis),
         push=push_price(problem, pushed),
         resident_bytes=resident,
-        sweep_bytes=resident + n * held.sweep_bytes,
+        passes_bytes=resident
+        + max(n * held.sweep_bytes, pushed_bytes(problem, pushed)),
     )
+
+
+def pushed_bytes(problem: Problem, pushed: Sequence[Layer]) -> float:
+    """Counts what NTK-vector products need beside what is resident.
+
+    The model is linearised at all examples of `x1` before the first tangent is pushed,
+    and at one example of `x2` at a time.
+
+    Args:
+        problem: The kernel's sizes.
+        pushed: Leaves that are pushed forward.
+    """
+    if not pushed:
+        return 0.0
+    study, memory = problem.study, problem.profile.memory
+    leaves = [layer.leaf.variable for layer in pushed]
+    found = study.linearized(study.active(leaves))
+    kept, early = found.residuals, found.early
+    if not problem.profile.fuses_products:
+        early = early.plus(found.copied)
+    points = 1 if problem.spec.matched else problem.n1
+    moved = study.tangents_moved(leaves)
+    pushing = kept.examples + early.examples + study.itemsize * moved.moving(1, 0)
+    at_first = points * pushing + kept.once + early.once
+    back = study.itemsize * moved.moving(1, memory.window_channels)
+    at_second = kept.examples + kept.once + back
+    tangents = study.itemsize * sum(layer.leaf.size for layer in pushed)
+    # Where a leaf is used several times: the tangent so far, and what is added to it.
+    return at_first + at_second + 2 * tangents
 
 
 def resident_bytes(problem: Problem, tapped: Sequence[Layer]) -> float:

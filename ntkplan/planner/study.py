@@ -21,6 +21,7 @@ from ntkplan.methods.table import METHODS
 from ntkplan.planner.forms import Forms
 from ntkplan.planner.moved import Moved, Passing, entries, recorded_variables
 from ntkplan.rules.equation_work import Counted, DerivativeCounts, count_forward
+from ntkplan.rules.work.linearized import Linearized
 
 
 class Study:
@@ -63,11 +64,15 @@ class Study:
             made = cut_candidates(cut, self.frame, self.itemsize)
             self.candidates = (*self.candidates, made)
         self._known = known
+        self._formulas: dict[int, str] = {}
         self._variants: dict[object, Study] = {}
         self._moved: dict[tuple[Layer, ...], Moved] = {}
         self._active: dict[frozenset[Var], frozenset[Var]] = {}
         self._sweeps: dict[frozenset[Var], Counted] = known._sweeps if known else {}
         self._pushes: dict[frozenset[Var], Counted] = known._pushes if known else {}
+        self._linearized: dict[frozenset[Var], Linearized] = (
+            known._linearized if known else {}
+        )
 
     @property
     def itemsize(self) -> int:
@@ -98,6 +103,19 @@ class Study:
                 return made
             self._variants[name] = made
         return self._variants[name]
+
+    def flops_formula(self, candidate: Candidate, *, symmetric: bool) -> str:
+        """Returns the formula of a candidate's flops, as text.
+
+        Args:
+            candidate: A candidate of this study.
+            symmetric: Whether `x2` is absent.
+        """
+        work = candidate.symmetric_work if symmetric else candidate.work
+        # Candidates of equal layers have the same work, which the study keeps alive.
+        if id(work) not in self._formulas:
+            self._formulas[id(work)] = str(work.flops)
+        return self._formulas[id(work)]
 
     def forms(self, *, symmetric: bool) -> Forms:
         """Returns the forms of all candidates.
@@ -206,6 +224,16 @@ class Study:
         if active not in self._sweeps:
             self._sweeps[active] = self._derivatives.sweep(active)
         return self._sweeps[active]
+
+    def linearized(self, active: frozenset[Var]) -> Linearized:
+        """Returns the memory that pushing tangents of some variables takes."""
+        if active not in self._linearized:
+            self._linearized[active] = self._derivatives.linearized(active)
+        return self._linearized[active]
+
+    def tangents_moved(self, leaves: Sequence[Var]) -> Passing:
+        """Returns the sizes of what tangents of some leaves pass on their way."""
+        return Passing.of(self.active(leaves) - {*leaves}, self._derivatives)
 
     def push(self, active: frozenset[Var]) -> Counted:
         """Returns what pushing tangents of some variables forward takes."""

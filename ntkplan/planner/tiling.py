@@ -20,6 +20,7 @@ from ntkplan.planner.shared import (
     SharedWork,
     held_bytes,
     push_price,
+    pushed_bytes,
     sweep_price,
 )
 
@@ -202,10 +203,13 @@ class _Tiles:
         """Returns what is held, whatever candidates are chosen, for one division."""
         layers = self._problem.study.layers
         tapped = [layer for number, layer in enumerate(layers) if number not in pushed]
-        return max(self._bytes(tapped))
+        others = [layer for number, layer in enumerate(layers) if number in pushed]
+        return max(self._bytes(tapped, others))
 
-    def _bytes(self, tapped: Sequence[Layer]) -> tuple[float, float]:
-        """Returns the bytes that stay alive, and the most during the sweep."""
+    def _bytes(
+        self, tapped: Sequence[Layer], pushed: Sequence[Layer]
+    ) -> tuple[float, float]:
+        """Returns the bytes that stay alive, and the most during sweep and push."""
         whole = held_bytes(self._problem, tapped)
         tile = held_bytes(self.tile, tapped)
         resident = whole.fixed_bytes + 2 * whole.kernel_bytes + self._results(whole)
@@ -214,18 +218,19 @@ class _Tiles:
         if self._tiling.keeps:
             resident += self._problem.n2 * tile.side_bytes
             swept = self._problem.n2
-        return resident, resident + swept * tile.sweep_bytes
+        passing = max(swept * tile.sweep_bytes, pushed_bytes(self.tile, pushed))
+        return resident, resident + passing
 
     def shared(self, tapped: Sequence[Layer], pushed: Sequence[Layer]) -> SharedWork:
         """Returns the shared work of all tiles, for one division of the leaves."""
-        resident_bytes, sweep_bytes = self._bytes(tapped)
+        resident_bytes, passes_bytes = self._bytes(tapped, pushed)
         forward, sweep = self._sides(tapped)
         return SharedWork(
             forward=forward,
             sweep=sweep,
             push=self._push(pushed),
             resident_bytes=resident_bytes,
-            sweep_bytes=sweep_bytes,
+            passes_bytes=passes_bytes,
         )
 
     def _results(self, whole: Held) -> float:

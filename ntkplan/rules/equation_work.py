@@ -22,6 +22,7 @@ from ntkplan.rules.work.flat import (
     levels_of,
 )
 from ntkplan.rules.work.fusion import Fused, fuse
+from ntkplan.rules.work.linearized import Linearized, linearized
 from ntkplan.rules.work.loops import LOOPS, OF_UNKNOWN_LENGTH
 from ntkplan.rules.work.table import work_rules
 
@@ -226,7 +227,7 @@ class DerivativeCounts:
     ) -> None:
         flat = flat_equations(equations)
         levels = _levels(flat, shared)
-        self._flat = flat
+        self._flat, self._levels = flat, levels
         self._made = passes.Derivatives(flat=flat, levels=levels)
         self._written = passes.forward(flat, levels).written
 
@@ -293,6 +294,14 @@ class DerivativeCounts:
             and item.inputs[0] in numbers
         )
         return tuple(dict.fromkeys(each for each in found if each is not None))
+
+    def linearized(self, active: Collection[Var]) -> Linearized:
+        """Counts the memory that it takes to push tangents again and again.
+
+        Args:
+            active: Variables that have a tangent.
+        """
+        return linearized(self._flat, self._levels, self._flat.activated(active))
 
     def push(self, active: Collection[Var]) -> Counted:
         """Counts pushing tangents forward, as `count_push`."""

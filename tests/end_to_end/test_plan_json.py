@@ -56,6 +56,7 @@ def test_a_plan_that_was_read_is_the_plan():
     assert back.explain("layers/0/w") == plan.explain("layers/0/w")
     assert back.symbolic.layers == plan.symbolic.layers
     assert back.symbolic.total == plan.symbolic.total
+    assert str(back.symbolic) == str(plan.symbolic)
 
 
 def test_a_plan_that_was_read_runs_with_its_constants(tmp_path):

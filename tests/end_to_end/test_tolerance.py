@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 
 import ntkplan
+from ntkplan.approximation.readout import readout_paths
 from ntkplan.errors import ConflictingOptionsError, UnknownOptionError
+from ntkplan.trace.build import build
+from ntkplan.trace.layers import find_layers
 from tests.oracles import dense_jacobians, kernel_of_jacobians, relative_error
 
 N_OUTPUTS = 12
@@ -91,6 +94,42 @@ def test_the_kernel_is_exact_in_the_readout_and_summed_in_the_body(
         plan.cost.seconds
         < ntkplan.plan(model, params, x, x2, kernel=kernel).cost.seconds
     )
+
+
+@pytest.mark.parametrize(
+    ("divisor", "is_readout"),
+    [
+        (lambda params, x: 2.0, True),
+        (lambda params, x: jnp.exp(params["c"]), True),
+        (lambda params, x: 1.0 + x[:, :1] ** 2, False),
+    ],
+    ids=["number", "parameter", "data"],
+)
+def test_a_readout_may_be_divided_by_what_is_not_data(problem, divisor, is_readout):
+    params, x = problem
+
+    def f(params, x):
+        return jnp.tanh(x @ params["w1"]) @ params["v"] / divisor(params, x)
+
+    graph = build(f, params, x, batch_axis=0, wrt=None).graphs[""]
+    layering = find_layers(graph)
+    readout = readout_paths(layering.graph, layering.layers)
+    assert ("v" in readout) == is_readout
+    assert "w1" not in readout
+
+
+def test_a_model_that_divides_by_a_number_may_be_approximated(problem):
+    params, x = problem
+    params = {name: params[name] for name in ("w1", "v")}
+
+    def f(params, x):
+        return jnp.tanh(x @ params["w1"]) @ params["v"] / 2.0
+
+    plan = ntkplan.plan(f, params, x, tolerance=0.5)
+    assert "v" not in plan.approximation.paths
+    jacobians = dense_jacobians(f, params, x)
+    wanted = approximation(jacobians, plan.approximation.paths, "full")
+    assert relative_error(plan.compile()(params, x), wanted) < 2e-5
 
 
 def test_the_error_is_that_on_the_probes(problem, jacobians, generous):

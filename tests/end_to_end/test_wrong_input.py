@@ -12,6 +12,7 @@ import pytest
 
 import ntkplan
 from ntkplan import errors
+from ntkplan.options import parse_bytes
 from tests.cases import problem
 
 PARAMS = {"w": jnp.ones((3, 4)), "head": {"v": jnp.linspace(0.0, 1.0, 8).reshape(4, 2)}}
@@ -157,6 +158,17 @@ def test_memory_limit_below_the_least_possible_names_the_least(name):
     assert plan.compile()(params, x1, x2).shape[:2] == (len(x1), len(x2))
     with pytest.raises(errors.MemoryLimitError):
         ntkplan.plan(f, params, x1, x2, memory_limit=least - 1)
+    (advised,) = re.findall(r'at least "(\w[\w.]*)"', message)
+    assert ntkplan.plan(f, params, x1, x2, memory_limit=advised)
+
+
+@pytest.mark.parametrize(
+    "least", [1, 999, 1_024, 827_604, 1_023 * 1_024 + 1, 13 * 2**20 + 1, 3 * 2**40 + 1]
+)
+def test_the_advised_memory_limit_is_never_below_the_least(least):
+    message = str(errors.MemoryLimitError(limit_bytes=1, least_bytes=least))
+    (advised,) = re.findall(r'at least "(.*)"', message)
+    assert least <= parse_bytes(advised) <= 1.02 * least
 
 
 def test_memory_limit_that_is_no_size():
@@ -342,3 +354,13 @@ def test_a_model_that_calls_back_into_python_cannot_be_saved(tmp_path):
     message = refusal(errors.UnprintableError, plan.save, tmp_path / "kernel.py")
     assert "pure_callback" in message
     assert not list(tmp_path.iterdir())
+
+
+def test_other_sizes_are_whole_numbers_of_examples():
+    plan = ntkplan.plan(model, PARAMS, X, methods="jacobian_contraction")
+    for count in (0, -3, 2.5, 4.0, True, "4"):
+        for name in ("n1", "n2"):
+            with pytest.raises(errors.InvalidSizeError, match=f"{name} is {count!r}"):
+                plan.at(**{name: count})
+    assert plan.at(n1=np.int64(3)).n1 == 3
+    assert plan.at(n1=None, n2=np.int32(2)).n2 == 2

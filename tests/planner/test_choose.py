@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 
 import jax
 import jax.numpy as jnp
@@ -27,6 +28,25 @@ from ntkplan.planner.shared import shared_work
 from ntkplan.planner.study import Study
 from ntkplan.trace.build import build
 from ntkplan.trace.layers import find_layers
+
+
+def test_the_parts_of_the_printed_total_add_up():
+    units = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
+
+    def seconds(text):
+        count, unit = text.split()
+        return float(count) * units[unit]
+
+    params, x = {"w": jnp.ones((8, 4)), "v": jnp.ones((4, 3))}, jnp.ones((5, 8))
+    plan = ntkplan.plan(lambda p, x: jnp.tanh(x @ p["w"]) @ p["v"], params, x)
+    (line,) = re.findall(r"^total (.*? n?u?m?s): (.*)$", str(plan), re.MULTILINE)
+    parts = dict(part.split(" ", 1) for part in line[1].split(", "))
+    assert set(parts) == {"call", "forward", "sweep", "contractions", "push"}
+    total_s = sum(map(seconds, parts.values()))
+    assert total_s == pytest.approx(seconds(line[0]), rel=0.02)
+    assert plan.cost.call_seconds == pytest.approx(
+        plan.device.launch.call_overhead_s, rel=1e-6
+    )
 
 
 def random_options(generator, n_leaves, n_options, n_shared):
