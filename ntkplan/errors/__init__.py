@@ -36,6 +36,7 @@ from ntkplan.errors.plan_text import UnwritablePlanError as UnwritablePlanError
 from ntkplan.errors.printing import EndlessDerivativeError as EndlessDerivativeError
 from ntkplan.errors.printing import NotPrintableError as NotPrintableError
 from ntkplan.errors.printing import UnprintableError as UnprintableError
+from ntkplan.errors.requests import ArgumentTypeError as ArgumentTypeError
 from ntkplan.errors.requests import ConflictingOptionsError as ConflictingOptionsError
 from ntkplan.errors.requests import InvalidSizeError as InvalidSizeError
 from ntkplan.errors.requests import InvalidTilesError as InvalidTilesError

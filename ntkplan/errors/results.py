@@ -14,7 +14,9 @@ class InaccurateKernelError(NtkPlanError):
         super().__init__(
             f"the kernel{which} differs from the dense float64 Jacobian's by "
             f"{error:.3g} relative to its largest entry, more than {limit:.3g}.\n"
-            "Please report the model: every method of ntkplan is exact."
+            "Check that f, params and wrt= are those that were planned for: the "
+            "kernel of another model is another kernel. If they are, please report the "
+            "model: every method of ntkplan is exact."
         )
 
 
