@@ -9,11 +9,18 @@ from typing import Any
 import jax
 
 from ntkplan.approximation.probes import Probes, choose_probes
+from ntkplan.arguments import (
+    parse_batch_axis,
+    require_arrays,
+    require_function,
+    require_methods,
+    require_predicate,
+)
 from ntkplan.call_text import call_text
 from ntkplan.checked_kernel import Claim, checked_kernel
 from ntkplan.cost.device import available_profiles, load_profile, profile_for
 from ntkplan.cost.profile import DeviceProfile, Platform
-from ntkplan.errors import ConflictingOptionsError
+from ntkplan.errors import ArgumentTypeError, ConflictingOptionsError
 from ntkplan.ir.kernel import KernelSpec
 from ntkplan.options import (
     Axes,
@@ -37,7 +44,7 @@ from ntkplan.tree_plans import TreeKernel, TreePlan, kernel_bytes, plan_tree
 from ntkplan.tuning.machine import require_present
 
 Methods = str | Sequence[str] | Mapping[str, str] | None
-Device = str | os.PathLike[str] | DeviceProfile | None
+Device = str | os.PathLike[str] | DeviceProfile | jax.Device | None
 
 
 def plan(
@@ -76,7 +83,8 @@ def plan(
         wrt: Says of a leaf, by path and value, whether to differentiate by it.
         batch_axis: The example axis of every array of `x1`; None where examples
             interact, for the kernel of the batch as a whole.
-        device: A device profile, its name or file; None for where JAX runs.
+        device: A device profile, its name or file, or a `jax.Device`; None for where
+            JAX runs.
         memory_limit: Bytes, or text such as `8GiB`; None for what the device has.
         precision: `jax.lax.Precision`, or its name, of every product: of the kernel and
             of the model in it, but where the model sets one itself. None: `highest` on
@@ -108,6 +116,11 @@ def plan(
         >>> kernel(params, jnp.ones((4, 3))).shape
         (4, 4, 2, 2)
     """
+    require_function("f", f, "a function f(params, x)")
+    require_arrays("params", params)
+    require_predicate(wrt)
+    require_methods(methods)
+    batch_axis = parse_batch_axis(batch_axis)
     n1 = count_examples("x1", x1, batch_axis)
     n2 = None if x2 is None else count_examples("x2", x2, batch_axis)
     profile = _profile(device)
@@ -126,7 +139,7 @@ def plan(
         "pairs": pairs,
         "wrt": wrt,
         "batch_axis": batch_axis,
-        "device": device,
+        "device": profile if isinstance(device, jax.Device) else device,
         "memory_limit": memory_limit,
         "precision": precision,
         "methods": methods,
@@ -269,6 +282,10 @@ def check(
         pairs=pairs,
         batch_axis=batch_axis,
     )
+    require_function("f", f, "a function f(params, x)")
+    require_predicate(wrt)
+    for name, tree in (("params", params), ("x", x)):
+        require_arrays(name, tree)
     checked = checked_kernel(kernel_or_plan, f, params, x, claim)
     return compare_with_dense(
         checked.function,
@@ -315,9 +332,16 @@ def _probing(
 
 
 def _profile(device: Device) -> DeviceProfile:
-    if device is not None:
+    if isinstance(device, str | os.PathLike | DeviceProfile):
         return load_profile(device)
-    running = jax.devices()[0]
+    if device is not None and not isinstance(device, jax.Device):
+        raise ArgumentTypeError(
+            name="device",
+            value=device,
+            wanted="the name of a device profile, its file, a profile or a jax.Device",
+            hint="`ntkplan devices` lists the profiles",
+        )
+    running = jax.devices()[0] if device is None else device
     return profile_for(running.platform, running.device_kind)
 
 

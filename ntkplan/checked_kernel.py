@@ -6,16 +6,13 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import jax
-
 from ntkplan.errors import ArgumentTypeError, ConflictingOptionsError
 from ntkplan.export.artifact import Export
 from ntkplan.ir.kernel import KernelSpec
 from ntkplan.options import Axes, kernel_spec
 from ntkplan.plans import Kernel, Plan
 from ntkplan.run.check import N_EXAMPLES
-from ntkplan.trace.build import output_arrays
-from ntkplan.trace.leaves import shape_of
+from ntkplan.trace.build import output_arrays, output_shapes
 from ntkplan.tree_plans import TreeKernel, TreePlan
 
 
@@ -142,7 +139,7 @@ def _claimed_specs(
     f: Callable[..., Any], params: Any, x: Any, claim: Claim
 ) -> dict[str, KernelSpec]:
     """Says of every output of `f` what the kernel is claimed to be of."""
-    shapes = output_arrays(jax.eval_shape(f, params, jax.tree.map(shape_of, x)))
+    returned = output_shapes(f, params, x, batch_axis=claim.batch_axis)
     whole_batch = claim.batch_axis is None
     return {
         path: kernel_spec(
@@ -154,7 +151,7 @@ def _claimed_specs(
             whole_batch=whole_batch,
             output=path,
         )
-        for path, spec in shapes.items()
+        for path, spec in output_arrays(returned).items()
     }
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import jax
 import numpy
 
+from ntkplan.arguments import require_arrays, whole_number
 from ntkplan.errors import (
     ConflictingOptionsError,
     MismatchedInputsError,
@@ -120,7 +121,10 @@ def _axes(
     """Brings axes that count the example axis into axes of one example's output."""
     if axes is None:
         return ()
-    listed = [axes] if isinstance(axes, int) else list(axes)
+    many = isinstance(axes, Iterable) and not isinstance(axes, str)
+    wanted = "a whole number, or several, of axes of the output"
+    each: Iterable[object] = axes if many else (axes,)  # pyright: ignore
+    listed = [whole_number(name, axis, wanted) for axis in each]
     which = f"output {output}" if output else "the output"
     found: list[int] = []
     for axis in listed:
@@ -236,9 +240,11 @@ def count_examples(name: str, x: Any, batch_axis: int | None) -> int:
     """Returns the number of examples that all arrays of `x` agree on.
 
     Raises:
+        ArgumentTypeError: A leaf is no array.
         NoExampleAxisError: An array has no such axis.
         MismatchedInputsError: They do not agree, or there are none.
     """
+    require_arrays(name, x, examples=batch_axis is not None)
     leaves = jax.tree_util.tree_leaves_with_path(x)
     if not leaves:
         raise MismatchedInputsError(

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import numpy
 
+from ntkplan.arguments import require_arrays
 from ntkplan.errors import InvalidSizeError, MismatchedInputsError
 from ntkplan.ir.kernel import KernelSpec
 
@@ -78,6 +79,7 @@ def check_examples_tree(
     Raises:
         MismatchedInputsError: Something differs.
     """
+    require_arrays(name, x, examples=batch_axis is not None)
     hint = f"Pass {name} as it was planned for, or plan again"
     if batch_axis is None:
         hint = (
@@ -101,9 +103,11 @@ def check_tree(
         hint: What to do about a difference.
 
     Raises:
+        ArgumentTypeError: A leaf is no array.
         MismatchedInputsError: Something differs.
     """
     hint = hint or f"Pass {name} as it was planned for, or plan again"
+    require_arrays(name, tree)
     structure = jax.tree.structure(tree)
     if structure != jax.tree.structure(wanted):
         raise MismatchedInputsError(

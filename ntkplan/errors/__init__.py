@@ -29,7 +29,10 @@ from ntkplan.errors.models import NoLeavesError as NoLeavesError
 from ntkplan.errors.models import NonFloatLeafError as NonFloatLeafError
 from ntkplan.errors.models import OutputError as OutputError
 from ntkplan.errors.models import RunningStatisticsError as RunningStatisticsError
+from ntkplan.errors.models import TracingError as TracingError
 from ntkplan.errors.models import UnsupportedPrimitiveError as UnsupportedPrimitiveError
+from ntkplan.errors.places import place_of as place_of
+from ntkplan.errors.places import short_text as short_text
 from ntkplan.errors.plan_text import ModelNeededError as ModelNeededError
 from ntkplan.errors.plan_text import UnreadablePlanError as UnreadablePlanError
 from ntkplan.errors.plan_text import UnwritablePlanError as UnwritablePlanError

@@ -44,7 +44,7 @@ def _described(value: object) -> str:
     if len(text) > _MOST_SHOWN or "\n" in text or text.startswith("<"):
         name = getattr(value, "__name__", "")
         return f"a {kind}" + (f", {name}" if name else "")
-    return f"{text}, a {kind}"
+    return f"{text} ({kind})"
 
 
 class ConflictingOptionsError(NtkPlanError):

@@ -14,7 +14,7 @@ from ntkplan._jax import Primitive, enable_x64, sub_jaxprs
 from ntkplan.errors import InaccurateKernelError, MismatchedInputsError
 from ntkplan.ir.kernel import KernelSpec
 from ntkplan.trace.build import trace_body
-from ntkplan.trace.leaves import tree_inputs
+from ntkplan.trace.leaves import asked, tree_inputs
 
 N_EXAMPLES = 4
 """Examples that are compared, where nothing else is asked for."""
@@ -199,7 +199,7 @@ def _chosen(params: Any, wrt: Callable[[str, Any], bool] | None) -> list[int]:
     return [
         number
         for number, leaf in enumerate(tree_inputs(params))
-        if wrt is None or wrt(leaf.path, leaf.value)
+        if wrt is None or asked(wrt, leaf)
     ]
 
 
