@@ -29,6 +29,16 @@ PROBLEM = """
         f, params, x = problem()
         return f, {**params, "hidden": jnp.ones((6, 16), int)}, x
 
+    def wide():
+        f, params, x = problem()
+        return f, params, jax.ShapeDtypeStruct((8, 7), jnp.float32)
+
+    def a_list():
+        return *problem()[:2], [[1.0] * 6] * 8
+
+    def a_function():
+        return *problem()[:2], problem
+
     def nothing():
         return None
 
@@ -154,11 +164,27 @@ def test_mistakes_are_said_without_a_traceback(folder, capsys):
     assert "Traceback" not in captured.err
 
 
-def test_errors_of_the_users_own_code_pass_through(folder):
-    with pytest.raises(ZeroDivisionError, match="the user's own"):
-        cli.main(["plan", "my_models.small_net:broken"])
-    with pytest.raises(ModuleNotFoundError, match="a_module_that_nobody_has"):
-        cli.main(["plan", "needs_more:problem"])
+@pytest.mark.parametrize(
+    ("reference", "message"),
+    [
+        ("my_models.small_net:broken", "ZeroDivisionError: the user's own at small_"),
+        ("needs_more:problem", "No module named 'a_module_that_nobody_has' at needs_"),
+        ("needs_more.py:problem", "No module named 'a_module_that_nobody_has' at n"),
+        ("my_models.small_net:apply", "apply has to be called without arguments"),
+        ("json:loads", "loads has to be called without arguments"),
+        ("my_models.small_net:wide", "small_net.py:6:\n  TypeError: dot_general"),
+        ("my_models.small_net:a_list", "x1 is"),
+        ("my_models.small_net:a_function", "x1 is a function, problem"),
+    ],
+)
+def test_errors_of_the_users_own_code_are_said_with_their_line(
+    folder, capsys, reference, message
+):
+    assert cli.main(["plan", reference]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("ntkplan: ")
+    assert message in said
+    assert "Traceback" not in said
 
 
 def test_the_import_path_is_left_as_it_was(folder):
