@@ -51,6 +51,7 @@ from ntkplan.errors.requests import MismatchedInputsError as MismatchedInputsErr
 from ntkplan.errors.requests import UnknownOptionError as UnknownOptionError
 from ntkplan.errors.requests import VmapAxesError as VmapAxesError
 from ntkplan.errors.results import InaccurateKernelError as InaccurateKernelError
+from ntkplan.errors.results import ModelReferenceError as ModelReferenceError
 from ntkplan.errors.results import ProblemReferenceError as ProblemReferenceError
 from ntkplan.errors.results import SingularKernelError as SingularKernelError
 from ntkplan.errors.results import UnwritableFileError as UnwritableFileError

@@ -51,6 +51,23 @@ class UnwritableFileError(NtkPlanError):
         super().__init__(f"cannot write {path}: {reason}.\n{remedy}")
 
 
+class ModelReferenceError(NtkPlanError):
+    """`model=` names no function that a saved file could import."""
+
+    def __init__(self, *, reference: str, reason: str) -> None:
+        """Builds the message.
+
+        Args:
+            reference: What was given.
+            reason: What is wrong with it.
+        """
+        super().__init__(
+            f"model={reference!r} names no model to import: {reason}.\n"
+            'Give model="package.module:function", where function(params, x) is the '
+            "model that was planned and can be imported by that name where the file is."
+        )
+
+
 class ProblemReferenceError(NtkPlanError):
     """`module:function` on the command line does not give a problem to plan."""
 

@@ -165,3 +165,42 @@ def test_model_that_cannot_be_traced_is_said_with_its_line():
     with pytest.raises(errors.TracingError) as caught:
         ntkplan.plan(with_an_if, PARAMS, X)
     assert f"at {line_of('# branch')}:" in str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def plan():
+    return ntkplan.plan(model, PARAMS, X)
+
+
+def test_text_and_paths_that_are_none(plan, tmp_path):
+    for read in (ntkplan.Plan.from_json, ntkplan.TreePlan.from_json):
+        with pytest.raises(errors.UnreadablePlanError, match=r"no text.* int"):
+            read(3)
+    assert "path is 3" in refusal(lambda: ntkplan.load_export(3))
+    assert "path is 3" in refusal(lambda: plan.save(3))
+    path = tmp_path / "kernel.py"
+    assert "model is 3" in refusal(lambda: plan.save(path, model=3))
+
+
+def test_folder_that_is_missing(plan, tmp_path):
+    file = tmp_path / "a_file"
+    file.touch()
+    export = plan.export(platforms=("cpu",))
+    for save in (plan.save, export.save):
+        with pytest.raises(errors.UnwritableFileError) as caught:
+            save(tmp_path / "no" / "dir" / "kernel")
+        assert f"{tmp_path / 'no'} is a missing folder" in str(caught.value)
+        assert f"Make the folder {tmp_path / 'no' / 'dir'} first" in str(caught.value)
+        with pytest.raises(errors.UnwritableFileError, match="a_file is no folder"):
+            save(file / "kernel")
+
+
+def test_exported_file_with_a_byte_that_flipped(plan, tmp_path):
+    path = plan.export(platforms=("cpu",)).save(tmp_path / "kernel.ntk")
+    before = path.read_bytes()
+    for place in (40, 60, 2000, len(before) - 40):
+        damaged = bytearray(before)
+        damaged[place] ^= 0xFF
+        path.write_bytes(damaged)
+        with pytest.raises(errors.ExportFileError, match="cannot load"):
+            ntkplan.load_export(path)
