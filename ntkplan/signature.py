@@ -88,6 +88,15 @@ def check_examples_tree(
             "as many examples, or plan again with a batch of this size"
         )
     check_tree(name, x, wanted, batch_axis=batch_axis, hint=hint)
+    if batch_axis is not None and any(
+        numpy.shape(array)[batch_axis] == 0 for array in jax.tree.leaves(x)
+    ):
+        raise MismatchedInputsError(
+            what=f"the number of examples in {name}",
+            got=0,
+            wanted="at least 1",
+            hint="Pass at least one example",
+        )
 
 
 def check_tree(

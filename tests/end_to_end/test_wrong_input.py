@@ -275,6 +275,10 @@ def test_no_examples():
     assert "the number of examples in x2: got 0, wanted at least 1" in message
     message = refused(errors.MismatchedInputsError, model, PARAMS, {})
     assert "arrays in x1: got none" in message
+    kernel = ntkplan.plan(model, PARAMS, X).compile()
+    for given in ((X[:0],), (X, X[:0])):
+        message = refusal(errors.MismatchedInputsError, kernel, PARAMS, *given)
+        assert "got 0, wanted at least 1" in message
 
 
 def test_arrays_of_x_that_hold_different_numbers_of_examples():
