@@ -85,7 +85,8 @@ def plan(
             interact, for the kernel of the batch as a whole.
         device: A device profile, its name or file, or a `jax.Device`; None for where
             JAX runs.
-        memory_limit: Bytes, or text such as `8GiB`; None for what the device has.
+        memory_limit: Bytes, or text such as `8GiB` (`8Gi`, 1024s) or `8GB` (`8G`,
+            1000s); None for what the device has.
         precision: `jax.lax.Precision`, or its name, of every product: of the kernel and
             of the model in it, but where the model sets one itself. None: `highest` on
             GPUs and TPUs, since small eigenvalues survive neither TF32 nor bfloat16

@@ -303,9 +303,23 @@ def run_devices(options: argparse.Namespace) -> None:
     print(f"Plans for this machine use {used.profile.name}: {used.why}.")
     if not used.same:
         print("`ntkplan calibrate` measures this machine.")
+    if used.profile.provenance.noise_p90_fraction > NOISE_LIMIT_FRACTION:
+        print(noise_warning(used.profile))
     print()
     for profile in profiles:
         print(remarks(profile))
+
+
+def noise_warning(profile: DeviceProfile) -> str:
+    """Says what it means that a profile in use was measured on a busy machine."""
+    return textwrap.fill(
+        f"Its rates were measured while the machine was shared, {noise_text(profile)}: "
+        "they are the least times over interleaved rounds, which that lengthens less "
+        "than the others, and rank methods better than they tell seconds. "
+        "`ntkplan calibrate` on a quiet machine replaces them.",
+        88,
+        break_on_hyphens=False,
+    )
 
 
 def remarks(profile: DeviceProfile) -> str:

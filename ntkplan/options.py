@@ -25,17 +25,12 @@ PRECISIONS = ("default", "high", "highest")
 TUNING_BUDGET_S = 20.0
 """Seconds that measuring may take with `tune=True`."""
 
+# As `numfmt` and Kubernetes read them: G is GB, a thousand million bytes, Gi is GiB.
 _UNITS = {
-    "": 1,
-    "B": 1,
-    "KB": 10**3,
-    "MB": 10**6,
-    "GB": 10**9,
-    "TB": 10**12,
-    "KIB": 2**10,
-    "MIB": 2**20,
-    "GIB": 2**30,
-    "TIB": 2**40,
+    f"{prefix}{binary}{ending}": (1024 if binary else 1000) ** power
+    for power, prefix in enumerate(("", "K", "M", "G", "T"))
+    for binary in (("", "I") if prefix else ("",))
+    for ending in ("B", "")
 }
 
 Axes = int | Sequence[int] | None
@@ -154,21 +149,33 @@ def parse_bytes(limit: int | float | str) -> float:
         UnknownOptionError: It is neither a number of bytes nor text such as `8GiB`.
 
     Example:
-        >>> parse_bytes("1.5KiB")
-        1536.0
+        >>> parse_bytes("1.5KiB"), parse_bytes("8G"), parse_bytes("1e6")
+        (1536.0, 8000000000.0, 1000000.0)
     """
-    if isinstance(limit, int | float) and not isinstance(limit, bool) and limit > 0:
+    if (
+        isinstance(limit, int | float)
+        and not isinstance(limit, bool)
+        and 0 < limit < float("inf")
+    ):
         return float(limit)
-    match = re.fullmatch(r"\s*([0-9.]+)\s*([A-Za-z]*)\s*", str(limit))
+    match = re.fullmatch(
+        r"\s*([0-9.]+(?:[eE][+-]?[0-9]+)?)\s*([A-Za-z]*)\s*", str(limit)
+    )
     if isinstance(limit, str) and match and match[2].upper() in _UNITS:
         try:
             count = float(match[1]) * _UNITS[match[2].upper()]
         except ValueError:
             count = 0.0
-        if count > 0:
+        if 0 < count < float("inf"):
             return count
     raise UnknownOptionError(
-        option="memory_limit", value=limit, known=("bytes", '"500MB"', '"8GiB"')
+        option="memory_limit",
+        value=limit,
+        known=(
+            "a positive number of bytes",
+            'or text with a unit: "500MB" or "500M" (powers of 1000: K, M, G, T)',
+            '"8GiB" or "8Gi" (powers of 1024: Ki, Mi, Gi, Ti)',
+        ),
     )
 
 

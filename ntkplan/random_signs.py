@@ -78,7 +78,8 @@ def trace_estimate(
         x1: Examples.
         x2: Other examples, or None for the kernel of `x1` with itself.
         key: Random key of the signs.
-        n_samples: How many vectors of signs to draw, at least 2.
+        n_samples: How many vectors of signs to draw, at least 2. The standard error is
+            estimated from them too: of a few it says little, from about ten on it does.
         wrt: Which leaves are differentiated, as for `plan`.
         methods: As for `plan`.
         **options: Others of `plan`, without `kernel` and its axes.

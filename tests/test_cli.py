@@ -9,6 +9,7 @@ import pytest
 
 import ntkplan
 from ntkplan import cli
+from ntkplan.cost.device import load_profile
 from ntkplan.demo import job
 
 PROBLEM = """
@@ -112,6 +113,13 @@ def test_emit_writes_the_source_that_the_plan_has(folder, capsys):
         assert (folder / "kernel.py").read_text().strip() == source.strip()
 
 
+def test_emit_names_the_folder_that_is_missing(folder, capsys):
+    assert cli.main(["emit", "my_models.small_net:problem", "-o", "no/dir/x.py"]) == 2
+    said = capsys.readouterr().err
+    assert "cannot write no/dir/x.py: no is a missing folder" in said
+    assert "Make the folder no/dir first" in said
+
+
 def test_emit_leaves_the_file_of_somebody_else_alone(folder, capsys):
     path = folder / "my_models" / "small_net.py"
     before = path.read_text()
@@ -130,6 +138,15 @@ def test_devices_lists_every_profile_with_its_origin(capsys):
             rf"(?m)^ *{profile.name} +{profile.platform} .*{profile.provenance.origin}"
         )
         assert re.search(row, printed)
+    used = re.search(r"Plans for this machine use (\S+):", printed)[1]
+    noise = load_profile(used).provenance.noise_p90_fraction
+    assert ("was shared, noise p90" in printed) == (noise > cli.NOISE_LIMIT_FRACTION)
+
+
+def test_profile_of_a_busy_machine_is_said_to_be_one():
+    said = " ".join(cli.noise_warning(load_profile("x86_64_cpu")).split())
+    assert "limit 35%" in said
+    assert "`ntkplan calibrate` on a quiet machine replaces them" in said
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import pytest
 
 import ntkplan
 from ntkplan import errors
+from ntkplan.options import parse_bytes
 from tests.cases import problem
 
 PARAMS = {"w": jnp.ones((3, 4)), "head": {"v": jnp.linspace(0.0, 1.0, 8).reshape(4, 2)}}
@@ -160,12 +161,28 @@ def test_memory_limit_below_the_least_possible_names_the_least(name):
 
 
 def test_memory_limit_that_is_no_size():
-    for limit in ("8 parsecs", -1, 0, "GiB"):
+    for limit in ("8 parsecs", -1, 0, "GiB", "1e", "1e999", float("inf"), True):
         message = refused(
             errors.UnknownOptionError, model, PARAMS, X, memory_limit=limit
         )
         assert repr(limit) in message
-        assert "8GiB" in message
+        assert '"8GiB" or "8Gi"' in message
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("8G", 8e9),
+        ("8GB", 8e9),
+        ("8Gi", 8 * 2**30),
+        ("8 gib", 8 * 2**30),
+        ("1e6", 1e6),
+        ("2.5e-1T", 2.5e11),
+        ("100B", 100),
+    ],
+)
+def test_memory_limits_as_text(text, count):
+    assert parse_bytes(text) == count
 
 
 def test_unknown_device_lists_those_there_are():
