@@ -87,7 +87,7 @@ def require_arrays(name: str, tree: Any, *, examples: bool = False) -> None:
             raise ArgumentTypeError(
                 name=name,
                 value=tree,
-                wanted="an array or a tree of arrays, and its numbers stand alone",
+                wanted="an array or a tree of arrays, not of single numbers",
                 hint=f"Make it an array: jnp.asarray({name})",
             )
         if not _is_array(leaf):

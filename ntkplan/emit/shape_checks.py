@@ -149,9 +149,7 @@ def _check_lines(shapes: Shapes) -> list[str]:
         "    if x2 is not None:",
         f'        given["x2"] = {x2}',
         "    for name, tree in given.items():",
-        f'        table, axis = (PARAMS, None) if name == "params" else (X, '
-        f"{shapes.batch_axis})",
-        "        got, planned = shapes(tree, axis), shapes(table)",
+        *_table_lines(shapes.batch_axis),
         "        for place in planned | got:",
         "            found = got.get(place, "
         '"missing" if place else f"a {type(tree).__name__}")',
@@ -163,6 +161,20 @@ def _check_lines(shapes: Shapes) -> list[str]:
         "                )",
     ]
     return [*lines, *_count_lines(shapes)]
+
+
+def _table_lines(batch_axis: int | None) -> list[str]:
+    """Prints what an argument is compared with."""
+    if batch_axis is None:
+        return [
+            '        table = PARAMS if name == "params" else X',
+            "        got, planned = shapes(tree), shapes(table)",
+        ]
+    chosen = f'(PARAMS, None) if name == "params" else (X, {batch_axis})'
+    return [
+        f"        table, axis = {chosen}",
+        "        got, planned = shapes(tree, axis), shapes(table)",
+    ]
 
 
 def _given(name: str, table: Table) -> str:
