@@ -44,8 +44,7 @@ def shapes(tree, batch_axis=None):
     for keys, leaf in jax.tree_util.tree_leaves_with_path(tree):
         if not isinstance(leaf, str):
             sizes = [str(size) for size in leaf.shape]
-            free = batch_axis in range(-len(sizes), len(sizes))
-            if free and sizes[batch_axis] != "0":
+            if batch_axis in range(-len(sizes), len(sizes)) and leaf.shape[batch_axis]:
                 sizes[batch_axis] = "n"
             leaf = f"{leaf.dtype}[{','.join(sizes)}]"
         found[jax.tree_util.keystr(keys)] = leaf.split()[0]
@@ -153,8 +152,7 @@ def _check_lines(shapes: Shapes) -> list[str]:
         "        for place in planned | got:",
         "            found = got.get(place, "
         '"missing" if place else f"a {type(tree).__name__}")',
-        '            wanted = planned.get(place, "nothing")',
-        "            if found != wanted:",
+        '            if found != (wanted := planned.get(place, "nothing")):',
         "                raise ValueError(",
         '                    f"{name}{place} is {found}, planned: {wanted}. "',
         f'                    "{least}The call that plans again is in the docstring."',
