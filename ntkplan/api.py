@@ -9,10 +9,18 @@ from typing import Any
 import jax
 
 from ntkplan.approximation.probes import Probes, choose_probes
+from ntkplan.arguments import (
+    parse_batch_axis,
+    require_arrays,
+    require_function,
+    require_methods,
+    require_predicate,
+)
 from ntkplan.call_text import call_text
+from ntkplan.checked_kernel import Claim, checked_kernel
 from ntkplan.cost.device import available_profiles, load_profile, profile_for
 from ntkplan.cost.profile import DeviceProfile, Platform
-from ntkplan.errors import ConflictingOptionsError
+from ntkplan.errors import ArgumentTypeError, ConflictingOptionsError
 from ntkplan.ir.kernel import KernelSpec
 from ntkplan.options import (
     Axes,
@@ -36,7 +44,7 @@ from ntkplan.tree_plans import TreeKernel, TreePlan, kernel_bytes, plan_tree
 from ntkplan.tuning.machine import require_present
 
 Methods = str | Sequence[str] | Mapping[str, str] | None
-Device = str | os.PathLike[str] | DeviceProfile | None
+Device = str | os.PathLike[str] | DeviceProfile | jax.Device | None
 
 
 def plan(
@@ -75,8 +83,10 @@ def plan(
         wrt: Says of a leaf, by path and value, whether to differentiate by it.
         batch_axis: The example axis of every array of `x1`; None where examples
             interact, for the kernel of the batch as a whole.
-        device: A device profile, its name or file; None for where JAX runs.
-        memory_limit: Bytes, or text such as `8GiB`; None for what the device has.
+        device: A device profile, its name or file, or a `jax.Device`; None for where
+            JAX runs.
+        memory_limit: Bytes, or text such as `8GiB` (`8Gi`, 1024s) or `8GB` (`8G`,
+            1000s); None for what the device has.
         precision: `jax.lax.Precision`, or its name, of every product: of the kernel and
             of the model in it, but where the model sets one itself. None: `highest` on
             GPUs and TPUs, since small eigenvalues survive neither TF32 nor bfloat16
@@ -107,6 +117,11 @@ def plan(
         >>> kernel(params, jnp.ones((4, 3))).shape
         (4, 4, 2, 2)
     """
+    require_function("f", f, "a function f(params, x)")
+    require_arrays("params", params)
+    require_predicate(wrt)
+    require_methods(methods)
+    batch_axis = parse_batch_axis(batch_axis)
     n1 = count_examples("x1", x1, batch_axis)
     n2 = None if x2 is None else count_examples("x2", x2, batch_axis)
     profile = _profile(device)
@@ -125,7 +140,7 @@ def plan(
         "pairs": pairs,
         "wrt": wrt,
         "batch_axis": batch_axis,
-        "device": device,
+        "device": profile if isinstance(device, jax.Device) else device,
         "memory_limit": memory_limit,
         "precision": precision,
         "methods": methods,
@@ -210,27 +225,44 @@ def ntk(
 
 
 def check(
-    kernel_or_plan: Kernel | Plan | TreeKernel | TreePlan,
+    kernel_or_plan: Kernel | Plan | TreeKernel | TreePlan | Callable[..., Any],
     f: Callable[..., Any],
     params: Any,
     x: Any,
     *,
     wrt: Predicate | None = None,
+    kernel: str | None = None,
+    trace_axes: Axes = None,
+    diagonal_axes: Axes = None,
+    pairs: str | None = None,
+    batch_axis: int | None = 0,
 ) -> CheckResult:
     """Compares a kernel with the dense float64 Jacobian's on a few examples.
 
+    A plan and its compiled kernel know what they are of. Of a function, such as the
+    `kernel` of a saved file, `kernel=` and the other options of `plan` say it; of an
+    export `kernel=` and the axes do.
+
     Args:
-        kernel_or_plan: What `plan` or `plan(...).compile()` returned.
+        kernel_or_plan: What `plan`, `plan(...).compile()`, `plan(...).export()` or
+            `load_export` returned, or any function `kernel(params, x1, x2=None)`.
         f: The model.
         params: Its parameters.
         x: Examples.
         wrt: What the plan was given.
+        kernel: As for `plan`; None is `full`, where the kernel does not know.
+        trace_axes: As for `plan`.
+        diagonal_axes: As for `plan`.
+        pairs: As for `plan`; None is `all`, where the kernel does not know.
+        batch_axis: As for `plan`, where the kernel does not know.
 
     Returns:
         The error found; for a tree of outputs that of the worst.
 
     Raises:
         InaccurateKernelError: It is more than rounding.
+        MismatchedInputsError: The kernel has not the shape of what it should be.
+        ConflictingOptionsError: An option says what the kernel knows by itself.
 
     Example:
         >>> import jax.numpy as jnp
@@ -238,38 +270,34 @@ def check(
         >>> w, x = jnp.ones((3, 2)), jnp.eye(3)
         >>> check(plan(f, w, x), f, w, x).n_examples
         3
+        >>> def linear(w, x1, x2=None):
+        ...     x2 = x1 if x2 is None else x2
+        ...     return x1 @ x2.T
+        >>> check(linear, lambda w, x: x @ w, w, x, kernel="trace").relative_error
+        0.0
     """
-    if isinstance(kernel_or_plan, Kernel | Plan):
-        _require_exact(kernel_or_plan)
-    kernel = (
-        kernel_or_plan.compile()
-        if isinstance(kernel_or_plan, Plan | TreePlan)
-        else kernel_or_plan
+    claim = Claim(
+        kernel=kernel,
+        trace_axes=trace_axes,
+        diagonal_axes=diagonal_axes,
+        pairs=pairs,
+        batch_axis=batch_axis,
     )
-    if isinstance(kernel, TreeKernel):
-        specs = {path: plan.spec for path, plan in kernel.plan.outputs.items()}
-    else:
-        specs = {"": kernel.plan.spec}
+    require_function("f", f, "a function f(params, x)")
+    require_predicate(wrt)
+    for name, tree in (("params", params), ("x", x)):
+        require_arrays(name, tree)
+    checked = checked_kernel(kernel_or_plan, f, params, x, claim)
     return compare_with_dense(
-        kernel,
-        specs,
+        checked.function,
+        checked.specs,
         f,
         params,
         x,
-        batch_axis=kernel.plan.signature.batch_axis,
+        batch_axis=checked.batch_axis,
         wrt=wrt,
+        n_examples=checked.n_examples,
     )
-
-
-def _require_exact(kernel_or_plan: Kernel | Plan) -> None:
-    """Refuses to check what is approximate on purpose."""
-    plan = kernel_or_plan.plan if isinstance(kernel_or_plan, Kernel) else kernel_or_plan
-    if plan.approximation is not None and plan.approximation.paths:
-        raise ConflictingOptionsError(
-            what="check compares with the exact kernel, and this one was planned with "
-            f"tolerance={plan.approximation.tolerance:g}",
-            hint="Plan without tolerance=; plan.approximation has the error found",
-        )
 
 
 def devices() -> tuple[DeviceProfile, ...]:
@@ -305,9 +333,16 @@ def _probing(
 
 
 def _profile(device: Device) -> DeviceProfile:
-    if device is not None:
+    if isinstance(device, str | os.PathLike | DeviceProfile):
         return load_profile(device)
-    running = jax.devices()[0]
+    if device is not None and not isinstance(device, jax.Device):
+        raise ArgumentTypeError(
+            name="device",
+            value=device,
+            wanted="the name of a device profile, its file, a profile or a jax.Device",
+            hint="`ntkplan devices` lists the profiles",
+        )
+    running = jax.devices()[0] if device is None else device
     return profile_for(running.platform, running.device_kind)
 
 

@@ -7,6 +7,7 @@ import contextlib
 import importlib
 import importlib.metadata
 import importlib.util
+import inspect
 import os
 import pathlib
 import sys
@@ -33,7 +34,13 @@ from ntkplan.calibration.report import report
 from ntkplan.cost.device import choice_for, user_folder
 from ntkplan.cost.profile import DeviceProfile
 from ntkplan.demo import generated_file, job
-from ntkplan.errors import NtkPlanError, NtkPlanWarning, ProblemReferenceError
+from ntkplan.errors import (
+    NtkPlanError,
+    NtkPlanWarning,
+    ProblemReferenceError,
+    place_of,
+    short_text,
+)
 
 REFERENCE_HELP = (
     "module:function or path/to/file.py:function; function() returns "
@@ -296,9 +303,23 @@ def run_devices(options: argparse.Namespace) -> None:
     print(f"Plans for this machine use {used.profile.name}: {used.why}.")
     if not used.same:
         print("`ntkplan calibrate` measures this machine.")
+    if used.profile.provenance.noise_p90_fraction > NOISE_LIMIT_FRACTION:
+        print(noise_warning(used.profile))
     print()
     for profile in profiles:
         print(remarks(profile))
+
+
+def noise_warning(profile: DeviceProfile) -> str:
+    """Says what it means that a profile in use was measured on a busy machine."""
+    return textwrap.fill(
+        f"Its rates were measured while the machine was shared, {noise_text(profile)}: "
+        "they are the least times over interleaved rounds, which that lengthens less "
+        "than the others, and rank methods better than they tell seconds. "
+        "`ntkplan calibrate` on a quiet machine replaces them.",
+        88,
+        break_on_hyphens=False,
+    )
 
 
 def remarks(profile: DeviceProfile) -> str:
@@ -351,7 +372,8 @@ def load_problem(reference: str) -> tuple[Any, ...]:
         `(f, params, x1)` or `(f, params, x1, x2)`.
 
     Raises:
-        ProblemReferenceError: There is no such function, or it returns something else.
+        ProblemReferenceError: There is no such function, it raises an exception, or
+            returns something else.
     """
     where, _, name = reference.rpartition(":")
     if not where or not name:
@@ -364,7 +386,17 @@ def load_problem(reference: str) -> tuple[Any, ...]:
         raise ProblemReferenceError(
             reference=reference, reason=f"{where} has no function {name}"
         )
-    problem = function()
+    try:
+        inspect.signature(function).bind()
+    except TypeError as error:
+        raise ProblemReferenceError(
+            reference=reference,
+            reason=f"{name} has to be called without arguments ({error})",
+        ) from error
+    except ValueError:
+        pass  # No signature can be had: what was written in C, for instance.
+    with said_of(reference, f"{name}()"):
+        problem = function()
     if not isinstance(problem, tuple) or len(problem) not in (3, 4):
         what = type(problem).__name__
         if isinstance(problem, tuple):
@@ -387,18 +419,40 @@ def load_module(where: str, reference: str) -> ModuleType:
         assert spec is not None
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
-        with found_first(path.parent):
+        with found_first(path.parent), said_of(reference, f"importing {where}"):
             spec.loader.exec_module(module)
         return module
-    try:
-        with found_first(pathlib.Path()):
+    with found_first(pathlib.Path()), said_of(reference, f"importing {where}"):
+        try:
             return importlib.import_module(where)
-    except ModuleNotFoundError as error:
-        # A module that the user's own module misses is their error, shown as it is.
-        if error.name is None or not f"{where}.".startswith(f"{error.name}."):
-            raise
+        except ModuleNotFoundError as error:
+            # A module that the user's own module misses is said as any other error.
+            if error.name is None or not f"{where}.".startswith(f"{error.name}."):
+                raise
+            raise ProblemReferenceError(
+                reference=reference, reason=f"there is no module {error.name}"
+            ) from error
+
+
+@contextlib.contextmanager
+def said_of(reference: str, what: str) -> Iterator[None]:
+    """Says in a few lines what the user's own code raised, and where.
+
+    Args:
+        reference: What was given on the command line.
+        what: What is done with it.
+
+    Raises:
+        ProblemReferenceError: In place of any other exception, which is its cause.
+    """
+    try:
+        yield
+    except NtkPlanError:
+        raise
+    except Exception as error:
         raise ProblemReferenceError(
-            reference=reference, reason=f"there is no module {error.name}"
+            reference=reference,
+            reason=f"{what} raised {short_text(error)}{place_of(error)}",
         ) from error
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import jax
 import numpy
 
+from ntkplan.arguments import require_arrays, whole_number
 from ntkplan.errors import (
     ConflictingOptionsError,
     MismatchedInputsError,
@@ -24,17 +25,12 @@ PRECISIONS = ("default", "high", "highest")
 TUNING_BUDGET_S = 20.0
 """Seconds that measuring may take with `tune=True`."""
 
+# As `numfmt` and Kubernetes read them: G is GB, a thousand million bytes, Gi is GiB.
 _UNITS = {
-    "": 1,
-    "B": 1,
-    "KB": 10**3,
-    "MB": 10**6,
-    "GB": 10**9,
-    "TB": 10**12,
-    "KIB": 2**10,
-    "MIB": 2**20,
-    "GIB": 2**30,
-    "TIB": 2**40,
+    f"{prefix}{binary}{ending}": (1024 if binary else 1000) ** power
+    for power, prefix in enumerate(("", "K", "M", "G", "T"))
+    for binary in (("", "I") if prefix else ("",))
+    for ending in ("B", "")
 }
 
 Axes = int | Sequence[int] | None
@@ -120,7 +116,10 @@ def _axes(
     """Brings axes that count the example axis into axes of one example's output."""
     if axes is None:
         return ()
-    listed = [axes] if isinstance(axes, int) else list(axes)
+    many = isinstance(axes, Iterable) and not isinstance(axes, str)
+    wanted = "a whole number, or several, of axes of the output"
+    each: Iterable[object] = axes if many else (axes,)  # pyright: ignore
+    listed = [whole_number(name, axis, wanted) for axis in each]
     which = f"output {output}" if output else "the output"
     found: list[int] = []
     for axis in listed:
@@ -150,21 +149,33 @@ def parse_bytes(limit: int | float | str) -> float:
         UnknownOptionError: It is neither a number of bytes nor text such as `8GiB`.
 
     Example:
-        >>> parse_bytes("1.5KiB")
-        1536.0
+        >>> parse_bytes("1.5KiB"), parse_bytes("8G"), parse_bytes("1e6")
+        (1536.0, 8000000000.0, 1000000.0)
     """
-    if isinstance(limit, int | float) and not isinstance(limit, bool) and limit > 0:
+    if (
+        isinstance(limit, int | float)
+        and not isinstance(limit, bool)
+        and 0 < limit < float("inf")
+    ):
         return float(limit)
-    match = re.fullmatch(r"\s*([0-9.]+)\s*([A-Za-z]*)\s*", str(limit))
+    match = re.fullmatch(
+        r"\s*([0-9.]+(?:[eE][+-]?[0-9]+)?)\s*([A-Za-z]*)\s*", str(limit)
+    )
     if isinstance(limit, str) and match and match[2].upper() in _UNITS:
         try:
             count = float(match[1]) * _UNITS[match[2].upper()]
         except ValueError:
             count = 0.0
-        if count > 0:
+        if 0 < count < float("inf"):
             return count
     raise UnknownOptionError(
-        option="memory_limit", value=limit, known=("bytes", '"500MB"', '"8GiB"')
+        option="memory_limit",
+        value=limit,
+        known=(
+            "a positive number of bytes",
+            'or text with a unit: "500MB" or "500M" (powers of 1000: K, M, G, T)',
+            '"8GiB" or "8Gi" (powers of 1024: Ki, Mi, Gi, Ti)',
+        ),
     )
 
 
@@ -236,9 +247,11 @@ def count_examples(name: str, x: Any, batch_axis: int | None) -> int:
     """Returns the number of examples that all arrays of `x` agree on.
 
     Raises:
+        ArgumentTypeError: A leaf is no array.
         NoExampleAxisError: An array has no such axis.
         MismatchedInputsError: They do not agree, or there are none.
     """
+    require_arrays(name, x, examples=batch_axis is not None)
     leaves = jax.tree_util.tree_leaves_with_path(x)
     if not leaves:
         raise MismatchedInputsError(

@@ -25,6 +25,7 @@ from ntkplan.errors import (
 )
 from ntkplan.export.artifact import Export
 from ntkplan.export.export_kernel import PLATFORMS, Subject, export_kernel
+from ntkplan.files import given_path, writing
 from ntkplan.ir.kernel import KernelSpec
 from ntkplan.ir.plan import (
     Approximation,
@@ -237,7 +238,8 @@ class Plan:
         Raises:
             UnprintableError: Parts of the model have no source, or are not found in
                 the function that `model` names.
-            ProblemReferenceError: There is no such function.
+            ModelReferenceError: There is no such function.
+            UnwritableFileError: The file cannot be written.
         """
         return save_module(self.module, path, self.signature, model)
 
@@ -505,8 +507,12 @@ def save_module(
         model: Where the model is imported from, for what has no source, or None.
 
     Raises:
+        ArgumentTypeError: The path is none.
+        ModelReferenceError: `model` names no function.
         UnprintableError: Parts of the model have no source.
+        UnwritableFileError: The file cannot be written.
     """
+    target = given_path(path)
     if model is not None:
         module = module_with_model(
             module,
@@ -517,9 +523,9 @@ def save_module(
         )
     if module.references:
         raise UnprintableError.of(module.references, module.reasons)
-    target = Path(path)
-    target.write_text(module.text, encoding="utf-8")
-    save_constants(module.constants, target)
+    with writing(target):
+        target.write_text(module.text, encoding="utf-8")
+        save_constants(module.constants, target)
     return target
 
 

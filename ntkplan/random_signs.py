@@ -18,8 +18,21 @@ import jax
 import numpy
 
 from ntkplan.api import plan
-from ntkplan.errors import ConflictingOptionsError, InvalidSizeError, OutputError
-from ntkplan.trace.leaves import Predicate, shape_of
+from ntkplan.arguments import (
+    parse_batch_axis,
+    require_arrays,
+    require_function,
+    require_predicate,
+    whole_number,
+)
+from ntkplan.errors import (
+    ArgumentTypeError,
+    ConflictingOptionsError,
+    InvalidSizeError,
+    OutputError,
+)
+from ntkplan.trace.build import output_shapes
+from ntkplan.trace.leaves import Predicate
 
 # Where the signs stand beside the parameters.
 _PARAMS, _SIGNS = "0", "1"
@@ -65,7 +78,8 @@ def trace_estimate(
         x1: Examples.
         x2: Other examples, or None for the kernel of `x1` with itself.
         key: Random key of the signs.
-        n_samples: How many vectors of signs to draw, at least 2.
+        n_samples: How many vectors of signs to draw, at least 2. The standard error is
+            estimated from them too: of a few it says little, from about ten on it does.
         wrt: Which leaves are differentiated, as for `plan`.
         methods: As for `plan`.
         **options: Others of `plan`, without `kernel` and its axes.
@@ -84,7 +98,7 @@ def trace_estimate(
         >>> found.kernel.shape, found.standard_error.shape, found.n_samples
         ((3, 3), (3, 3), 16)
     """
-    if n_samples < 2:
+    if whole_number("n_samples", n_samples) < 2:
         raise InvalidSizeError(
             what=f"n_samples is {n_samples}",
             hint="Draw at least 2, or there is no standard error",
@@ -95,7 +109,13 @@ def trace_estimate(
             what=f"trace_estimate was given {', '.join(sorted(taken))}",
             hint='Leave it out: what is estimated is kernel="trace"',
         )
-    output = jax.eval_shape(f, params, jax.tree.map(shape_of, x1))
+    _require_key(key)
+    require_function("f", f, "a function f(params, x)")
+    require_predicate(wrt)
+    for name, tree in (("params", params), ("x1", x1)):
+        require_arrays(name, tree)
+    batch_axis = parse_batch_axis(options.get("batch_axis", 0))
+    output = output_shapes(f, params, x1, batch_axis=batch_axis)
     if not isinstance(output, jax.ShapeDtypeStruct):
         raise OutputError(
             why=f"f returns {jax.tree.structure(output)}, and one array is estimated",
@@ -138,6 +158,22 @@ def trace_estimate(
         kernel=mean,
         standard_error=numpy.sqrt(variance / n_samples),
         n_samples=n_samples,
+    )
+
+
+def _require_key(key: Any) -> None:
+    """Checks that a random key is one, of the new kind or of the old."""
+    is_array = hasattr(key, "dtype") and hasattr(key, "shape")
+    if is_array and jax.dtypes.issubdtype(key.dtype, jax.dtypes.prng_key):
+        if key.shape == ():
+            return
+    elif is_array and key.dtype == numpy.uint32 and len(key.shape) == 1:
+        return
+    raise ArgumentTypeError(
+        name="key",
+        value=key,
+        wanted="one random key",
+        hint="Make one with jax.random.key(0)",
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -14,10 +15,19 @@ import numpy
 from ntkplan.emit.load import load
 from ntkplan.emit.model_parts import Model, with_model
 from ntkplan.emit.source import Module
-from ntkplan.errors import ProblemReferenceError, UnprintableError
+from ntkplan.errors import (
+    ArgumentTypeError,
+    ModelReferenceError,
+    NtkPlanWarning,
+    UnprintableError,
+)
 from ntkplan.trace.leaves import shape_of
 
 _N_EXAMPLES = 2
+_NEEDLESS = (
+    "model={reference!r} is not needed: all of the model has source, and the file does "
+    "not import it. Leave model= out."
+)
 _TOLERANCE = 1e-4
 
 
@@ -42,10 +52,16 @@ def module_with_model(
         batch_axis: The example axis of every array of `x`, or None.
 
     Raises:
-        ProblemReferenceError: There is no such function.
+        ArgumentTypeError: The reference is no text.
+        ModelReferenceError: There is no such function.
         UnprintableError: It is not the model, or parts of the model are not found.
     """
+    if not isinstance(reference, str):
+        raise ArgumentTypeError(
+            name="model", value=reference, wanted='text, "package.module:function"'
+        )
     if not module.references:
+        warnings.warn(_NEEDLESS.format(reference=reference), NtkPlanWarning, 4)
         return module
     where, _, name = reference.partition(":")
     model = Model(
@@ -69,8 +85,8 @@ def module_with_model(
 
 def _imported(reference: str, where: str, name: str) -> Callable[..., Any]:
     if not all(part.isidentifier() for part in where.split(".")) or not name:
-        raise ProblemReferenceError(
-            reference=reference, reason="model= is to be package.module:function"
+        raise ModelReferenceError(
+            reference=reference, reason="it is not of the form package.module:function"
         )
     try:
         with _current_folder_first():
@@ -78,11 +94,11 @@ def _imported(reference: str, where: str, name: str) -> Callable[..., Any]:
     except ModuleNotFoundError as error:
         if error.name is None or not f"{where}.".startswith(f"{error.name}."):
             raise
-        raise ProblemReferenceError(
+        raise ModelReferenceError(
             reference=reference, reason=f"there is no module {error.name}"
         ) from error
     if not callable(function):
-        raise ProblemReferenceError(
+        raise ModelReferenceError(
             reference=reference, reason=f"{where} has no function {name}"
         )
     return function

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import numpy
 
+from ntkplan.arguments import require_arrays
 from ntkplan.errors import InvalidSizeError, MismatchedInputsError
 from ntkplan.ir.kernel import KernelSpec
 
@@ -85,6 +86,7 @@ def check_examples_tree(
     Raises:
         MismatchedInputsError: Something differs.
     """
+    require_arrays(name, x, examples=batch_axis is not None)
     hint = f"Pass {name} as it was planned for, or plan again"
     if batch_axis is None:
         hint = (
@@ -93,6 +95,15 @@ def check_examples_tree(
             "as many examples, or plan again with a batch of this size"
         )
     check_tree(name, x, wanted, batch_axis=batch_axis, hint=hint)
+    if batch_axis is not None and any(
+        numpy.shape(array)[batch_axis] == 0 for array in jax.tree.leaves(x)
+    ):
+        raise MismatchedInputsError(
+            what=f"the number of examples in {name}",
+            got=0,
+            wanted="at least 1",
+            hint="Pass at least one example",
+        )
 
 
 def check_tree(
@@ -108,9 +119,11 @@ def check_tree(
         hint: What to do about a difference.
 
     Raises:
+        ArgumentTypeError: A leaf is no array.
         MismatchedInputsError: Something differs.
     """
     hint = hint or f"Pass {name} as it was planned for, or plan again"
+    require_arrays(name, tree)
     structure = jax.tree.structure(tree)
     if structure != jax.tree.structure(wanted):
         raise MismatchedInputsError(

@@ -9,6 +9,7 @@ import pytest
 
 import ntkplan
 from ntkplan import cli
+from ntkplan.cost.device import load_profile
 from ntkplan.demo import job
 
 PROBLEM = """
@@ -28,6 +29,16 @@ PROBLEM = """
     def mistaken():
         f, params, x = problem()
         return f, {**params, "hidden": jnp.ones((6, 16), int)}, x
+
+    def wide():
+        f, params, x = problem()
+        return f, params, jax.ShapeDtypeStruct((8, 7), jnp.float32)
+
+    def a_list():
+        return *problem()[:2], [[1.0] * 6] * 8
+
+    def a_function():
+        return *problem()[:2], problem
 
     def nothing():
         return None
@@ -102,6 +113,13 @@ def test_emit_writes_the_source_that_the_plan_has(folder, capsys):
         assert (folder / "kernel.py").read_text().strip() == source.strip()
 
 
+def test_emit_names_the_folder_that_is_missing(folder, capsys):
+    assert cli.main(["emit", "my_models.small_net:problem", "-o", "no/dir/x.py"]) == 2
+    said = capsys.readouterr().err
+    assert "cannot write no/dir/x.py: no is a missing folder" in said
+    assert "Make the folder no/dir first" in said
+
+
 def test_emit_leaves_the_file_of_somebody_else_alone(folder, capsys):
     path = folder / "my_models" / "small_net.py"
     before = path.read_text()
@@ -120,6 +138,15 @@ def test_devices_lists_every_profile_with_its_origin(capsys):
             rf"(?m)^ *{profile.name} +{profile.platform} .*{profile.provenance.origin}"
         )
         assert re.search(row, printed)
+    used = re.search(r"Plans for this machine use (\S+):", printed)[1]
+    noise = load_profile(used).provenance.noise_p90_fraction
+    assert ("was shared, noise p90" in printed) == (noise > cli.NOISE_LIMIT_FRACTION)
+
+
+def test_profile_of_a_busy_machine_is_said_to_be_one():
+    said = " ".join(cli.noise_warning(load_profile("x86_64_cpu")).split())
+    assert "limit 35%" in said
+    assert "`ntkplan calibrate` on a quiet machine replaces them" in said
 
 
 @pytest.mark.parametrize(
@@ -154,11 +181,27 @@ def test_mistakes_are_said_without_a_traceback(folder, capsys):
     assert "Traceback" not in captured.err
 
 
-def test_errors_of_the_users_own_code_pass_through(folder):
-    with pytest.raises(ZeroDivisionError, match="the user's own"):
-        cli.main(["plan", "my_models.small_net:broken"])
-    with pytest.raises(ModuleNotFoundError, match="a_module_that_nobody_has"):
-        cli.main(["plan", "needs_more:problem"])
+@pytest.mark.parametrize(
+    ("reference", "message"),
+    [
+        ("my_models.small_net:broken", "ZeroDivisionError: the user's own at small_"),
+        ("needs_more:problem", "No module named 'a_module_that_nobody_has' at needs_"),
+        ("needs_more.py:problem", "No module named 'a_module_that_nobody_has' at n"),
+        ("my_models.small_net:apply", "apply has to be called without arguments"),
+        ("json:loads", "loads has to be called without arguments"),
+        ("my_models.small_net:wide", "small_net.py:6:\n  TypeError: dot_general"),
+        ("my_models.small_net:a_list", "x1 is"),
+        ("my_models.small_net:a_function", "x1 is a function, problem"),
+    ],
+)
+def test_errors_of_the_users_own_code_are_said_with_their_line(
+    folder, capsys, reference, message
+):
+    assert cli.main(["plan", reference]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("ntkplan: ")
+    assert message in said
+    assert "Traceback" not in said
 
 
 def test_the_import_path_is_left_as_it_was(folder):

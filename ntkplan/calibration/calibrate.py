@@ -169,8 +169,8 @@ def _too_slow(device: Any, budget: Budget, why: str) -> CalibrationError:
     return CalibrationError(
         device=device.device_kind,
         why=f"{why} within {budget.total_s:.0f} s",
-        hint="Give it more time (budget_s=, or --budget), or wait until nothing else "
-        "runs on the machine",
+        hint="Wait until nothing else runs on the machine, or give it more time with "
+        "budget_s=, on the command line with --budget SECONDS in place of --quick",
     )
 
 

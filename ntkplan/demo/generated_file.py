@@ -10,6 +10,7 @@ import tempfile
 import jax
 
 from ntkplan.errors import UnwritableFileError
+from ntkplan.files import unwritable
 
 FIRST_LINE = re.compile(r'"""The .*neural tangent kernel of ')
 """What the first line of every generated file matches."""
@@ -29,11 +30,7 @@ def check_writable(path: pathlib.Path) -> None:
             pass
         foreign = path.exists() and not FIRST_LINE.match(read_first_line(path))
     except OSError as error:
-        raise UnwritableFileError(
-            path=str(path),
-            reason=error.strerror or str(error),
-            remedy="Change to a folder that can be written to, and run this there.",
-        ) from error
+        raise unwritable(path, error) from error
     if foreign:
         raise UnwritableFileError(
             path=str(path),

@@ -22,6 +22,8 @@ READ_CONSTANTS = '''
 def read_constants(sha256):
     """Reads the arrays beside this file, if they are those it was written with."""
     path = pathlib.Path(__file__).with_suffix(".npz")
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing: it belongs beside {__file__}")
     arrays, digest = dict(numpy.load(path)), hashlib.sha256()
     for name, array in sorted(arrays.items()):
         digest.update(f"{name} {array.dtype} {array.shape}".encode())

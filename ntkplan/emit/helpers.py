@@ -58,7 +58,7 @@ def take_rows(values, rows):
 
 _INNER_PRODUCTS = '''
 def inner_products(rows1, rows2, axes, **options):
-    """Inner products of rows of so many axes, as one product that copies nothing."""
+    """Inner products of rows of so many axes, as one product of two matrices."""
     shape1, shape2 = rows1.shape[:-axes], rows2.shape[:-axes]
     rows1 = rows1.reshape(math.prod(shape1), -1)
     rows2 = rows2.reshape(math.prod(shape2), -1)

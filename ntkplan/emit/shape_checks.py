@@ -44,7 +44,7 @@ def shapes(tree, batch_axis=None):
     for keys, leaf in jax.tree_util.tree_leaves_with_path(tree):
         if not isinstance(leaf, str):
             sizes = [str(size) for size in leaf.shape]
-            if batch_axis in range(-len(sizes), len(sizes)):
+            if batch_axis in range(-len(sizes), len(sizes)) and leaf.shape[batch_axis]:
                 sizes[batch_axis] = "n"
             leaf = f"{leaf.dtype}[{','.join(sizes)}]"
         found[jax.tree_util.keystr(keys)] = leaf.split()[0]
@@ -132,12 +132,14 @@ def check_sections(shapes: Shapes) -> list[str]:
 
 
 def _check_lines(shapes: Shapes) -> list[str]:
-    axis = "" if shapes.batch_axis is None else f", {shapes.batch_axis}"
-    params = _given("params", shapes.params, "")
-    x1, x2 = (_given(name, shapes.x, axis) for name in ("x1", "x2"))
+    params = _given("params", shapes.params)
+    x1, x2 = (_given(name, shapes.x) for name in ("x1", "x2"))
+    has_n = shapes.batch_axis is not None
+    free = "; n is free, from 1 on" if has_n else ""
+    least = "n is at least 1. " if has_n else ""
     lines = [
         "def check_shapes(params, x1, x2=None):",
-        '    """Raises ValueError where something else was planned for; n is free."""',
+        f'    """Raises ValueError where something else was planned for{free}."""',
         *statement(
             "    given = ",
             dictionary([("params", atom(params)), ("x1", atom(x1))]),
@@ -145,20 +147,36 @@ def _check_lines(shapes: Shapes) -> list[str]:
         ),
         "    if x2 is not None:",
         f'        given["x2"] = {x2}',
-        "    for name, got in given.items():",
-        '        planned = shapes(PARAMS if name == "params" else X)',
+        "    for name, tree in given.items():",
+        *_table_lines(shapes.batch_axis),
         "        for place in planned | got:",
-        "            found, wanted = got.get(place), planned.get(place)",
-        "            if found != wanted:",
-        "                raise ValueError("
-        'f"{name}{place} is {found}, planned: {wanted}")',
+        "            found = got.get(place, "
+        '"missing" if place else f"a {type(tree).__name__}")',
+        '            if found != (wanted := planned.get(place, "nothing")):',
+        "                raise ValueError(",
+        '                    f"{name}{place} is {found}, planned: {wanted}. "',
+        f'                    "{least}The call that plans again is in the docstring."',
+        "                )",
     ]
     return [*lines, *_count_lines(shapes)]
 
 
-def _given(name: str, table: Table, axis: str) -> str:
-    leaves = f"jax.tree.leaves({name})" if table.flat else name
-    return f"shapes({leaves}{axis})"
+def _table_lines(batch_axis: int | None) -> list[str]:
+    """Prints what an argument is compared with."""
+    if batch_axis is None:
+        return [
+            '        table = PARAMS if name == "params" else X',
+            "        got, planned = shapes(tree), shapes(table)",
+        ]
+    chosen = f'(PARAMS, None) if name == "params" else (X, {batch_axis})'
+    return [
+        f"        table, axis = {chosen}",
+        "        got, planned = shapes(tree, axis), shapes(table)",
+    ]
+
+
+def _given(name: str, table: Table) -> str:
+    return f"jax.tree.leaves({name})" if table.flat else name
 
 
 def _count_lines(shapes: Shapes) -> list[str]:

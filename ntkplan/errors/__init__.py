@@ -29,13 +29,17 @@ from ntkplan.errors.models import NoLeavesError as NoLeavesError
 from ntkplan.errors.models import NonFloatLeafError as NonFloatLeafError
 from ntkplan.errors.models import OutputError as OutputError
 from ntkplan.errors.models import RunningStatisticsError as RunningStatisticsError
+from ntkplan.errors.models import TracingError as TracingError
 from ntkplan.errors.models import UnsupportedPrimitiveError as UnsupportedPrimitiveError
+from ntkplan.errors.places import place_of as place_of
+from ntkplan.errors.places import short_text as short_text
 from ntkplan.errors.plan_text import ModelNeededError as ModelNeededError
 from ntkplan.errors.plan_text import UnreadablePlanError as UnreadablePlanError
 from ntkplan.errors.plan_text import UnwritablePlanError as UnwritablePlanError
 from ntkplan.errors.printing import EndlessDerivativeError as EndlessDerivativeError
 from ntkplan.errors.printing import NotPrintableError as NotPrintableError
 from ntkplan.errors.printing import UnprintableError as UnprintableError
+from ntkplan.errors.requests import ArgumentTypeError as ArgumentTypeError
 from ntkplan.errors.requests import ConflictingOptionsError as ConflictingOptionsError
 from ntkplan.errors.requests import InvalidSizeError as InvalidSizeError
 from ntkplan.errors.requests import InvalidTilesError as InvalidTilesError
@@ -47,6 +51,7 @@ from ntkplan.errors.requests import MismatchedInputsError as MismatchedInputsErr
 from ntkplan.errors.requests import UnknownOptionError as UnknownOptionError
 from ntkplan.errors.requests import VmapAxesError as VmapAxesError
 from ntkplan.errors.results import InaccurateKernelError as InaccurateKernelError
+from ntkplan.errors.results import ModelReferenceError as ModelReferenceError
 from ntkplan.errors.results import ProblemReferenceError as ProblemReferenceError
 from ntkplan.errors.results import SingularKernelError as SingularKernelError
 from ntkplan.errors.results import UnwritableFileError as UnwritableFileError

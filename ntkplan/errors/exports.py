@@ -80,6 +80,7 @@ class MissingExtraError(NtkPlanError):
         """
         super().__init__(
             f"{what} needs {package}, which is not installed.\n"
-            f'Install it with `pip install "ntkplan[{extra}]"`.'
+            f"Install it with `pip install {package}`, or with ntkplan as its extra "
+            f"`{extra}`: `pip install '.[{extra}]'` in a checkout."
         )
         self.package, self.extra = package, extra

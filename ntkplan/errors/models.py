@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ntkplan.errors.base import NtkPlanError
+from ntkplan.errors.places import place_of, short_text
 
 
 class UnsupportedPrimitiveError(NtkPlanError):
@@ -115,6 +116,26 @@ class NoLeavesError(NtkPlanError):
             "there is no parameter to differentiate: `params` has no leaves, or wrt= "
             "leaves all of them out.\nPass the parameters as the first argument of f, "
             "or let wrt= return True for at least one leaf."
+        )
+
+
+class TracingError(NtkPlanError):
+    """The model raised an exception while it was traced; that is its cause."""
+
+    def __init__(
+        self, *, error: Exception, given: str, batch_axis: int | None, hint: str
+    ) -> None:
+        """Builds the message.
+
+        Args:
+            error: What f raised.
+            given: The shapes of x that it was traced with, as text.
+            batch_axis: The axis that counts examples, or None.
+            hint: What to do, as a sentence without its full stop.
+        """
+        super().__init__(
+            f"f could not be traced with x of shape {given} (batch_axis={batch_axis})"
+            f"{place_of(error)}:\n  {short_text(error)}\n{hint}."
         )
 
 

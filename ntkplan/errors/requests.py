@@ -13,6 +13,40 @@ class UnknownOptionError(NtkPlanError):
         super().__init__(f"unknown {option} {value!r}.\nKnown: {', '.join(known)}.")
 
 
+class ArgumentTypeError(NtkPlanError):
+    """An argument is of a kind that it cannot be."""
+
+    def __init__(
+        self, *, name: str, value: object, wanted: str, hint: str = ""
+    ) -> None:
+        """Builds the message.
+
+        Args:
+            name: The argument, with the place in it.
+            value: What was given.
+            wanted: What it has to be, in words.
+            hint: What to do, as a sentence without its full stop.
+        """
+        more = f"\n{hint}." if hint else ""
+        super().__init__(f"{name} is {_described(value)}; it has to be {wanted}.{more}")
+        self.name = name
+
+
+_MOST_SHOWN = 60
+
+
+def _described(value: object) -> str:
+    """Says what a value is, with its type where the text does not show it."""
+    if value is None:
+        return "None"
+    kind = type(value).__name__
+    text = repr(value)
+    if len(text) > _MOST_SHOWN or "\n" in text or text.startswith("<"):
+        name = getattr(value, "__name__", "")
+        return f"a {kind}" + (f", {name}" if name else "")
+    return f"{text} ({kind})"
+
+
 class ConflictingOptionsError(NtkPlanError):
     """Two options say different things."""
 

@@ -14,7 +14,9 @@ class InaccurateKernelError(NtkPlanError):
         super().__init__(
             f"the kernel{which} differs from the dense float64 Jacobian's by "
             f"{error:.3g} relative to its largest entry, more than {limit:.3g}.\n"
-            "Please report the model: every method of ntkplan is exact."
+            "Check that f, params and wrt= are those that were planned for: the "
+            "kernel of another model is another kernel. If they are, please report the "
+            "model: every method of ntkplan is exact."
         )
 
 
@@ -47,6 +49,23 @@ class UnwritableFileError(NtkPlanError):
             remedy: What to do about it.
         """
         super().__init__(f"cannot write {path}: {reason}.\n{remedy}")
+
+
+class ModelReferenceError(NtkPlanError):
+    """`model=` names no function that a saved file could import."""
+
+    def __init__(self, *, reference: str, reason: str) -> None:
+        """Builds the message.
+
+        Args:
+            reference: What was given.
+            reason: What is wrong with it.
+        """
+        super().__init__(
+            f"model={reference!r} names no model to import: {reason}.\n"
+            'Give model="package.module:function", where function(params, x) is the '
+            "model that was planned and can be imported by that name where the file is."
+        )
 
 
 class ProblemReferenceError(NtkPlanError):

@@ -16,6 +16,7 @@ from ntkplan.errors import ExportPlatformError, MismatchedInputsError
 from ntkplan.export.file import file_bytes, read_file
 from ntkplan.export.sizes import Sizes
 from ntkplan.export.trees import LeafSpec, checked_leaves, count, from_json
+from ntkplan.files import given_path, writing
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -155,9 +156,13 @@ class Export:
 
         Returns:
             The path.
+
+        Raises:
+            UnwritableFileError: The file cannot be written.
         """
-        target = Path(path)
-        target.write_bytes(self.serialize())
+        target = given_path(path)
+        with writing(target):
+            target.write_bytes(self.serialize())
         return target
 
 
@@ -176,7 +181,7 @@ def load_export(path: str | Path) -> Export:
             ntkplan or JAX.
         MissingExtraError: `flatbuffers` is not installed.
     """
-    fields, programs = read_file(Path(path))
+    fields, programs = read_file(given_path(path))
     return Export(
         headline=fields["headline"],
         platforms=tuple(fields["platforms"]),

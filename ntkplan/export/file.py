@@ -6,6 +6,7 @@ import importlib.util
 import io
 import json
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,10 @@ _FORMAT = "ntkplan export"
 _HEADER = "header.json"
 _SUFFIX = ".jax_export"
 _PROGRAMS = ("alone", "pair")
+
+# What a header with another name, type or text in it leads to, and a zip whose entries
+# name a compression that there is not.
+_DAMAGED = (KeyError, ValueError, TypeError, EOFError, NotImplementedError)
 
 
 def require_flatbuffers(what: str) -> None:
@@ -73,7 +78,7 @@ def read_file(path: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
         raise ExportFileError(
             source=str(path), reason="there is no such file", remedy=foreign
         ) from error
-    except (OSError, zipfile.BadZipFile, KeyError, ValueError) as error:
+    except (OSError, zipfile.BadZipFile, zlib.error, *_DAMAGED) as error:
         raise ExportFileError(
             source=str(path),
             reason=f"it is no exported kernel of ntkplan, or damaged ({error})",

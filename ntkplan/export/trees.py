@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import numpy
 
+from ntkplan.arguments import require_arrays
 from ntkplan.errors import MismatchedInputsError
 
 
@@ -65,6 +66,7 @@ def checked_leaves(name: str, tree: Any, wanted: Sequence[LeafSpec]) -> list[Any
         MismatchedInputsError: A path, a shape or a dtype is another.
     """
     hint = f"Pass {name} as the kernel was exported for, or export it again"
+    require_arrays(name, tree)
     keyed = jax.tree_util.tree_leaves_with_path(tree)
     paths = [jax.tree_util.keystr(keys) for keys, _ in keyed]
     expected = [spec.path for spec in wanted]

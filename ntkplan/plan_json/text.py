@@ -173,6 +173,11 @@ def _digest(fields: Mapping[str, Any]) -> str:
 
 
 def _parsed(text: str) -> dict[str, Any]:
+    if not isinstance(text, str | bytes | bytearray):
+        raise UnreadablePlanError(
+            reason=f"it is no text, but of the type {type(text).__name__}",
+            hint="Give what plan.to_json() returned, or what a file of it holds",
+        )
     try:
         fields = json.loads(text)
     except ValueError as error:

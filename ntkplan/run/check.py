@@ -14,11 +14,20 @@ from ntkplan._jax import Primitive, enable_x64, sub_jaxprs
 from ntkplan.errors import InaccurateKernelError, MismatchedInputsError
 from ntkplan.ir.kernel import KernelSpec
 from ntkplan.trace.build import trace_body
-from ntkplan.trace.leaves import tree_inputs
+from ntkplan.trace.leaves import asked, tree_inputs
+
+N_EXAMPLES = 4
+"""Examples that are compared, where nothing else is asked for."""
 
 # Largest relative error for each data type: 2e-5 is what float32 is held to.
 _LIMITS = {"float64": 1e-12, "float32": 2e-5}
 _LOOSEST = 5e-2
+
+_OTHER_KERNEL = (
+    "Pass the f, params and wrt= that were planned for; of a kernel that is a plain "
+    "function say with kernel=, trace_axes=, diagonal_axes=, pairs= and batch_axis= "
+    "what it is of"
+)
 
 # Primitives that draw random numbers, by name: not every JAX has all of them.
 _RANDOM = frozenset({"random_bits", "threefry2x32", "rng_bit_generator", "rng_uniform"})
@@ -51,7 +60,7 @@ def compare_with_dense(
     *,
     batch_axis: int | None,
     wrt: Callable[[str, Any], bool] | None = None,
-    n_examples: int = 4,
+    n_examples: int = N_EXAMPLES,
 ) -> CheckResult:
     """Compares a kernel with the dense Jacobian's on a few examples.
 
@@ -70,6 +79,7 @@ def compare_with_dense(
 
     Raises:
         InaccurateKernelError: It is more than rounding.
+        MismatchedInputsError: The kernel has another shape.
     """
     few = x
     if batch_axis is not None:
@@ -83,6 +93,13 @@ def compare_with_dense(
             x,
         )
     kernels = jax.tree.leaves(kernel(params, few))
+    if len(kernels) != len(specs):
+        raise MismatchedInputsError(
+            what="the arrays that the kernel returns",
+            got=len(kernels),
+            wanted=f"{len(specs)}, one for each that f returns",
+            hint=_OTHER_KERNEL,
+        )
     wanted = dense_kernels(f, params, few, list(specs.values()), wrt)
     results = [
         _compared(path, numpy.asarray(got), dense)
@@ -97,7 +114,7 @@ def _compared(path: str, got: numpy.ndarray, wanted: numpy.ndarray) -> CheckResu
             what=f"the shape of the kernel{f' of output {path}' * bool(path)}",
             got=list(got.shape),
             wanted=list(wanted.shape),
-            hint="Check the same f that was planned for",
+            hint=_OTHER_KERNEL,
         )
     scale = numpy.abs(wanted).max()
     difference = numpy.abs(got.astype(numpy.float64) - wanted).max()
@@ -182,7 +199,7 @@ def _chosen(params: Any, wrt: Callable[[str, Any], bool] | None) -> list[int]:
     return [
         number
         for number, leaf in enumerate(tree_inputs(params))
-        if wrt is None or wrt(leaf.path, leaf.value)
+        if wrt is None or asked(wrt, leaf)
     ]
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import rich.console
 import rich.progress
 
+from ntkplan.arguments import require_arrays, require_function, whole_number
 from ntkplan.errors import InvalidTilesError
 
 Kernel = Callable[[Any, Any, Any], Any]
@@ -69,6 +70,7 @@ def kernel_in_tiles(
         The kernel, `[n1, n2, ...]`: `out`, or a new array; or a tree of them.
 
     Raises:
+        ArgumentTypeError: The kernel is no function, or a size no whole number.
         InvalidTilesError: Sizes or shapes do not fit, or the kernel without `x2` is
             not symmetric under `output_pairs`.
 
@@ -78,6 +80,17 @@ def kernel_in_tiles(
         >>> bool((theta == x @ x.T).all())
         True
     """
+    require_function(
+        "kernel",
+        kernel,
+        "a function kernel(params, x1, x2)",
+        "Of a plan, pass plan.compile()",
+    )
+    tile1 = whole_number("tile1", tile1)
+    tile2 = None if tile2 is None else whole_number("tile2", tile2)
+    batch_axis = whole_number("batch_axis", batch_axis)
+    for name, x in (("x1", x1), ("x2", x2)):
+        require_arrays(name, x, examples=True)
     _refuse_whole_batch(kernel)
     grid = _grid(x1, x2, tile1, tile2, batch_axis)
     blocks = grid.blocks()

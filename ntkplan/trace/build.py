@@ -13,14 +13,10 @@ import numpy
 from ntkplan.errors import NoExampleAxisError, OutputError
 from ntkplan.ir.equation import Body
 from ntkplan.ir.graph import KernelGraph, Output, build_graph
+from ntkplan.trace.failures import explained
 from ntkplan.trace.jaxpr import flatten, only_output
 from ntkplan.trace.leaves import Predicate, path_text, read_leaves, shape_of
 from ntkplan.trace.rolling import rolled
-
-_TRACED_WITH_ONE = (
-    "ntkplan traces f with one example at a time: f is given an example axis of length "
-    "one. A squeeze without axis= takes that axis away."
-)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -70,10 +66,14 @@ def trace_body(
 
     Returns:
         The flat body, params first, then x; and the tree of output shapes.
+
+    Raises:
+        TracingError: `f` raised an exception.
     """
     params_spec = jax.tree.map(shape_of, params)
     x_spec = jax.tree.map(lambda value: resized(value, batch_axis, length), x)
-    closed, output = jax.make_jaxpr(f, return_shape=True)(params_spec, x_spec)
+    with explained(x_spec, batch_axis):
+        closed, output = jax.make_jaxpr(f, return_shape=True)(params_spec, x_spec)
     return flatten(closed), output
 
 
@@ -92,12 +92,7 @@ def build(
     Raises:
         NtkPlanError: A leaf cannot be differentiated, or an output has no kernel.
     """
-    try:
-        body, output = trace_body(f, params, x, batch_axis=batch_axis, length=1)
-    except Exception as error:
-        if batch_axis is not None:
-            error.add_note(_TRACED_WITH_ONE)
-        raise
+    body, output = trace_body(f, params, x, batch_axis=batch_axis, length=1)
     leaves = read_leaves(params, body.inputs, wrt)
     graphs: dict[str, KernelGraph] = {}
     for number, (path, spec) in enumerate(output_arrays(output).items()):
@@ -110,6 +105,19 @@ def build(
             graph=build_graph(own.equations),
         )
     return Model(graphs=graphs, structure=jax.tree.structure(output), body=body)
+
+
+def output_shapes(
+    f: Callable[..., Any], params: Any, x: Any, *, batch_axis: int | None
+) -> Any:
+    """Returns the tree of shapes that `f` returns for all of `x`.
+
+    Raises:
+        TracingError: `f` raised an exception.
+    """
+    params_spec, x_spec = jax.tree.map(shape_of, (params, x))
+    with explained(x_spec, batch_axis):
+        return jax.eval_shape(f, params_spec, x_spec)
 
 
 def output_arrays(tree: Any) -> dict[str, Any]:

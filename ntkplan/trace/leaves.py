@@ -11,6 +11,7 @@ import jax
 import numpy
 
 from ntkplan._jax import Var
+from ntkplan.arguments import verdict_of
 from ntkplan.errors import (
     ComplexLeafError,
     NoLeavesError,
@@ -119,7 +120,7 @@ def read_leaves(
         NoLeavesError: No leaf is left.
     """
     inputs = tree_inputs(params)
-    chosen = [wrt is None or bool(wrt(item.path, item.value)) for item in inputs]
+    chosen = [wrt is None or asked(wrt, item) for item in inputs]
     statistics = _statistics(params, inputs) if wrt is None else []
     _refuse_without_derivative(inputs, chosen, statistics)
     if statistics and len(statistics) < len(inputs):
@@ -135,6 +136,15 @@ def read_leaves(
             inputs, variables, chosen, strict=False
         )
     )
+
+
+def asked(wrt: Predicate, item: Input) -> bool:
+    """Returns what a predicate says of a leaf.
+
+    Raises:
+        ArgumentTypeError: It returns no truth value.
+    """
+    return verdict_of(item.path, wrt(item.path, item.value))
 
 
 def _leaf(item: Input, variable: Var, differentiated: bool) -> Leaf:

@@ -78,7 +78,7 @@ def test_noise_is_warned_of(tiny, monkeypatch):
 
 def test_too_little_time_is_said(tiny, monkeypatch):
     monkeypatch.setattr(module, "Budget", Budget)
-    with pytest.raises(CalibrationError, match=r"within 0 s.*\n.*budget"):
+    with pytest.raises(CalibrationError, match=r"within 0 s.*\n.*in place of --quick"):
         ntkplan.calibrate(budget_s=1e-3)
 
 

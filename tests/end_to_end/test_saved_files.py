@@ -118,7 +118,7 @@ def test_what_is_too_large_is_checked_in_parts(tmp_path, monkeypatch, name):
     [
         (
             lambda p, x: ({"layers": p["layers"][:1]}, x, x),
-            r"params\['layers'\]\[1\]\['b'\] is None, planned: float32",
+            r"params\['layers'\]\[1\]\['b'\] is missing, planned: float32",
         ),
         (
             lambda p, x: (jax.tree.map(lambda a: a.T, p), x, x),
@@ -126,7 +126,20 @@ def test_what_is_too_large_is_checked_in_parts(tmp_path, monkeypatch, name):
         ),
         (lambda p, x: (p, x[:, :4], None), r"x1 is float32\[n,4\].*float32\[n,5\]"),
         (lambda p, x: (p, x, x.astype(int)), r"x2 is int32\[n,5\].*float32\[n,5\]"),
-        (lambda p, x: (p, x, {"x": x}), r"x2 is None, planned: float32\[n,5\]"),
+        (lambda p, x: (p, x, {"x": x}), r"x2 is a dict, planned: float32\[n,5\]"),
+        (lambda p, x: (p, x.tolist(), x), r"x1 is a list, planned: float32\[n,5\]"),
+        (
+            lambda p, x: ({**p, "b": x}, x, x),
+            r"params\['b'\] is float32\[\d,5\], planned: nothing.*The call that plans",
+        ),
+        (
+            lambda p, x: (p, x[:0], x),
+            r"x1 is float32\[0,5\], .*\[n,5\]. n is at least 1",
+        ),
+        (
+            lambda p, x: (p, x, x[:0]),
+            r"x2 is float32\[0,5\], .*\[n,5\]. n is at least 1",
+        ),
         (lambda p, x: (p, x[0, 0], x), r"x1 is float32\[\]"),
     ],
 )

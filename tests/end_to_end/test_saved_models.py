@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import ntkplan
-from ntkplan.errors import NtkPlanWarning, ProblemReferenceError, UnprintableError
+from ntkplan.errors import ModelReferenceError, NtkPlanWarning, UnprintableError
 from tests.oracles import dense_kernel, relative_error
 
 MODEL = """
@@ -156,11 +156,18 @@ def test_another_model_is_refused(planned, tmp_path, name):
         ("nowhere:apply", "no module nowhere"),
         ("file.py:apply", "package.module:function|no module"),
         ("their_model", "package.module:function"),
+        ("their_model:nothing", "the model that was planned"),
     ],
 )
 def test_references_that_name_no_function(planned, tmp_path, reference, message):
-    with pytest.raises(ProblemReferenceError, match=message):
+    with pytest.raises(ModelReferenceError, match=message):
         planned[0].save(tmp_path / "kernel.py", model=reference)
+
+
+def test_model_that_is_not_needed_is_said_so(tmp_path):
+    plan = ntkplan.plan(lambda w, x: x @ w, np.ones((3, 2), "float32"), np.eye(3))
+    with pytest.warns(NtkPlanWarning, match="not needed.*Leave model= out"):
+        plan.save(tmp_path / "kernel.py", model="their_model:apply")
 
 
 def test_the_file_refuses_a_model_that_changed(planned, folder, monkeypatch):

@@ -172,12 +172,28 @@ def test_the_advised_memory_limit_is_never_below_the_least(least):
 
 
 def test_memory_limit_that_is_no_size():
-    for limit in ("8 parsecs", -1, 0, "GiB"):
+    for limit in ("8 parsecs", -1, 0, "GiB", "1e", "1e999", float("inf"), True):
         message = refused(
             errors.UnknownOptionError, model, PARAMS, X, memory_limit=limit
         )
         assert repr(limit) in message
-        assert "8GiB" in message
+        assert '"8GiB" or "8Gi"' in message
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("8G", 8e9),
+        ("8GB", 8e9),
+        ("8Gi", 8 * 2**30),
+        ("8 gib", 8 * 2**30),
+        ("1e6", 1e6),
+        ("2.5e-1T", 2.5e11),
+        ("100B", 100),
+    ],
+)
+def test_memory_limits_as_text(text, count):
+    assert parse_bytes(text) == count
 
 
 def test_unknown_device_lists_those_there_are():
@@ -287,6 +303,10 @@ def test_no_examples():
     assert "the number of examples in x2: got 0, wanted at least 1" in message
     message = refused(errors.MismatchedInputsError, model, PARAMS, {})
     assert "arrays in x1: got none" in message
+    kernel = ntkplan.plan(model, PARAMS, X).compile()
+    for given in ((X[:0],), (X, X[:0])):
+        message = refusal(errors.MismatchedInputsError, kernel, PARAMS, *given)
+        assert "got 0, wanted at least 1" in message
 
 
 def test_arrays_of_x_that_hold_different_numbers_of_examples():

@@ -249,7 +249,7 @@ def test_a_program_that_jax_cannot_read_is_refused(exported, tmp_path):
 
 def test_the_extra_is_named_where_it_is_missing(saved, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    match = r"needs flatbuffers(.|\n)*ntkplan\[export\]"
+    match = r"needs flatbuffers(.|\n)*pip install flatbuffers(.|\n)*'\.\[export\]'"
     with pytest.raises(errors.MissingExtraError, match=match):
         ntkplan.load_export(saved)
     with pytest.raises(errors.MissingExtraError, match=match):

@@ -3,8 +3,8 @@
 Params: {scale: 8, shift: 8, w1: 6x8, w2: 8x2}, 80 numbers in 4 leaves, float32. x:
 float32[4,6]. The number of examples is fixed too.
 
-total 19.1 us: forward 3.56 us, sweep 0 s, contractions 0 s, push 10.7 us.
-total 25.4 kflop, 43.8KiB moved, peak 1KiB of at most 16.9GiB.
+total 19.1 us: call 4.8 us, forward 3.56 us, sweep 0 s, contractions 0 s, push 10.7 us.
+total 25.4 kflop, 43.8KiB moved, peak 3.73KiB of at most 16.9GiB.
 device golden_cpu (cpu), rates measured 2026-11-21.
 
 Written by ntkplan 0.1.0; to plan again: ntkplan.plan(f, params, x1, x2,
@@ -86,7 +86,7 @@ def shapes(tree, batch_axis=None):
     for keys, leaf in jax.tree_util.tree_leaves_with_path(tree):
         if not isinstance(leaf, str):
             sizes = [str(size) for size in leaf.shape]
-            if batch_axis in range(-len(sizes), len(sizes)):
+            if batch_axis in range(-len(sizes), len(sizes)) and leaf.shape[batch_axis]:
                 sizes[batch_axis] = "n"
             leaf = f"{leaf.dtype}[{','.join(sizes)}]"
         found[jax.tree_util.keystr(keys)] = leaf.split()[0]
@@ -94,16 +94,20 @@ def shapes(tree, batch_axis=None):
 
 
 def check_shapes(params, x1, x2=None):
-    """Raises ValueError where something else was planned for; n is free."""
-    given = {"params": shapes(params), "x1": shapes(x1)}
+    """Raises ValueError where something else was planned for."""
+    given = {"params": params, "x1": x1}
     if x2 is not None:
-        given["x2"] = shapes(x2)
-    for name, got in given.items():
-        planned = shapes(PARAMS if name == "params" else X)
+        given["x2"] = x2
+    for name, tree in given.items():
+        table = PARAMS if name == "params" else X
+        got, planned = shapes(tree), shapes(table)
         for place in planned | got:
-            found, wanted = got.get(place), planned.get(place)
-            if found != wanted:
-                raise ValueError(f"{name}{place} is {found}, planned: {wanted}")
+            found = got.get(place, "missing" if place else f"a {type(tree).__name__}")
+            if found != (wanted := planned.get(place, "nothing")):
+                raise ValueError(
+                    f"{name}{place} is {found}, planned: {wanted}. "
+                    "The call that plans again is in the docstring."
+                )
 
 
 def random_like(planned, seed, n=None):
