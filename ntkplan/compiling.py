@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from ntkplan._jax import is_traced
 from ntkplan.errors import MiscompiledSumsWarning
 
 _OPTION = "xla_cpu_experimental_ynn_fusion_type"
@@ -67,6 +68,20 @@ def jitted(function: Any) -> Any:
     if not options and hasattr(function, "lower"):
         return function
     return jax.jit(function, compiler_options=options or None)
+
+
+def called(function: Any, compiled: Any, *arguments: Any) -> Any:
+    """Calls what `jitted` returned or, where JAX traces, the function itself.
+
+    Args:
+        function: The function.
+        compiled: What `jitted` returned for it.
+        arguments: What it is given.
+    """
+    if any(is_traced(leaf) for leaf in jax.tree.leaves(arguments)):
+        warn_of_sums("inside of another jax.jit")
+        return function(*arguments)
+    return compiled(*arguments)
 
 
 def warn_of_sums(where: str) -> None:

@@ -10,8 +10,7 @@ from typing import Any
 
 import jax
 
-from ntkplan._jax import is_traced
-from ntkplan.compiling import jitted, warn_of_sums
+from ntkplan.compiling import called, jitted
 from ntkplan.cost.profile import DeviceProfile
 from ntkplan.cost.work import Work, joined
 from ntkplan.emit.frame import Frame, framed
@@ -413,10 +412,7 @@ class Kernel:
         """
         matched = self.plan.spec.matched
         check_arguments(self.plan.signature, params, x1, x2, matched=matched)
-        if any(is_traced(leaf) for leaf in jax.tree.leaves((params, x1, x2))):
-            warn_of_sums("inside of another jax.jit")
-            return self.function(params, x1, x2)
-        return self._jitted(params, x1, x2)
+        return called(self.function, self._jitted, params, x1, x2)
 
     def lower(self, params: Any, x1: Any, x2: Any = None) -> Any:
         """Traces and lowers the kernel, to be compiled ahead of time.

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.peer import markdown
 from benchmarks.peer.configurations import CASES, Case
 from benchmarks.peer.contest import AUTO, NAMES, OURS, Limits, Row, measure
 from benchmarks.peer.installation import peer_python
@@ -110,6 +111,7 @@ def main() -> None:
     parser.add_argument("--resume", action="store_true", help="keep what the file has")
     parser.add_argument("--peer", type=Path, help="folder of the peer's environment")
     parser.add_argument("--report", action="store_true", help="only print and draw")
+    parser.add_argument("--docs", action="store_true", help="write tables into docs")
     parser.add_argument("--out", type=Path, help="the file of results")
     arguments = parser.parse_args()
     parts = arguments.only.split(",")
@@ -138,7 +140,16 @@ def main() -> None:
         print(f"wrote {out}\n")
     elif not out.exists():
         parser.error(f"{out} does not exist; run without --report first")
-    print(report(json.loads(out.read_text(encoding="utf-8"))))
+    results = json.loads(out.read_text(encoding="utf-8"))
+    print(report(results))
+    if arguments.docs:
+        markdown.write(results)
+    try:
+        from benchmarks.peer.plot import draw
+    except ImportError as error:
+        print(f"nothing drawn: {error}; pip install -e '.[benchmarks]'")
+        return
+    draw(results, out.with_suffix(".svg"))
 
 
 if __name__ == "__main__":

@@ -93,7 +93,7 @@ def cluster_functions(
         parameters = (*alike[0].parameters, *body.parameters)
         function = ClusterFunction(
             name=name,
-            text=_text(name, described, parameters, body.lines),
+            text=_text(name, f"{_who(alike)}: {described}", parameters, body.lines),
             settings=dict(zip(forms, body.arguments, strict=True)),
         )
         functions |= dict.fromkeys(forms, function)
@@ -123,21 +123,25 @@ def _orders(cluster: Cluster) -> list[str]:
     return [record.order if record else "products" for record in records]
 
 
+def _who(alike: Sequence[Cluster]) -> str:
+    """Names the first leaf of clusters that are alike, and says how many they are."""
+    records = [block.record for block in alike[0].blocks if block.record is not None]
+    first = f"`{records[0].path}`" if records else "one layer"
+    others = "another adds" if len(alike) == 2 else f"{len(alike) - 1} others add"
+    return f"{first} and {others} to the kernel"
+
+
 def _text(
     name: str, described: str, parameters: Sequence[str], form: Sequence[str]
 ) -> str:
     body = "\n".join(form)
     sides = [f"({', '.join(_read(side, body))}), " for side in (1, 2)]
     unpacked = f"{''.join(sides)[:-2]} = side1, side2"
-    documentation = [f'"""What a layer adds to the kernel: {described}."""']
+    documentation = [f'"""What {described}."""']
     if len(documentation[0]) > WIDTH:
-        paragraph = textwrap.wrap(f"{described[0].upper()}{described[1:]}.", WIDTH)
-        documentation = [
-            '"""What a layer adds to the kernel.',
-            "",
-            *paragraph,
-            '"""',
-        ]
+        who, _, how = described.partition(": ")
+        paragraph = textwrap.wrap(f"{how[0].upper()}{how[1:]}.", WIDTH)
+        documentation = [f'"""What {who}.', "", *paragraph, '"""']
     header = call(name, *map(atom, ("side1", "side2", *parameters)))
     header = dataclasses.replace(header, text=f"{header.text}:", closing="):")
     head = statement("def ", header, WIDTH + len(INDENT))

@@ -1,0 +1,146 @@
+"""The tables of README and docs, as the results have them; `--docs` writes them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.peer.contest import AUTO, OURS, Row
+from benchmarks.peer.report import (
+    best_peer,
+    checks,
+    memory_ratio,
+    over_limit,
+    peak_bytes,
+    ratio,
+)
+
+_ROOT = Path(__file__).resolve().parents[2]
+_SHORT = {
+    "jacobian_contraction": "JC",
+    "ntk_vector_products": "NTVP",
+    "structured_derivatives": "SD",
+}
+
+
+def summary_table(results: Mapping[str, Any]) -> str:
+    """Returns README's table: one line for each configuration, `x2` absent."""
+    head = (
+        "configuration",
+        "neural-tangents' best, ms",
+        "ntkplan, ms",
+        "speed-up, full kernel",
+        "speed-up, trace kernel",
+        "memory of its best",
+    )
+    alone = [row for row in results["cases"] if row["n2"] is None]
+    traces = {row["name"]: row for row in alone if row["kernel"] == "trace"}
+    lines = [
+        (
+            f"`{row['name']}`",
+            _best(row),
+            _milliseconds(row, OURS),
+            _times(ratio(row, "median_s")),
+            _times(ratio(traces[row["name"]], "median_s"))
+            if row["name"] in traces
+            else "",
+            _times(memory_ratio(row)),
+        )
+        for row in alone
+        if row["kernel"] == "full"
+    ]
+    return _table(head, lines)
+
+
+def full_table(results: Mapping[str, Any]) -> str:
+    """Returns the table of all cases."""
+    head = (
+        "case",
+        "its best, ms",
+        "ntkplan, ms",
+        "speed-up",
+        "ready",
+        "AUTO ready",
+        "memory, MB: its best",
+        "ntkplan",
+        "time / limit",
+    )
+    lines = [
+        (
+            f"`{row['name']}` {row['kernel']} "
+            f"{'self' if row['n2'] is None else 'cross'}",
+            _best(row),
+            _milliseconds(row, OURS),
+            _times(ratio(row, "median_s")),
+            _times(ratio(row, "ready_s")),
+            _times(ratio(row, "ready_s", AUTO)),
+            _megabytes(row, best_peer(row)),
+            _megabytes(row, OURS),
+            _times(over_limit(row, results["peaks"])),
+        )
+        for row in results["cases"]
+    ]
+    return _table(head, lines)
+
+
+def answers(results: Mapping[str, Any]) -> str:
+    """Returns what the results answer, as a table."""
+    lines = [
+        (check.question, "yes" if check.passed else "**no**", check.figure)
+        for check in checks(results["cases"], results["peaks"])
+    ]
+    return _table(("question", "answer", "figure"), lines)
+
+
+TABLES: Mapping[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
+    "README.md": ("peer summary", summary_table),
+    "docs/performance.md": ("peer cases", full_table),
+    "docs/performance.md#answers": ("peer answers", answers),
+}
+"""Where each table stands, and between which marks."""
+
+
+def written(text: str, mark: str, table: str) -> str:
+    """Puts a table between its marks.
+
+    Raises:
+        ValueError: The text has no such marks.
+    """
+    pattern = re.compile(f"(<!-- {mark} -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+    if not pattern.search(text):
+        raise ValueError(f"no <!-- {mark} --> ... <!-- end -->")
+    return pattern.sub(lambda found: f"{found[1]}\n{table}\n\n{found[3]}", text)
+
+
+def write(results: Mapping[str, Any]) -> None:
+    """Writes all tables to where they stand."""
+    for place, (mark, make) in TABLES.items():
+        file = _ROOT / place.partition("#")[0]
+        text = file.read_text(encoding="utf-8")
+        file.write_text(written(text, mark, make(results)), encoding="utf-8")
+
+
+def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    rows = [head, ["---"] * len(head), *lines]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _best(row: Row) -> str:
+    name = best_peer(row)
+    return "failed" if name is None else f"{_milliseconds(row, name)} ({_SHORT[name]})"
+
+
+def _milliseconds(row: Row, name: str) -> str:
+    seconds = row["sides"][name].get("median_s")
+    return "failed" if seconds is None else f"{seconds * 1e3:.3g}"
+
+
+def _megabytes(row: Row, name: str | None) -> str:
+    count = peak_bytes(row, name) if name else None
+    return "" if count is None else f"{count / 1e6:.3g}"
+
+
+def _times(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
