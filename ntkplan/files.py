@@ -51,12 +51,12 @@ def unwritable(path: Path, error: OSError) -> UnwritableFileError:
         return UnwritableFileError(
             path=str(path),
             reason=f"{missing} is {'no' if is_file else 'a missing'} folder",
-            remedy="Name a file in another folder."
+            remedy="Write to another folder."
             if is_file
-            else f"Make the folder {folder} first, or name a file in another one.",
+            else f"Make the folder {folder} first, or write to another one.",
         )
     return UnwritableFileError(
         path=str(path),
         reason=error.strerror or str(error),
-        remedy="Name a file in a folder that can be written to.",
+        remedy="Write to another folder, or make this one writable.",
     )

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.peer.configurations import KERNELS
 from benchmarks.peer.contest import AUTO, OURS, Row
 from benchmarks.peer.report import (
     best_peer,
@@ -16,6 +17,7 @@ from benchmarks.peer.report import (
     peak_bytes,
     ratio,
 )
+from benchmarks.regret_statistics import geometric_mean
 
 _ROOT = Path(__file__).resolve().parents[2]
 _SHORT = {
@@ -26,7 +28,7 @@ _SHORT = {
 
 
 def summary_table(results: Mapping[str, Any]) -> str:
-    """Returns README's table: one line for each configuration, `x2` absent."""
+    """Returns README's table, `x2` absent, and the means over all cases."""
     head = (
         "configuration",
         "neural-tangents' best, ms",
@@ -51,7 +53,32 @@ def summary_table(results: Mapping[str, Any]) -> str:
         for row in alone
         if row["kernel"] == "full"
     ]
-    return _table(head, lines)
+    return f"{_table(head, lines)}\n\n{_means(results['cases'])}"
+
+
+def _means(rows: Sequence[Row]) -> str:
+    """Says what holds over all cases."""
+    gains = {
+        kernel: [
+            gain
+            for row in rows
+            if row["kernel"] == kernel and (gain := ratio(row, "median_s")) is not None
+        ]
+        for kernel in KERNELS
+    }
+    means = " and ".join(
+        f"{geometric_mean(values):.2f} for {kernel} kernels"
+        for kernel, values in gains.items()
+    )
+    known = [gain for values in gains.values() for gain in values]
+    ready = [value for row in rows if (value := ratio(row, "ready_s")) is not None]
+    over = sum((memory_ratio(row) or 0) > 1 for row in rows)
+    return (
+        f"Over all {len(known)} cases, those with a second batch too, the speed-up is "
+        f"{means} (geometric means); the least is {min(known):.2f}. Compilation and "
+        f"first call take {1 / geometric_mean(ready):.2f} times as long as its, and in "
+        f"{over} cases ntkplan needs more memory."
+    )
 
 
 def full_table(results: Mapping[str, Any]) -> str:

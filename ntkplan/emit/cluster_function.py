@@ -127,8 +127,8 @@ def _who(alike: Sequence[Cluster]) -> str:
     """Names the first leaf of clusters that are alike, and says how many they are."""
     records = [block.record for block in alike[0].blocks if block.record is not None]
     first = f"`{records[0].path}`" if records else "one layer"
-    others = "another adds" if len(alike) == 2 else f"{len(alike) - 1} others add"
-    return f"{first} and {others} to the kernel"
+    others = "another" if len(alike) == 2 else f"{len(alike) - 1} others"
+    return f"{first} and {others} add"
 
 
 def _text(

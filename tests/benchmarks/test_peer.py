@@ -84,7 +84,7 @@ def test_the_report_names_failures():
         "environment": facts,
         "peer_versions": {"neural-tangents": "0.6.5", "jax": "0.4.38"},
         "peaks": PEAKS,
-        "cases": [row(1e-3, 10e-3)],
+        "cases": [row(1e-3, 10e-3), row(1e-3, 10e-3, kernel="trace")],
     }
     text = report.report(results)
     assert "structured_derivatives: needs 3 GiB of temporaries" in text

@@ -126,10 +126,7 @@ def derivatives(params, x):
 
 
 def cotangent_products(side1, side2, layer):
-    """What `blocks/0/down/b` and 24 others add to the kernel.
-
-    Inner products of cotangents.
-    """
+    """What `blocks/0/down/b` and 24 others add: inner products of cotangents."""
     (_, c1), (_, c2) = side1, side2
     sum_c1 = c1[layer].sum(axis=2)
     sum_c2 = c2[layer].sum(axis=2)
@@ -137,7 +134,7 @@ def cotangent_products(side1, side2, layer):
 
 
 def gram_products(side1, side2, layer, given):
-    """What `blocks/0/down/w` and 15 others add to the kernel: products of two Grams."""
+    """What `blocks/0/down/w` and 15 others add: products of two Grams."""
     (a1, c1), (a2, c2) = side1, side2
     cotangent_gram = jnp.einsum("nosy,mpty->nosmpt", c1[layer], c2[layer])
     gram = jnp.einsum("nsx,mtx->nsmt", a1[given], a2[given])
@@ -145,7 +142,7 @@ def gram_products(side1, side2, layer, given):
 
 
 def layer_products(side1, side2, layer, given):
-    """What `blocks/0/norm1/scale` and 8 others add to the kernel: C1 (A1 (A2 C2))."""
+    """What `blocks/0/norm1/scale` and 8 others add: C1 (A1 (A2 C2))."""
     (a1, c1), (a2, c2) = side1, side2
     jacobian2 = jnp.einsum("nsg,nosg->ngo", a2[given], c2[layer])
     product_a1a2c2 = jnp.einsum("nsg,mgp->nsgmp", a1[given], jacobian2)

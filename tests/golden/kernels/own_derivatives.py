@@ -79,7 +79,7 @@ def derivatives(params, x):
 
 
 def gram_products(side1, side2, layer, given):
-    """What `w1` and 2 others add to the kernel: products of two Grams."""
+    """What `w1` and 2 others add: products of two Grams."""
     (a1, c1), (a2, c2) = side1, side2
     cotangent_gram = jnp.einsum("noy,mpy->nomp", c1[layer], c2[layer])
     gram = jnp.einsum("nx,mx->nm", a1[given], a2[given])

@@ -55,7 +55,7 @@ def derivatives(params, x):
 
 
 def cotangent_products(side1, side2, layer, given):
-    """What `0/b` and 2 others add to the kernel.
+    """What `0/b` and 2 others add.
 
     Inner products of cotangents, products of two Grams.
     """

@@ -179,10 +179,7 @@ def derivatives(params, x):
 
 
 def jacobian_products(side1, side2, layer, given):
-    """What `blocks/0/conv1` and 4 others add to the kernel.
-
-    Inner products of Jacobians.
-    """
+    """What `blocks/0/conv1` and 4 others add: inner products of Jacobians."""
     (a1, c1), (a2, c2) = side1, side2
     windows1 = windows(a1[given], (3, 3), (1, 1), ((1, 1), (1, 1)))
     jacobian1 = jnp.einsum("noijy,nijabc->noyabc", c1[layer], windows1)
@@ -192,10 +189,7 @@ def jacobian_products(side1, side2, layer, given):
 
 
 def jacobian_products_1(side1, side2, layer, given):
-    """What `blocks/0/norm1/scale` and 8 others add to the kernel.
-
-    Inner products of Jacobians.
-    """
+    """What `blocks/0/norm1/scale` and 8 others add: inner products of Jacobians."""
     (a1, c1), (a2, c2) = side1, side2
     jacobian1 = jnp.einsum("nijg,noijg->nog", a1[given], c1[layer])
     jacobian2 = jnp.einsum("nijg,noijg->nog", a2[given], c2[layer])
@@ -203,10 +197,7 @@ def jacobian_products_1(side1, side2, layer, given):
 
 
 def cotangent_products(side1, side2, layer):
-    """What `blocks/0/norm1/shift` and 8 others add to the kernel.
-
-    Inner products of cotangents.
-    """
+    """What `blocks/0/norm1/shift` and 8 others add: inner products of cotangents."""
     (_, c1), (_, c2) = side1, side2
     sum_c1 = c1[layer].sum(axis=(2, 3))
     sum_c2 = c2[layer].sum(axis=(2, 3))
@@ -216,7 +207,7 @@ def cotangent_products(side1, side2, layer):
 def layer_products(
     side1, side2, layer, given, strides=(1, 1), padding=((1, 1), (1, 1))
 ):
-    """What `blocks/2/conv1` and 4 others add to the kernel: C1 ((A1 A2) C2)."""
+    """What `blocks/2/conv1` and 4 others add: C1 ((A1 A2) C2)."""
     (a1, c1), (a2, c2) = side1, side2
     windows1 = windows(a1[given], (3, 3), strides, padding)
     windows2 = windows(a2[given], (3, 3), strides, padding)

@@ -90,7 +90,7 @@ def derivatives(params, x):
 
 
 def jacobian_products(side1, side2, layer, given, strides, padding):
-    """What `down` and another adds to the kernel: inner products of Jacobians."""
+    """What `down` and another add: inner products of Jacobians."""
     (a1, c1), (a2, c2) = side1, side2
     windows1 = windows(a1[given], (3, 3), strides, padding)
     jacobian1 = jnp.einsum("noijy,nijabc->noyabc", c1[layer], windows1)
