@@ -81,7 +81,7 @@ def _begun(
         "peer_versions": sides[other].ask("versions", patience_s=_ASK_S),
         "peaks": sides[OURS].ask("peaks", patience_s=_ASK_S),
         "limits": dataclasses.asdict(limits),
-        "command": " ".join(["python -m benchmarks.peer", *sys.argv[1:]]),
+        "command": _command(sys.argv[1:]),
         "cases": [],
     }
     if resume and out.exists():
@@ -93,6 +93,15 @@ def _begun(
             for name, rate in begun["peaks"].items()
         }
     return begun
+
+
+def _command(arguments: Sequence[str]) -> str:
+    """Returns how this was called, without where on this machine the peer is."""
+    shown = list(arguments)
+    if "--peer" in shown:
+        place = shown.index("--peer")
+        del shown[place : place + 2]
+    return " ".join(["python -m benchmarks.peer", *shown])
 
 
 def _key(row: Row) -> tuple[str, str, int | None]:
