@@ -36,16 +36,13 @@ def candidates(layer: Layer, frame: Frame, itemsize: int) -> tuple[Candidate, ..
         return ()
     found: dict[str, Candidate] = {}
     for step in (None, *_steps(layer)):
-        for tree in _orders():
-            for fold in _folds(layer, frame):
-                if fold is Fold.GRAM and not has_gram(tree):
-                    continue
-                try:
-                    made = _candidate(layer, frame, itemsize, tree, fold, step)
-                except ImpossibleOrderError:
-                    continue
-                if made is not None:
-                    found.setdefault(made.order, made)
+        for tree, fold in _folded_orders(layer, frame):
+            try:
+                made = _candidate(layer, frame, itemsize, tree, fold, step)
+            except ImpossibleOrderError:
+                continue
+            if made is not None:
+                found.setdefault(made.order, made)
     mixed = _each_pair_in_its_own_order(layer, frame, itemsize)
     return (*found.values(), *([] if mixed is None else [mixed]))
 
@@ -126,7 +123,7 @@ def _each_pair_in_its_own_order(
     made = [
         (number, tree, fold, pair)
         for number, stacks in enumerate(_pairs_of_stacks(layer))
-        for tree, fold in itertools.product(_orders(), _folds(layer, frame))
+        for tree, fold in _folded_orders(layer, frame)
         if (pair := _one_pair(layer, frame, itemsize, stacks, tree, fold)) is not None
     ]
     works = evaluate(
@@ -149,8 +146,14 @@ def _each_pair_in_its_own_order(
     return pairs.candidate("each pair in its own order", itemsize)
 
 
-def _folds(layer: Layer, frame: Frame) -> tuple[Fold, ...]:
-    return folds([network.side(layer, stack, 0, frame) for stack in layer.stacks])
+def _folded_orders(layer: Layer, frame: Frame) -> list[tuple[Tree, Fold]]:
+    """Returns every order with every place where the leaf's factors may enter it."""
+    sides = [network.side(layer, stack, 0, frame) for stack in layer.stacks]
+    return [
+        (tree, fold)
+        for tree, fold in itertools.product(_orders(), folds(sides))
+        if fold is not Fold.GRAM or has_gram(tree)
+    ]
 
 
 def _one_pair(
@@ -161,8 +164,6 @@ def _one_pair(
     tree: Tree,
     fold: Fold,
 ) -> Candidate | None:
-    if fold is Fold.GRAM and not has_gram(tree):
-        return None
     pairs = _Pairs(layer, frame, None)
     try:
         return pairs.candidate("", itemsize) if pairs.add(*stacks, tree, fold) else None
