@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -28,11 +27,6 @@ FLAGS = f"--{_OPTION}={_SOUND_FUSIONS}"
 """What `XLA_FLAGS` has to hold where a compiler gets sums wrong."""
 
 _SHAPE = (8, 10, 64, 64)
-
-
-def compiler_options() -> Mapping[str, str]:
-    """Returns the options with which kernels are compiled; empty for JAX's own."""
-    return {_OPTION: _SOUND_FUSIONS} if sums_are_wrong() else {}
 
 
 @functools.cache
@@ -59,15 +53,15 @@ def sums_are_wrong() -> bool:
 
 
 def jitted(function: Any) -> Any:
-    """Returns a function that is compiled with these options, where nothing traces it.
+    """Returns a function that is compiled without that fault, where nothing traces it.
 
     Args:
         function: A function, jitted or not.
     """
-    options = dict(compiler_options())
-    if not options and hasattr(function, "lower"):
+    options = {_OPTION: _SOUND_FUSIONS} if sums_are_wrong() else None
+    if options is None and hasattr(function, "lower"):
         return function
-    return jax.jit(function, compiler_options=options or None)
+    return jax.jit(function, compiler_options=options)
 
 
 def called(function: Any, compiled: Any, *arguments: Any) -> Any:
@@ -85,7 +79,7 @@ def called(function: Any, compiled: Any, *arguments: Any) -> Any:
 
 
 def warn_of_sums(where: str) -> None:
-    """Warns that a kernel will be compiled without these options, if that matters.
+    """Warns that a kernel will be compiled with that fault, if there is one.
 
     Args:
         where: Where that will be, as a clause.

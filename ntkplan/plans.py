@@ -318,7 +318,7 @@ class Plan:
         kernel = Kernel(plan=self, function=namespace["kernel"])
         if not check_memory:
             return kernel
-        memory = compiled_memory(kernel.function, self)
+        memory = compiled_memory(kernel)
         limit_bytes = self.cost.memory_limit_bytes
         if memory.compiled_bytes > limit_bytes:
             raise MemoryExceededError(
@@ -345,13 +345,9 @@ class CompiledMemory:
     temporary_bytes: int
 
 
-def compiled_memory(function: Any, plan: Plan) -> CompiledMemory:
-    """Compiles a plan's kernel for the planned shapes, and asks what memory it needs.
-
-    Args:
-        function: The emitted kernel function, jitted.
-        plan: The plan.
-    """
+def compiled_memory(kernel: Kernel) -> CompiledMemory:
+    """Compiles a kernel for the planned shapes, and asks what memory it needs."""
+    plan = kernel.plan
     axis = plan.signature.batch_axis
 
     def examples(count: int) -> Any:
@@ -363,9 +359,9 @@ def compiled_memory(function: Any, plan: Plan) -> CompiledMemory:
 
         return jax.tree.map(resized, plan.signature.x)
 
-    others = () if plan.n2 is None else (examples(plan.n2),)
-    arguments = (plan.signature.params, examples(plan.n1), *others)
-    found = jitted(function).lower(*arguments).compile().memory_analysis()
+    others = None if plan.n2 is None else examples(plan.n2)
+    lowered = kernel.lower(plan.signature.params, examples(plan.n1), others)
+    found = lowered.compile().memory_analysis()
     temporary = found.temp_size_in_bytes
     return CompiledMemory(
         estimated_bytes=plan.cost.peak_bytes,
