@@ -15,10 +15,9 @@ if tuple(map(int, metadata.version("jaxlib").split(".")[:2])) >= (0, 10):
     flag = "--xla_cpu_experimental_ynn_fusion_type"
     os.environ.setdefault("XLA_FLAGS", f"{flag}=LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT")
 
-import jax
 import pytest
 
-_SWITCH = "jax_disable_most_optimizations"
+from tests.quick_compiler import compiled_quickly
 
 
 def pytest_addoption(parser):
@@ -29,10 +28,10 @@ def pytest_addoption(parser):
     )
 
 
-@pytest.fixture(autouse=True)
-def compile_quickly(request):
-    """Switches most of the compiler's optimisations off."""
-    before = jax.config.read(_SWITCH)
-    jax.config.update(_SWITCH, request.node.get_closest_marker("optimised") is None)
-    yield
-    jax.config.update(_SWITCH, before)
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    """Compiles quickly in a test and in the fixtures that are made for it."""
+    if item.get_closest_marker("optimised"):
+        return (yield)
+    with compiled_quickly():
+        return (yield)

@@ -1,0 +1,61 @@
+"""Compiles programs for the CPU in a fraction of the time, not as users compile them.
+
+Two of the compiler's settings make most of the difference for small programs: kernels
+are printed by way of MLIR, pass after pass, where LLVM's code could be printed at once,
+and each program is cut into parts that are compiled apart. JAX has no switch for them
+but `compiler_options` of a single `jax.jit`, so what it makes its options with is
+replaced for a while.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Iterator
+from typing import Any
+from unittest import mock
+
+import jax
+from jax._src import compiler
+
+_SWITCH = "jax_disable_most_optimizations"
+_OPTIONS = {
+    "xla_cpu_use_fusion_emitters": False,
+    "xla_cpu_parallel_codegen_split_count": 1,
+}
+
+
+@contextlib.contextmanager
+def compiled_quickly() -> Iterator[None]:
+    """Within it, programs are compiled quickly; the order of tests changes nothing."""
+    options, before = known_options(), jax.config.read(_SWITCH)
+    usual = compiler.get_compile_options
+
+    def get_compile_options(*arguments: Any, **named: Any) -> Any:
+        if named["backend"].platform == "cpu":
+            asked = named.get("env_options_overrides") or {}
+            named["env_options_overrides"] = options | asked
+        return usual(*arguments, **named)
+
+    jax.config.update(_SWITCH, True)
+    try:
+        with mock.patch.object(compiler, "get_compile_options", get_compile_options):
+            yield
+    finally:
+        jax.config.update(_SWITCH, before)
+
+
+@functools.cache
+def known_options() -> dict[str, Any]:
+    """Returns the options that this version of the compiler has."""
+    return {name: value for name, value in _OPTIONS.items() if is_known(name, value)}
+
+
+def is_known(name: str, value: Any) -> bool:
+    """Says whether the compiler takes an option, by compiling something with it."""
+    lowered = jax.jit(lambda: 0).lower()
+    try:
+        lowered.compile(compiler_options={name: value})
+    except jax.errors.JaxRuntimeError:
+        return False
+    return True
