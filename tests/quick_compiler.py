@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 from collections.abc import Iterator
 from typing import Any
 from unittest import mock
@@ -27,7 +28,7 @@ _OPTIONS = {
 
 @contextlib.contextmanager
 def compiled_quickly() -> Iterator[None]:
-    """Within it, programs are compiled quickly; the order of tests changes nothing."""
+    """Within it, this process compiles quickly; those it starts, as users have it."""
     options, before = known_options(), jax.config.read(_SWITCH)
     usual = compiler.get_compile_options
 
@@ -43,6 +44,15 @@ def compiled_quickly() -> Iterator[None]:
             yield
     finally:
         jax.config.update(_SWITCH, before)
+
+
+def quick_environment() -> dict[str, str]:
+    """Returns the variables that have a process compile quickly from its start."""
+    flags = [
+        f"--{name}={str(value).lower()}" for name, value in known_options().items()
+    ]
+    flags = " ".join([os.environ.get("XLA_FLAGS", ""), *flags])
+    return {"XLA_FLAGS": flags, _SWITCH.upper(): "1"}
 
 
 @functools.cache

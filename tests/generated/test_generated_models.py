@@ -6,7 +6,7 @@ A failure shows a script of its model that can be pasted and run.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import hypothesis
@@ -42,13 +42,6 @@ COMMON: dict[str, Any] = {
     "suppress_health_check": list(HealthCheck),
     "report_multiple_bugs": False,
 }
-
-
-@pytest.fixture(autouse=True, scope="module")
-def clear_caches() -> Iterator[None]:
-    """Drops the programs of the models, of which there are many."""
-    yield
-    jax.clear_caches()
 
 
 @st.composite
@@ -133,3 +126,4 @@ def test_kernels_of_many_random_models_are_the_oracles(part):
         check(*problem)
 
     every()
+    jax.clear_caches()

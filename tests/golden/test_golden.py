@@ -17,8 +17,9 @@ import pytest
 
 import ntkplan
 from ntkplan.cost.device import read_profile
-from tests.golden.models import GOLDEN
-from tests.oracles import dense_kernel, relative_error
+from tests.golden.models import GOLDEN, Golden
+from tests.oracles import dense_jacobian, kernel_of_jacobians, relative_error
+from tests.quick_compiler import quick_environment
 
 HERE = Path(__file__).parent
 KERNELS = HERE / "kernels"
@@ -81,7 +82,7 @@ def computed(folder: Path) -> None:
         held[()] = params
         np.savez(folder / f"{name}.npz", params=held, x1=x1, x2=x2)
     command = [sys.executable, "-c", _RUN, str(folder), str(KERNELS)]
-    environment = {"JAX_PLATFORMS": "cpu", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+    environment = {"JAX_PLATFORMS": "cpu", **quick_environment()}
     subprocess.run(command, check=True, cwd=folder, env=environment)
 
 
@@ -94,20 +95,30 @@ def test_the_files_compute_the_dense_kernels(tmp_path):
 
 def assert_is_dense(name: str, folder: Path) -> None:
     golden = GOLDEN[name]
-    f, params, x1, x2 = golden.build()
+    f, params, x1, _ = golden.build()
     found = np.load(folder / f"{name}_out.npz")
-    outputs = jax.tree.structure(jax.eval_shape(f, params, x1)).num_leaves
-    for side, other in enumerate((x2, None)):
-        for number in range(outputs):
-            wanted = dense_kernel(
-                lambda params, x, number=number: jax.tree.leaves(f(params, x))[number],
-                params,
-                x1,
-                other,
-                **golden.kernel,
-            )
+    options = {key: golden.kernel[key] for key in golden.kernel if key != "wrt"}
+    for number in range(jax.tree.structure(jax.eval_shape(f, params, x1)).num_leaves):
+        jacobian1, jacobian2 = dense_jacobians(golden, number)
+        for side, other in enumerate((jacobian2, jacobian1)):
+            wanted = kernel_of_jacobians(jacobian1, other, **options)
             error = relative_error(found[f"{side}_{number}"], wanted)
             assert error < _TOLERANCE, name
+
+
+def dense_jacobians(golden: Golden, number: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the Jacobians of one output at `x1` and `x2`: one, where they may be."""
+    f, params, x1, x2 = golden.build()
+    wrt = golden.kernel.get("wrt")
+
+    def output(params: Any, x: Any) -> Any:
+        return jax.tree.leaves(f(params, x))[number]
+
+    if golden.options.get("batch_axis", 0) is None:
+        first, second = (dense_jacobian(output, params, x, wrt) for x in (x1, x2))
+        return first, second
+    jacobian = dense_jacobian(output, params, np.concatenate([x1, x2]), wrt)
+    return jacobian[: len(x1)], jacobian[len(x1) :]
 
 
 @pytest.mark.slow
