@@ -10,25 +10,44 @@ import numpy as np
 import pytest
 
 import ntkplan
-from tests.cases import PLAIN_CASES
+from tests.cases import PLAIN_CASES, jacobians
 from tests.end_to_end.matrix import (
     DTYPES,
     EXAMPLES,
     METHODS,
+    Cell,
     check,
     covering_cells,
     every_cell,
 )
 from tests.oracles import KERNELS, cast_floats, dense_kernel, relative_error
+from tests.quick_compiler import compiled_quickly
 
 LIGHT = [case for case in PLAIN_CASES if not case.heavy]
 COVERING = covering_cells(LIGHT)
 REST = sorted(set(every_cell(PLAIN_CASES)) - set(COVERING), key=str)
+OPTIMISED = (
+    "plain_mlp",
+    "plain_cnn_max_pool",
+    "plain_transformer_encoder",
+    "plain_rnn_scanned",
+    "plain_embedding",
+)
 
 
 @pytest.mark.parametrize("cell", COVERING, ids=str)
 def test_kernel_is_the_oracles(cell):
     check(cell)
+
+
+@pytest.mark.optimised
+@pytest.mark.parametrize("name", OPTIMISED)
+def test_kernel_is_the_oracles_as_users_compile_it(name):
+    """All other kernels of this table are printed by another part of the compiler."""
+    with compiled_quickly():
+        jacobians(name)
+    options = {"method": "chosen", "kernel": "full", "examples": "cross"}
+    check(Cell(case=name, dtype="float32", **options))
 
 
 @pytest.mark.slow
