@@ -71,6 +71,7 @@ def test_kernel_is_that_of_neural_tangents(name, implementation):
 
 
 @pytest.mark.slow
+@pytest.mark.hours
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS, ids=str)
 @pytest.mark.parametrize("name", CASES)
 def test_every_implementation_gives_the_kernel_of_neural_tangents(name, implementation):
@@ -98,6 +99,7 @@ def test_several_output_axes(stored, implementation):
 
 
 @pytest.mark.slow
+@pytest.mark.hours
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS, ids=str)
 @pytest.mark.parametrize("stored", REFERENCES, ids=str)
 def test_output_axes_by_every_implementation(stored, implementation):

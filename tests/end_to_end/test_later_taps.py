@@ -161,6 +161,7 @@ def test_all_orders_of_every_leaf(name, path, way):
 
 
 @pytest.mark.slow
+@pytest.mark.hours
 @pytest.mark.parametrize(("name", "path", "way"), REST)
 def test_some_orders_in_every_other_way(name, path, way):
     with x64():

@@ -49,6 +49,7 @@ def test_kernel_is_the_oracles(cell):
 
 
 @pytest.mark.slow
+@pytest.mark.hours
 @pytest.mark.parametrize("cell", REST, ids=str)
 def test_kernel_is_the_oracles_in_every_other_way(cell):
     check(cell)

@@ -99,6 +99,7 @@ def test_kernel_and_what_the_plan_says_of_every_leaf(name, way):
 
 
 @pytest.mark.slow
+@pytest.mark.hours
 @pytest.mark.parametrize(("name", "way"), REST, ids=spelled)
 def test_kernel_in_every_other_way(name, way):
     with x64():

@@ -111,6 +111,7 @@ def test_kernels_of_random_models_are_the_oracles():
 
 
 @pytest.mark.slow
+@pytest.mark.hours
 @pytest.mark.parametrize("part", range(N_PARTS))
 def test_kernels_of_many_random_models_are_the_oracles(part):
     count = 0
