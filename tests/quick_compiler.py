@@ -20,6 +20,7 @@ import jax
 from jax._src import compiler
 
 _SWITCH = "jax_disable_most_optimizations"
+_MAKER = "get_compile_options"
 _OPTIONS = {
     "xla_cpu_use_fusion_emitters": False,
     "xla_cpu_parallel_codegen_split_count": 1,
@@ -28,19 +29,22 @@ _OPTIONS = {
 
 @contextlib.contextmanager
 def compiled_quickly() -> Iterator[None]:
-    """Within it, this process compiles quickly; those it starts, as users have it."""
+    """Within it, this process compiles quickly; those it starts, as users have it.
+
+    Where JAX makes its options in another place, only its own switch is thrown.
+    """
     options, before = known_options(), jax.config.read(_SWITCH)
-    usual = compiler.get_compile_options
+    usual: Any = getattr(compiler, _MAKER, None)
 
     def get_compile_options(*arguments: Any, **named: Any) -> Any:
-        if named["backend"].platform == "cpu":
+        if getattr(named.get("backend"), "platform", None) == "cpu":
             asked = named.get("env_options_overrides") or {}
             named["env_options_overrides"] = options | asked
         return usual(*arguments, **named)
 
     jax.config.update(_SWITCH, True)
     try:
-        with mock.patch.object(compiler, "get_compile_options", get_compile_options):
+        with mock.patch.object(compiler, _MAKER, get_compile_options, create=True):
             yield
     finally:
         jax.config.update(_SWITCH, before)
