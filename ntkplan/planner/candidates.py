@@ -9,12 +9,12 @@ from collections.abc import Container, Iterator, Sequence, Set
 from ntkplan.errors import MethodNotApplicableError
 from ntkplan.ir.use import Layer
 from ntkplan.methods.candidate import Candidate, Method
-from ntkplan.methods.sharing import Key
 from ntkplan.planner.forms import Figures, Named
 from ntkplan.planner.prices import Price
 from ntkplan.planner.problem import Problem
 from ntkplan.planner.request import MethodRequest
 from ntkplan.planner.shared import resident_bytes
+from ntkplan.planner.study import Study
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -43,16 +43,16 @@ class Priced:
         return self.figures.total_s
 
     @property
-    def keys(self) -> frozenset[Key]:
-        """Keys of its statements."""
+    def keys(self) -> frozenset[int]:
+        """Numbers of its statements."""
         return self.named.keys
 
     @property
-    def timed(self) -> Iterator[tuple[Key | None, float]]:
-        """The key of every statement, and its seconds."""
+    def timed(self) -> Iterator[tuple[int | None, float]]:
+        """The number of every statement, and its seconds."""
         return zip(self.named.statements, self.figures.seconds, strict=True)
 
-    def left(self, computed: Set[Key | None]) -> Price:
+    def left(self, computed: Set[int | None]) -> Price:
         """Returns what is left to do where some statements are computed anyway."""
         figures = self.figures
         if self.keys.isdisjoint(computed):
@@ -64,7 +64,7 @@ class Priced:
             bytes_moved=sum(itertools.compress(figures.bytes_moved, left)),
         )
 
-    def marginal_seconds(self, computed: Container[Key | None]) -> float:
+    def marginal_seconds(self, computed: Container[int | None]) -> float:
         """Returns its time where some statements are computed anyway."""
         return sum(seconds for key, seconds in self.timed if key not in computed)
 
@@ -78,7 +78,9 @@ class Priced:
         seconds = tuple(each * factor for each in self.figures.seconds)
         return dataclasses.replace(
             self,
-            figures=dataclasses.replace(self.figures, seconds=seconds),
+            figures=dataclasses.replace(
+                self.figures, seconds=seconds, total_s=sum(seconds)
+            ),
             correction=self.correction * factor,
             measured_s=measured_s,
         )
@@ -101,17 +103,31 @@ def price(problem: Problem, request: MethodRequest) -> list[tuple[Priced, ...]]:
         MethodNotApplicableError: A method that is forced on a leaf is not to be had.
     """
     study = problem.study
-    pricer = _Pricer(problem)
+    names = study.forms(symmetric=problem.symmetric).layers
+    figures = _figures(problem)
+    # Layers of one form have their candidates in one order.
+    orders: dict[tuple[int, ...], list[int]] = {}
     result: list[tuple[Priced, ...]] = []
-    for layer, candidates in zip(study.layers, study.candidates, strict=True):
-        # A cut is no leaf: what the user says of leaves is not said of it.
-        is_cut = layer is study.cut
-        allowed = tuple(Method) if is_cut else _allowed(layer, candidates, request)
-        priced = (
-            pricer.priced(candidate, allowed=candidate.method in allowed)
-            for candidate in candidates
+    for candidates, named, allowed in zip(
+        study.candidates, names, _allowed_in(study, request), strict=True
+    ):
+        forms = tuple([each.form for each in named])
+        if forms not in orders:
+            seconds = [figures[form].total_s for form in forms]
+            orders[forms] = sorted(range(len(forms)), key=seconds.__getitem__)
+        result.append(
+            tuple(
+                [
+                    Priced(
+                        candidate=candidates[number],
+                        named=named[number],
+                        figures=figures[forms[number]],
+                        allowed=allowed[number],
+                    )
+                    for number in orders[forms]
+                ]
+            )
         )
-        result.append(tuple(sorted(priced, key=lambda item: item.seconds)))
     return result
 
 
@@ -122,34 +138,32 @@ def price_chosen(problem: Problem, chosen: Sequence[Priced]) -> list[Priced]:
         problem: The sizes.
         chosen: Candidates of its study.
     """
-    pricer = _Pricer(problem)
-    return [pricer.priced(item.candidate, allowed=item.allowed) for item in chosen]
-
-
-class _Pricer:
-    """Prices candidates of a problem's study, those of one form once."""
-
-    def __init__(self, problem: Problem) -> None:
-        study = problem.study
-        self._forms = study.forms(symmetric=problem.symmetric)
-        self._figures = self._forms.figures(
-            (problem.n1, problem.n2, problem.n_basis),
-            problem.profile,
-            dtype=study.dtype,
-            precision=problem.precision,
-            itemsize=study.itemsize,
-            beside_bytes=resident_bytes(problem, study.layers),
+    forms, figures = problem.study.forms(symmetric=problem.symmetric), _figures(problem)
+    found: list[Priced] = []
+    for item in chosen:
+        named = forms.named(item.candidate)
+        found.append(
+            Priced(
+                candidate=item.candidate,
+                named=named,
+                figures=figures[named.form],
+                allowed=item.allowed,
+            )
         )
+    return found
 
-    def priced(self, candidate: Candidate, *, allowed: bool) -> Priced:
-        """Prices a candidate, of which it is known whether the user allows it."""
-        named = self._forms.named(candidate)
-        return Priced(
-            candidate=candidate,
-            named=named,
-            figures=self._figures[named.form],
-            allowed=allowed,
-        )
+
+def _figures(problem: Problem) -> list[Figures]:
+    """Prices the forms of all candidates, each once."""
+    study = problem.study
+    return study.forms(symmetric=problem.symmetric).figures(
+        (problem.n1, problem.n2, problem.n_basis),
+        problem.profile,
+        dtype=study.dtype,
+        precision=problem.precision,
+        itemsize=study.itemsize,
+        beside_bytes=resident_bytes(problem, study.layers),
+    )
 
 
 def pushable(
@@ -167,6 +181,19 @@ def pushable(
         if any(item.pushed and item.allowed for item in items)
     )
     return forced, able
+
+
+def _allowed_in(study: Study, request: MethodRequest) -> tuple[tuple[bool, ...], ...]:
+    """Says of each candidate of each layer whether the user allows it."""
+    if request not in study.allowed:
+        found: list[tuple[bool, ...]] = []
+        for layer, candidates in zip(study.layers, study.candidates, strict=True):
+            # A cut is no leaf: what the user says of leaves is not said of it.
+            is_cut = layer is study.cut
+            methods = tuple(Method) if is_cut else _allowed(layer, candidates, request)
+            found.append(tuple(item.method in methods for item in candidates))
+        study.allowed[request] = tuple(found)
+    return study.allowed[request]
 
 
 def _allowed(

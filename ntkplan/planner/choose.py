@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 
 from ntkplan.errors import MemoryLimitError
 from ntkplan.ir.plan import PlanCost
 from ntkplan.ir.program import Tiling
 from ntkplan.ir.use import Layer
-from ntkplan.methods.sharing import Key
 from ntkplan.planner.candidates import Priced, pushable
+from ntkplan.planner.leaf_options import LeafOptions, Options, leaf_options
 from ntkplan.planner.prices import Price
 from ntkplan.planner.problem import Problem
 from ntkplan.planner.select import select
-from ntkplan.planner.shared import SharedWork, shared_work
+from ntkplan.planner.shared import SharedWork, Sharing, push_at_least_s
 
 # Models with no more leaves that may be pushed or not have all divisions tried.
 _MOST_FREE = 5
@@ -32,10 +31,6 @@ _PREFIXES = 4
 # A program that both sweeps and pushes rests on the estimates of both. It is taken
 # where it is expected to gain more than these are off by.
 _MIXING_GAIN = 1.5
-
-
-SharedOf = Callable[[Sequence[Layer], Sequence[Layer]], SharedWork]
-"""Counts the shared work of tapped and of pushed layers."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -129,6 +124,8 @@ class _Search:
         below_s: float,
     ) -> None:
         self._problem, self._priced, self._limit = problem, priced, limit_bytes
+        self._options = leaf_options(priced)
+        self._sharing = Sharing.at_once(problem)
         self._below_s = below_s
         self.forced, self.able = pushable(priced)
         self.exhaustive = len(self.able - self.forced) <= _MOST_FREE
@@ -184,13 +181,12 @@ class _Search:
         self._seen.add(pushed)
         mixed = 0 < len(pushed) < len(self._priced) and pushed != self.forced
         needed_gain = _MIXING_GAIN if mixed else 1.0
-        known_s = self.best.cost.seconds if self.best else self._below_s
-        if self._at_least(pushed) * needed_gain >= known_s:
+        if self._is_hopeless(pushed, needed_gain):
             return
         decision, needed = decide(
             self._problem,
-            functools.partial(shared_work, self._problem),
-            self._priced,
+            self._sharing,
+            self._options,
             pushed,
             self._limit,
         )
@@ -205,34 +201,52 @@ class _Search:
         ):
             self.best = decision
 
-    def _at_least(self, pushed: frozenset[int]) -> float:
-        """Returns a bound of what a division takes, without counting its passes.
+    def _is_hopeless(self, pushed: frozenset[int], needed_gain: float) -> bool:
+        """Says whether a division takes too long, before its passes are counted.
 
-        Against the division that pushes none it saves no more than the sweep and the
-        own parts of what it pushes, and it adds their tangents' products and those that
-        the tangents meet on their way to the output.
+        The bounds on what its tangents take are tried one after the other, those that
+        are soon found first.
         """
+        known_s = self.best.cost.seconds if self.best else self._below_s
+        kept_s = self._kept_s(pushed)
         bound = sum(self._push_bounds[number] for number in pushed)
         bound += self._onward_s(pushed)
-        if self._tapped is None:
-            return bound
-        cost = self._tapped.cost
-        saved = cost.sweep_seconds + sum(
-            self._tapped.chosen[number].seconds for number in pushed
+        if (kept_s + bound) * needed_gain >= known_s:
+            return True
+        if not pushed:
+            return False
+        if self.best is None:
+            # What is known is of another search: it has to be reached, not surpassed.
+            needed_gain = 1.0
+        if not math.isinf(self._limit):
+            # With fewer tapped leaves the others have more room, for what is quicker.
+            kept_s = 0.0
+        layers = [self._problem.study.layers[number] for number in sorted(pushed)]
+        return any(
+            # What is added up in another order may differ in the last digits.
+            (kept_s + push_s * (1 - 1e-9)) * needed_gain >= known_s
+            for push_s in push_at_least_s(self._problem, layers)
         )
-        return max(bound, cost.seconds - saved + bound)
+
+    def _kept_s(self, pushed: frozenset[int]) -> float:
+        """Returns what a division takes at least beside its tangents.
+
+        Against the division that pushes none it saves no more than the sweep and the
+        own parts of what it pushes.
+        """
+        if self._tapped is None:
+            return 0.0
+        cost = self._tapped.cost
+        own_s = sum(self._tapped.chosen[number].seconds for number in pushed)
+        return max(0.0, cost.seconds - cost.sweep_seconds - own_s)
 
     def _onward_s(self, pushed: frozenset[int]) -> float:
         """Returns the least time in which tangents are carried on to the output."""
         problem = self._problem
-        study = problem.study
-        leaves = [study.layers[number].leaf.variable for number in pushed]
-        # Where a leaf is itself multiplied, `_push_bounds` has the product.
-        own = {tap for number in pushed for tap in study.layers[number].taps}
-        active = study.active(leaves) - own
         points = 1 if problem.spec.matched else problem.n1
         columns = problem.n2 * problem.n_basis
-        return study.product_flops(active) * points * columns / _peak(problem)
+        flops = problem.study.onward_flops(pushed)
+        return flops * points * columns / _peak(problem)
 
 
 def _peak(problem: Problem) -> float:
@@ -246,22 +260,13 @@ def _push_bounds(problem: Problem) -> list[float]:
     One product of a tangent with the activations, for each column and example, at the
     highest rate that the device has.
     """
-    spec, profile = problem.spec, problem.profile
-    peak = _peak(problem)
     columns = problem.n2 * problem.n_basis
-    points = 1 if spec.matched else problem.n1
-    bounds = []
-    for layer in problem.study.layers:
-        flops = 0
-        for stack in layer.stacks:
-            use = stack.first
-            if use.hot is None and not layer.opaque:
-                labels = {*use.value, *use.parameter, *use.activations}
-                each = math.prod(use.sizes[label] for label in labels)
-                flops += 2 * each * len(stack.uses)
-        loops = profile.launch.loop_overhead_s * columns
-        bounds.append(loops + flops * columns * points / peak)
-    return bounds
+    points = 1 if problem.spec.matched else problem.n1
+    loops_s = problem.profile.launch.loop_overhead_s * columns
+    return [
+        loops_s + flops * columns * points / _peak(problem)
+        for flops in problem.study.own_flops
+    ]
 
 
 def _pushed(decision: Decision) -> frozenset[int]:
@@ -272,8 +277,8 @@ def _pushed(decision: Decision) -> frozenset[int]:
 
 def decide(
     problem: Problem,
-    shared_of: SharedOf,
-    priced: Sequence[tuple[Priced, ...]],
+    sharing: Sharing,
+    options: Sequence[LeafOptions],
     pushed: frozenset[int],
     limit_bytes: float,
 ) -> tuple[Decision | None, float]:
@@ -281,8 +286,8 @@ def decide(
 
     Args:
         problem: The sizes at which candidates are priced.
-        shared_of: Counts the shared work of tapped and of pushed layers.
-        priced: The candidates of every layer.
+        sharing: Says what tapped and pushed layers share.
+        options: What every layer may take.
         pushed: Numbers of the leaves that are pushed forward.
         limit_bytes: What the kernel may need at once.
 
@@ -290,36 +295,16 @@ def decide(
         The decision, or None where it does not fit; and the least bytes it needs.
     """
     layers = problem.study.layers
-    shared = shared_of(
-        [layer for number, layer in enumerate(layers) if number not in pushed],
-        [layer for number, layer in enumerate(layers) if number in pushed],
-    )
-    fitting: list[list[Priced]] = []
-    least = max(shared.resident_bytes, shared.passes_bytes)
-    for number, items in enumerate(priced):
-        wanted = number in pushed
-        options = [
-            item for item in items if item.allowed and item.named.pushed is wanted
-        ]
-        if not options:
-            return None, float("inf")
-        peaks = [item.figures.peak_bytes for item in options]
-        least = max(least, shared.resident_bytes + min(peaks))
-        if shared.resident_bytes + max(peaks) > limit_bytes:
-            options = [
-                item
-                for item in options
-                if shared.resident_bytes + item.peak_bytes <= limit_bytes
-            ]
-        fitting.append(options)
-    if least > limit_bytes:
+    tapped, taken = divided(layers, pushed)
+    fitting, least = fitting_options(sharing, layers, options, pushed, limit_bytes)
+    if fitting is None:
         return None, least
+    shared = sharing.work_of(tapped, taken)
     best: Decision | None = None
     needed = float("inf")
-    has_later = any(layer.later is not None for layer in layers)
-    for some in _by_taps(fitting) if has_later else [fitting]:
-        chosen = select(some)
-        together = _shared_by(problem, chosen, shared, shared_of)
+    for selected in _by_taps(layers, fitting):
+        chosen = select(selected)
+        together = _shared_by(problem, chosen, shared, sharing)
         own = _own(chosen)
         cost = _cost(problem, chosen, own, together, limit_bytes)
         needed = min(needed, cost.peak_bytes)
@@ -330,18 +315,62 @@ def decide(
     return best, least if best else max(least, needed)
 
 
-def _by_taps(options: Sequence[Sequence[Priced]]) -> list[list[list[Priced]]]:
+def divided(
+    layers: Sequence[Layer], pushed: Container[int]
+) -> tuple[list[Layer], list[Layer]]:
+    """Returns the tapped and the pushed layers of a division."""
+    return (
+        [layer for number, layer in enumerate(layers) if number not in pushed],
+        [layer for number, layer in enumerate(layers) if number in pushed],
+    )
+
+
+def fitting_options(
+    sharing: Sharing,
+    layers: Sequence[Layer],
+    options: Sequence[LeafOptions],
+    pushed: frozenset[int],
+    limit_bytes: float,
+) -> tuple[list[Options] | None, float]:
+    """Returns what every layer may take in one division, and fits.
+
+    Args:
+        sharing: Says what tapped and pushed layers share.
+        layers: The layers.
+        options: What every layer may take.
+        pushed: Numbers of the leaves that are pushed forward.
+        limit_bytes: What the kernel may need at once.
+
+    Returns:
+        The options, or None where those of some layer do not fit; and the least bytes
+        that the division needs.
+    """
+    some = [
+        each.pushed if number in pushed else each.tapped
+        for number, each in enumerate(options)
+    ]
+    if not all(each.items for each in some):
+        return None, float("inf")
+    resident_bytes, passes_bytes = sharing.bytes_of(*divided(layers, pushed))
+    least = max([each.least_bytes for each in some])
+    least = max(passes_bytes, resident_bytes + least)
+    if least > limit_bytes:
+        return None, least
+    return [each.within(resident_bytes, limit_bytes) for each in some], least
+
+
+def _by_taps(layers: Sequence[Layer], options: list[Options]) -> list[list[Options]]:
     """Returns what to select from: everything, and where it differs less.
 
     A tap that no leaf has any more makes the sweep shorter, which a leaf does not see
     for itself. So all leaves are also tapped later that can be, or none of them.
     """
-    found = [[list(items) for items in options]]
+    able = [number for number, layer in enumerate(layers) if layer.later is not None]
+    found = [options]
     for later in (True, False):
-        some = [
-            [item for item in items if item.candidate.later == later] or list(items)
-            for items in options
-        ]
+        some = list(options)
+        for number in able:
+            some[number] = options[number].tapped(later=later)
         if some not in found:
             found.append(some)
     return found
@@ -351,13 +380,13 @@ def _shared_by(
     problem: Problem,
     chosen: Sequence[Priced],
     shared: SharedWork,
-    shared_of: SharedOf,
+    sharing: Sharing,
 ) -> SharedWork:
     """Returns the shared work with the taps that the chosen candidates have."""
     if not any(item.candidate.later for item in chosen):
         return shared
     layers = list(zip(problem.study.layers, chosen, strict=True))
-    return shared_of(
+    return sharing.work_of(
         [item.candidate.layer_of(layer) for layer, item in layers if not item.pushed],
         [layer for layer, item in layers if item.pushed],
     )
@@ -365,7 +394,7 @@ def _shared_by(
 
 def _own(chosen: Sequence[Priced]) -> tuple[Price, ...]:
     """Returns what each candidate adds, given those before it."""
-    computed: set[Key | None] = set()
+    computed: set[int | None] = set()
     found: list[Price] = []
     for item in chosen:
         found.append(item.left(computed))

@@ -24,7 +24,6 @@ from ntkplan.ir.plan import (
 from ntkplan.ir.quantities import duration, quantity
 from ntkplan.ir.use import Layer
 from ntkplan.methods.candidate import Method
-from ntkplan.methods.sharing import Key
 from ntkplan.planner.candidates import Priced
 from ntkplan.planner.choose import Decision
 from ntkplan.planner.request import MethodRequest
@@ -51,7 +50,7 @@ def layer_plans(
         push_share_s=decision.cost.push_seconds / n_pushed if n_pushed else 0.0,
         n_tiles=decision.n_tiles,
     )
-    computed: set[Key | None] = set()
+    computed: set[int | None] = set()
     plans: list[LayerPlan] = []
     for layer, items, chosen in zip(layers, priced, decision.chosen, strict=True):
         plans.append(_layer_plan(layer, items, chosen, request, recorder, computed))
@@ -67,8 +66,19 @@ class _Recorder:
     limit_bytes: float
     push_share_s: float
     n_tiles: int
+    known: dict[object, Alternative] = dataclasses.field(default_factory=dict)
 
-    def record(self, item: Priced, computed: Set[Key | None]) -> Alternative:
+    def record(self, item: Priced, computed: Set[int | None]) -> Alternative:
+        if not item.keys.isdisjoint(computed):
+            return self._record(item, computed)
+        # Nothing is computed anyway, so leaves of one form have the same records.
+        candidate, measured_s = item.candidate, item.measured_s
+        key = (item.figures, candidate.method, candidate.order, measured_s)
+        if key not in self.known:
+            self.known[key] = self._record(item, computed)
+        return self.known[key]
+
+    def _record(self, item: Priced, computed: Set[int | None]) -> Alternative:
         left = item.left(computed)
         return Alternative(
             method=item.candidate.method.value,
@@ -114,7 +124,7 @@ def _layer_plan(
     chosen: Priced,
     request: MethodRequest,
     recorder: _Recorder,
-    computed: Set[Key | None],
+    computed: Set[int | None],
 ) -> LayerPlan:
     record = recorder.record(chosen, computed)
     alternatives = [recorder.record(item, computed) for item in items]

@@ -33,19 +33,16 @@ class Figures:
         bytes_moved: Bytes read and written.
         peak_bytes: Most bytes alive at once, inputs left out, and what libraries hold
             for the largest product.
+        total_s: Seconds of all entries.
     """
 
     seconds: tuple[float, ...]
     flops: tuple[float, ...]
     bytes_moved: tuple[float, ...]
     peak_bytes: float
+    total_s: float
 
     @functools.cached_property
-    def total_s(self) -> float:
-        """Seconds of all entries."""
-        return sum(self.seconds)
-
-    @property
     def total(self) -> Price:
         """The price of all entries."""
         return Price(
@@ -61,17 +58,17 @@ class Named:
 
     Attributes:
         form: Number of its form.
-        statements: The key of every entry of its form's `Figures`; None for the
-            addition of the results to the kernel.
-        keys: Those of them that are keys.
-        meeting: Keys that candidates of other leaves have as well.
+        statements: The number of every entry of its form's `Figures`, equal where the
+            same array is computed; None for the addition of the results to the kernel.
+        keys: Those of them that are numbers.
+        meeting: Those of these that candidates of other leaves have as well.
         pushed: Whether the leaf takes part in the push forward.
     """
 
     form: int
-    statements: tuple[Key | None, ...]
-    keys: frozenset[Key]
-    meeting: frozenset[Key]
+    statements: tuple[int | None, ...]
+    keys: frozenset[int]
+    meeting: frozenset[int]
     pushed: bool
 
 
@@ -80,13 +77,22 @@ class Forms:
 
     Args:
         candidates: Those of every layer.
+        table: The work of all of them.
         symmetric: Whether `x2` is absent.
+
+    Attributes:
+        layers: What each candidate of each layer computes.
     """
 
     def __init__(
-        self, candidates: Sequence[Sequence[Candidate]], *, symmetric: bool
+        self,
+        candidates: Sequence[Sequence[Candidate]],
+        table: FormulaTable,
+        *,
+        symmetric: bool,
     ) -> None:
         self._symmetric = symmetric
+        self._table = table
         works: dict[int, Work] = {}
         counts: dict[int, list[int]] = {}
         for candidate in itertools.chain.from_iterable(candidates):
@@ -95,46 +101,60 @@ class Forms:
                 works[id(work)] = work
                 counts[id(work)] = _lengths(work, [count for _, count in parts])
         self._numbers = {each: number for number, each in enumerate(works)}
-        self._table = FormulaTable(list(works.values()))
+        self._works = np.array([table.number(work) for work in works.values()], int)
         self._lengths = list(counts.values())
-        self._named = self._names(candidates)
+        self._candidates = candidates
+        self.layers = self._names(candidates)
 
     def _of(self, candidate: Candidate) -> tuple[Work, tuple[tuple[Key, int], ...]]:
         if self._symmetric:
             return candidate.symmetric_work, candidate.symmetric_parts
         return candidate.work, candidate.parts
 
-    def _names(self, candidates: Sequence[Sequence[Candidate]]) -> dict[int, Named]:
-        statements: dict[int, tuple[Key | None, ...]] = {}
-        keys: list[list[frozenset[Key]]] = []
+    def _names(
+        self, candidates: Sequence[Sequence[Candidate]]
+    ) -> tuple[tuple[Named, ...], ...]:
+        numbers: dict[Key, int] = {}
+        users: Counter[int] = Counter()
+        statements: list[list[tuple[int | None, ...]]] = []
         for many in candidates:
-            keys.append([])
+            statements.append([])
             for candidate in many:
                 work, parts = self._of(candidate)
-                own: list[Key | None] = [key for key, _ in parts]
+                own = [numbers.setdefault(key, len(numbers)) for key, _ in parts]
                 n_entries = len(self._lengths[self._numbers[id(work)]])
-                own += [None] * (n_entries - len(own))
-                statements[id(candidate)] = tuple(own)
-                keys[-1].append(frozenset(key for key, _ in parts))
-        users = Counter(
-            itertools.chain.from_iterable(frozenset().union(*many) for many in keys)
-        )
+                left_over = (None,) * (n_entries - len(own))
+                statements[-1].append((*own, *left_over))
+            own_keys = itertools.chain.from_iterable(statements[-1])
+            users.update({key for key in own_keys if key is not None})
         shared = frozenset(key for key, count in users.items() if count > 1)
-        return {
-            id(candidate): Named(
+
+        def named(candidate: Candidate, own: tuple[int | None, ...]) -> Named:
+            keys = frozenset(key for key in own if key is not None)
+            return Named(
                 form=self._numbers[id(self._of(candidate)[0])],
-                statements=statements[id(candidate)],
-                keys=own,
-                meeting=own & shared,
+                statements=own,
+                keys=keys,
+                meeting=keys & shared,
                 pushed=candidate.method is Method.NTK_VECTOR_PRODUCTS,
             )
-            for many, sets in zip(candidates, keys, strict=True)
-            for candidate, own in zip(many, sets, strict=True)
-        }
+
+        return tuple(
+            tuple(map(named, many, own))
+            for many, own in zip(candidates, statements, strict=True)
+        )
 
     def named(self, candidate: Candidate) -> Named:
         """Returns what a candidate computes."""
-        return self._named[id(candidate)]
+        return self._by_candidate[id(candidate)]
+
+    @functools.cached_property
+    def _by_candidate(self) -> dict[int, Named]:
+        return {
+            id(candidate): named
+            for many, names in zip(self._candidates, self.layers, strict=True)
+            for candidate, named in zip(many, names, strict=True)
+        }
 
     def figures(
         self,
@@ -158,8 +178,8 @@ class Forms:
                 temporaries of a program are one allocation: where it is large, its
                 pages are new at every call, also to a leaf that needs few of them.
         """
-        table, place, (copied, uncopied) = self._table.at(*sizes)
-        peaks = uncopied if profile.fuses_products else copied
+        table, place, peaks_of_all = self._table.at(*sizes)
+        peaks = peaks_of_all[int(profile.fuses_products)][self._works]
         row = place[self._places.rows]
         packed = np.zeros(len(peaks))
         columns = profile.memory.packed_columns
@@ -191,6 +211,7 @@ class Forms:
                     flops=mine[1],
                     bytes_moved=mine[2],
                     peak_bytes=peak,
+                    total_s=sum(mine[0]),
                 )
             )
             start = end
@@ -230,7 +251,7 @@ class Forms:
 
     @functools.cached_property
     def _places(self) -> _Places:
-        rows = self._table.rows
+        rows = [self._table.rows[number] for number in self._works]
         numbers = np.arange(len(rows))
         lengths = [np.array(many, int) for many in self._lengths]
         every = np.concatenate([*lengths, np.zeros(0, int)])

@@ -7,14 +7,14 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from ntkplan.methods.sharing import Key
 from ntkplan.planner.candidates import Priced
+from ntkplan.planner.leaf_options import Options
 
 MOST_COMBINATIONS = 2_000
 """Leaves that share statements are tried in all combinations up to this many."""
 
 
-def select(options: Sequence[Sequence[Priced]]) -> list[Priced]:
+def select(options: Sequence[Options]) -> list[Priced]:
     """Takes an option for every leaf, so that all together take least.
 
     Leaves whose options have no statement in common are independent. A group of leaves
@@ -22,19 +22,14 @@ def select(options: Sequence[Sequence[Priced]]) -> list[Priced]:
     each leaf's own best and improves one leaf at a time until nothing changes.
 
     Args:
-        options: For every leaf at least one, the cheapest first.
+        options: For every leaf at least one.
 
     Returns:
         One for every leaf.
     """
-    users = Counter(
-        itertools.chain.from_iterable(
-            frozenset().union(*(item.named.meeting for item in items))
-            for items in options
-        )
-    )
+    users = Counter(itertools.chain.from_iterable(each.meeting for each in options))
     shared = {key for key, count in users.items() if count > 1}
-    few = [_undominated(items, shared) for items in options]
+    few = [_undominated(each, shared) for each in options]
     chosen = [items[0] for items in few]
     for group in _groups(few, shared):
         members = [few[number] for number in group]
@@ -49,7 +44,7 @@ def select(options: Sequence[Sequence[Priced]]) -> list[Priced]:
 
 def total_seconds(chosen: Iterable[Priced]) -> float:
     """Returns the time of candidates together, each distinct statement once."""
-    computed: set[Key] = set()
+    computed: set[int] = set()
     seconds = 0.0
     for item in chosen:
         for key, taken_s in item.timed:
@@ -61,11 +56,13 @@ def total_seconds(chosen: Iterable[Priced]) -> float:
     return seconds
 
 
-def _undominated(items: Sequence[Priced], shared: set[Key]) -> list[Priced]:
+def _undominated(options: Options, shared: set[int]) -> list[Priced]:
     """Keeps the cheapest of the options that have the same statements to share."""
-    found: dict[frozenset[Key], Priced] = {}
-    for item in items:
-        found.setdefault(item.named.meeting & shared, item)
+    if options.meeting.isdisjoint(shared):
+        return [options.items[0]]
+    found: dict[frozenset[int], Priced] = {}
+    for keys, item in options.distinct:
+        found.setdefault(keys & shared, item)
     alone = next((item for keys, item in found.items() if not keys), None)
     if alone is None:
         return list(found.values())
@@ -78,21 +75,19 @@ def _undominated(items: Sequence[Priced], shared: set[Key]) -> list[Priced]:
     ]
 
 
-def _groups(options: Sequence[Sequence[Priced]], shared: set[Key]) -> list[list[int]]:
+def _groups(options: Sequence[Sequence[Priced]], shared: set[int]) -> list[list[int]]:
     """Returns the leaves that have a choice and share statements, group by group."""
-    group_of: dict[Key, int] = {}
+    group_of: dict[int, int] = {}
     groups: dict[int, list[int]] = {}
+    keys_of: dict[int, set[int]] = {}
     for number, items in enumerate(options):
-        keys = {key for item in items for key in item.named.meeting if key in shared}
-        joined = {group_of[key] for key in keys if key in group_of}
+        keys = {key for item in items for key in item.named.meeting & shared}
         members = [number]
-        for group in joined:
+        for group in {group_of[key] for key in keys if key in group_of}:
             members += groups.pop(group)
-        groups[number] = members
-        for member in members:
-            for item in options[member]:
-                for key in item.named.meeting & shared:
-                    group_of[key] = number
+            keys |= keys_of.pop(group)
+        groups[number], keys_of[number] = members, keys
+        group_of.update(dict.fromkeys(keys, number))
     return [
         sorted(members)
         for members in groups.values()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from typing import cast
 
 from ntkplan._jax import Var
@@ -11,7 +12,6 @@ from ntkplan.cost import symbols
 from ntkplan.cost.symbols import Size
 from ntkplan.cost.work import Work, joined
 from ntkplan.ir.use import Layer
-from ntkplan.planner.moved import entries
 from ntkplan.planner.prices import Price
 from ntkplan.planner.problem import Problem
 from ntkplan.planner.study import Study
@@ -37,6 +37,27 @@ class SharedWork:
     passes_bytes: float
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Sharing:
+    """Says what divisions of the leaves share, given the tapped and the pushed.
+
+    Attributes:
+        bytes_of: Counts the memory, as `shared_bytes`.
+        work_of: Prices the work, with the memory.
+    """
+
+    bytes_of: Callable[[Sequence[Layer], Sequence[Layer]], tuple[float, float]]
+    work_of: Callable[[Sequence[Layer], Sequence[Layer]], SharedWork]
+
+    @classmethod
+    def at_once(cls, problem: Problem) -> Sharing:
+        """Returns what is shared where the kernel is computed all at once."""
+        return cls(
+            bytes_of=functools.partial(shared_bytes, problem),
+            work_of=functools.partial(shared_work, problem),
+        )
+
+
 def shared_work(
     problem: Problem, tapped: Sequence[Layer], pushed: Sequence[Layer]
 ) -> SharedWork:
@@ -47,17 +68,35 @@ def shared_work(
         tapped: Leaves whose uses are tapped.
         pushed: Leaves that are pushed forward.
     """
-    held = held_bytes(problem, tapped)
-    resident = resident_bytes(problem, tapped)
+    resident, passes = shared_bytes(problem, tapped, pushed)
     n = problem.n_points
     return SharedWork(
         forward=problem.pass_price(problem.study.forward, n=n, alone=True),
         sweep=sweep_price(problem, tapped, n=n, columns=problem.n_basis),
         push=push_price(problem, pushed),
         resident_bytes=resident,
-        passes_bytes=resident
-        + max(n * held.sweep_bytes, pushed_bytes(problem, pushed)),
+        passes_bytes=passes,
     )
+
+
+def shared_bytes(
+    problem: Problem, tapped: Sequence[Layer], pushed: Sequence[Layer]
+) -> tuple[float, float]:
+    """Counts the memory of what a division shares, which is sooner found than its time.
+
+    Args:
+        problem: The kernel's sizes.
+        tapped: Leaves whose uses are tapped.
+        pushed: Leaves that are pushed forward.
+
+    Returns:
+        The bytes that stay alive while the leaves' own parts run, and the most that are
+        alive during the sweep and during the push.
+    """
+    held = held_bytes(problem, tapped)
+    resident = _resident_bytes(problem, held)
+    swept = problem.n_points * held.sweep_bytes
+    return resident, resident + max(swept, pushed_bytes(problem, pushed))
 
 
 def pushed_bytes(problem: Problem, pushed: Sequence[Layer]) -> float:
@@ -96,7 +135,10 @@ def resident_bytes(problem: Problem, tapped: Sequence[Layer]) -> float:
         problem: The kernel's sizes.
         tapped: Leaves whose uses are tapped.
     """
-    held = held_bytes(problem, tapped)
+    return _resident_bytes(problem, held_bytes(problem, tapped))
+
+
+def _resident_bytes(problem: Problem, held: Held) -> float:
     kernels = 1 if problem.profile.fuses_products else 2  # the sum so far, and the next
     sides = problem.n_points * held.side_bytes
     return held.fixed_bytes + kernels * held.kernel_bytes + sides
@@ -215,6 +257,31 @@ def push_price(problem: Problem, pushed: Sequence[Layer], *, rows: int = 1) -> P
     return sum((each.price(problem) for each in passes), Price(seconds=loops_s))
 
 
+def push_at_least_s(
+    problem: Problem, pushed: Sequence[Layer], *, rows: int = 1
+) -> Iterator[float]:
+    """Bounds the time of NTK-vector products from below, closer every time.
+
+    First it is that of the products of what is pushed forward, and of the iterations of
+    the loops; then also that of the products of what is pulled back.
+
+    Args:
+        problem: The kernel.
+        pushed: Leaves that are pushed forward.
+        rows: How often a loop makes them.
+    """
+    study = problem.study
+    active = study.active(layer.leaf.variable for layer in pushed)
+    columns = problem.n2 * problem.n_basis * rows
+    points = 1 if problem.spec.matched else problem.n1
+    seconds = problem.profile.launch.loop_overhead_s * columns
+    for counted_of, n in ((study.push_unfused, points), (study.sweep_unfused, 1)):
+        counted = counted_of(active)
+        price = problem.pass_price(counted, n=n, times=columns, in_loop=True)
+        seconds += price.seconds
+        yield seconds
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SymbolicWork:
     """The shared work of one division of the leaves, in symbols.
@@ -281,15 +348,14 @@ def held_bytes(problem: Problem, tapped: Sequence[Layer]) -> Held:
     moved = study.moved(tapped)
     basis, size = problem.n_basis, study.itemsize
     pairs = problem.n1 if spec.matched else problem.n1 * problem.n2
-    parameters = sum(leaf.size for leaf in study.graph.leaves)
-    data = sum(map(entries, study.graph.data))
     window_channels = problem.profile.memory.window_channels
     passing = max(
         moved.of_pulled.passing(basis, window_channels),
         moved.of_pushed.passing(moved.n_tangents, window_channels),
     )
     return Held(
-        fixed_bytes=size * (parameters + problem.n_points * data),
+        fixed_bytes=size
+        * (study.parameter_entries + problem.n_points * study.data_entries),
         kernel_bytes=size * pairs * spec.n_full**2 * spec.n_diagonal,
         side_bytes=size * (moved.recorded_entries + basis * moved.tap_entries),
         sweep_bytes=size * passing,

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 import numpy
 
 from ntkplan._jax import Var, array_shape, primitives
+from ntkplan.cost.formula_tables import FormulaTable
 from ntkplan.ir.graph import KernelGraph
 from ntkplan.ir.kernel import KernelSpec
 from ntkplan.ir.use import Layer, Stack
@@ -20,6 +21,7 @@ from ntkplan.methods.network import Frame, input_name
 from ntkplan.methods.table import METHODS
 from ntkplan.planner.forms import Forms
 from ntkplan.planner.moved import Moved, Passing, entries, recorded_variables
+from ntkplan.planner.request import MethodRequest
 from ntkplan.rules.equation_work import Counted, DerivativeCounts, count_forward
 from ntkplan.rules.work.linearized import Linearized
 
@@ -40,6 +42,7 @@ class Study:
         cut: What stands for the leaves behind a cut, the last of the layers; or None.
         dtype: The data type that most of the work is done in.
         candidates: Every candidate of every layer.
+        allowed: Which of them a user allows, for every request that was made.
     """
 
     def __init__(
@@ -65,11 +68,17 @@ class Study:
             self.candidates = (*self.candidates, made)
         self._known = known
         self._formulas: dict[int, str] = {}
+        self.allowed: dict[MethodRequest, tuple[tuple[bool, ...], ...]] = {}
+        self._forms: dict[bool, Forms] = {}
         self._variants: dict[object, Study] = {}
         self._moved: dict[tuple[Layer, ...], Moved] = {}
+        self._onward: dict[frozenset[int], int] = {}
+        self._tangents: dict[tuple[Var, ...], Passing] = {}
         self._active: dict[frozenset[Var], frozenset[Var]] = {}
         self._sweeps: dict[frozenset[Var], Counted] = known._sweeps if known else {}
         self._pushes: dict[frozenset[Var], Counted] = known._pushes if known else {}
+        self._unfused_sweeps: dict[frozenset[Var], Counted] = {}
+        self._unfused_pushes: dict[frozenset[Var], Counted] = {}
         self._linearized: dict[frozenset[Var], Linearized] = (
             known._linearized if known else {}
         )
@@ -123,15 +132,20 @@ class Study:
         Args:
             symmetric: Whether `x2` is absent.
         """
-        return self._symmetric_forms if symmetric else self._crossed_forms
+        if symmetric not in self._forms:
+            self._forms[symmetric] = Forms(
+                self.candidates, self._table, symmetric=symmetric
+            )
+        return self._forms[symmetric]
 
     @functools.cached_property
-    def _symmetric_forms(self) -> Forms:
-        return Forms(self.candidates, symmetric=True)
-
-    @functools.cached_property
-    def _crossed_forms(self) -> Forms:
-        return Forms(self.candidates, symmetric=False)
+    def _table(self) -> FormulaTable:
+        """The work of all candidates, with `x2` and without: most of it is the same."""
+        return FormulaTable(
+            work
+            for candidate in itertools.chain.from_iterable(self.candidates)
+            for work in (candidate.symmetric_work, candidate.work)
+        )
 
     def moved(self, layers: Sequence[Layer]) -> Moved:
         """Returns what derivatives of some tapped layers pass, and what is held."""
@@ -170,18 +184,42 @@ class Study:
         outputs = [atom for atom in self.graph.body.outputs if isinstance(atom, Var)]
         return self.graph.upstream(outputs)
 
-    def product_flops(self, active: frozenset[Var]) -> int:
+    def onward_flops(self, pushed: frozenset[int]) -> int:
         """Counts what products of matrices do to one tangent of one example.
 
-        A lower bound of what pushing a tangent takes: other operations, and products
-        inside of loops and branches, are left out.
+        A lower bound of what carrying tangents on to the output takes: other
+        operations, and products inside of loops and branches, are left out, and so are
+        those in which the leaves themselves are multiplied.
 
         Args:
-            active: Variables that have a tangent, see `active`.
+            pushed: Numbers of the layers that the tangents are of.
         """
-        return sum(
-            flops for variable, flops in self._product_flops if variable in active
+        if pushed not in self._onward:
+            layers = [self.layers[number] for number in pushed]
+            own = {tap for layer in layers for tap in layer.taps}
+            active = self.active(layer.leaf.variable for layer in layers) - own
+            self._onward[pushed] = sum(
+                flops for variable, flops in self._product_flops if variable in active
+            )
+        return self._onward[pushed]
+
+    @functools.cached_property
+    def own_flops(self) -> tuple[int, ...]:
+        """What a product with the activations does to one tangent of every leaf."""
+        return tuple(
+            sum(_own_flops(stack) for stack in layer.stacks if not layer.opaque)
+            for layer in self.layers
         )
+
+    @functools.cached_property
+    def parameter_entries(self) -> int:
+        """Entries of all parameters."""
+        return sum(leaf.size for leaf in self.graph.leaves)
+
+    @functools.cached_property
+    def data_entries(self) -> int:
+        """Entries of one example."""
+        return sum(map(entries, self.graph.data))
 
     @functools.cached_property
     def _product_flops(self) -> tuple[tuple[Var, int], ...]:
@@ -233,13 +271,31 @@ class Study:
 
     def tangents_moved(self, leaves: Sequence[Var]) -> Passing:
         """Returns the sizes of what tangents of some leaves pass on their way."""
-        return Passing.of(self.active(leaves) - {*leaves}, self._derivatives)
+        asked = tuple(leaves)
+        if asked not in self._tangents:
+            passed = self.active(asked).difference(asked)
+            self._tangents[asked] = Passing.of(passed, self._derivatives)
+        return self._tangents[asked]
 
     def push(self, active: frozenset[Var]) -> Counted:
         """Returns what pushing tangents of some variables forward takes."""
         if active not in self._pushes:
             self._pushes[active] = self._derivatives.push(active)
         return self._pushes[active]
+
+    def sweep_unfused(self, active: frozenset[Var]) -> Counted:
+        """Returns of a sweep what is joined with nothing, which is soon counted."""
+        known = self._unfused_sweeps
+        if active not in known:
+            known[active] = self._derivatives.sweep_unfused(active)
+        return known[active]
+
+    def push_unfused(self, active: frozenset[Var]) -> Counted:
+        """Returns of a push what is joined with nothing, which is soon counted."""
+        known = self._unfused_pushes
+        if active not in known:
+            known[active] = self._derivatives.push_unfused(active)
+        return known[active]
 
 
 def _all_candidates(
@@ -286,6 +342,14 @@ def _candidates(layer: Layer, frame: Frame, itemsize: int) -> tuple[Candidate, .
             if candidate.method is not Method.NTK_VECTOR_PRODUCTS
         ),
     )
+
+
+def _own_flops(stack: Stack) -> int:
+    use = stack.first
+    if use.hot is not None:
+        return 0
+    labels = {*use.value, *use.parameter, *use.activations}
+    return 2 * math.prod(use.sizes[label] for label in labels) * len(stack.uses)
 
 
 def stacks_of(layer: Layer) -> tuple[Stack, ...]:

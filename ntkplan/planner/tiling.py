@@ -10,15 +10,24 @@ from ntkplan.errors import MemoryLimitError
 from ntkplan.ir.program import Tiling
 from ntkplan.ir.use import Layer
 from ntkplan.planner.candidates import Priced, price, pushable
-from ntkplan.planner.choose import Decision, choose, decide
+from ntkplan.planner.choose import (
+    Decision,
+    choose,
+    decide,
+    divided,
+    fitting_options,
+)
 from ntkplan.planner.halves import halved
+from ntkplan.planner.leaf_options import LeafOptions, leaf_options
 from ntkplan.planner.prices import Price
 from ntkplan.planner.problem import Problem
 from ntkplan.planner.request import MethodRequest
 from ntkplan.planner.shared import (
     Held,
     SharedWork,
+    Sharing,
     held_bytes,
+    push_at_least_s,
     push_price,
     pushed_bytes,
     sweep_price,
@@ -131,16 +140,24 @@ class _Search:
         if not ways:
             return False
         priced = price(tile, self._request)
-        fits = [self._decide(tiles, priced, pushed) for tiles, pushed in ways]
+        options = leaf_options(priced)
+        fits = [self._decide(tiles, priced, options, pushed) for tiles, pushed in ways]
         return any(fits)
 
     def _decide(
         self,
         tiles: _Tiles,
         priced: Sequence[tuple[Priced, ...]],
+        options: Sequence[LeafOptions],
         pushed: frozenset[int],
     ) -> bool:
-        decision, needed = decide(tiles.tile, tiles.shared, priced, pushed, self._limit)
+        sharing = Sharing(bytes_of=tiles.shared_bytes, work_of=tiles.shared)
+        layers = self._problem.study.layers
+        if len(pushed) == len(layers) and self._is_slower(tiles):
+            # Its options fit or not; nothing else has to be known of it.
+            fitting, _ = fitting_options(sharing, layers, options, pushed, self._limit)
+            return fitting is not None
+        decision, needed = decide(tiles.tile, sharing, options, pushed, self._limit)
         self.least_bytes = min(self.least_bytes, needed)
         if decision is None:
             return False
@@ -148,6 +165,14 @@ class _Search:
         if self.best is None or whole.cost.seconds < self.best[0].cost.seconds:
             self.best = (whole, priced)
         return True
+
+    def _is_slower(self, tiles: _Tiles) -> bool:
+        """Says whether pushing all leaves takes longer than what is known."""
+        return self.best is not None and any(
+            # What is added up in another order may differ in the last digits.
+            push_s * (1 - 1e-9) >= self.best[0].cost.seconds
+            for push_s in tiles.push_at_least_s()
+        )
 
     def _find_least(self) -> None:
         """Finds the least that any tiles need, of those whose sweep does not fit too.
@@ -159,7 +184,8 @@ class _Search:
         ):
             if least_bytes >= self.least_bytes:
                 return
-            self._decide(tiles, price(tiles.tile, self._request), pushed)
+            priced = price(tiles.tile, self._request)
+            self._decide(tiles, priced, leaf_options(priced), pushed)
 
 
 def _example_tiles(problem: Problem) -> Iterator[tuple[int, int]]:
@@ -202,11 +228,9 @@ class _Tiles:
     def held_bytes(self, pushed: Container[int]) -> float:
         """Returns what is held, whatever candidates are chosen, for one division."""
         layers = self._problem.study.layers
-        tapped = [layer for number, layer in enumerate(layers) if number not in pushed]
-        others = [layer for number, layer in enumerate(layers) if number in pushed]
-        return max(self._bytes(tapped, others))
+        return max(self.shared_bytes(*divided(layers, pushed)))
 
-    def _bytes(
+    def shared_bytes(
         self, tapped: Sequence[Layer], pushed: Sequence[Layer]
     ) -> tuple[float, float]:
         """Returns the bytes that stay alive, and the most during sweep and push."""
@@ -223,7 +247,7 @@ class _Tiles:
 
     def shared(self, tapped: Sequence[Layer], pushed: Sequence[Layer]) -> SharedWork:
         """Returns the shared work of all tiles, for one division of the leaves."""
-        resident_bytes, passes_bytes = self._bytes(tapped, pushed)
+        resident_bytes, passes_bytes = self.shared_bytes(tapped, pushed)
         forward, sweep = self._sides(tapped)
         return SharedWork(
             forward=forward,
@@ -261,12 +285,22 @@ class _Tiles:
 
     def _push(self, pushed: Sequence[Layer]) -> Price:
         """Returns the NTK-vector products of all rows."""
-        points = dataclasses.replace(
+        return push_price(self._row, pushed, rows=self._rows)
+
+    def push_at_least_s(self) -> Iterator[float]:
+        """Bounds the time of pushing all leaves from below, closer every time."""
+        layers = self._problem.study.layers
+        return push_at_least_s(self._row, layers, rows=self._rows)
+
+    @property
+    def _row(self) -> Problem:
+        """A row of tiles, for which NTK-vector products are made."""
+        matched = self._problem.spec.matched
+        return dataclasses.replace(
             self._problem,
             n1=self._tiling.rows,
-            n2=self._tiling.rows if self._problem.spec.matched else self._problem.n2,
+            n2=self._tiling.rows if matched else self._problem.n2,
         )
-        return push_price(points, pushed, rows=self._rows)
 
     def whole(self, decision: Decision) -> Decision:
         """Returns the decision with the cost of all tiles."""

@@ -15,16 +15,16 @@ import ntkplan
 from ntkplan.cost.device import load_profile
 from ntkplan.cost.work import Work
 from ntkplan.methods.candidate import Candidate, Method
-from ntkplan.methods.sharing import Form, Key
 from ntkplan.options import kernel_spec
 from ntkplan.planner import choose as module
 from ntkplan.planner.candidates import Priced, price
 from ntkplan.planner.choose import choose, decide
 from ntkplan.planner.forms import Figures, Named
+from ntkplan.planner.leaf_options import Options, leaf_options
 from ntkplan.planner.problem import Problem
 from ntkplan.planner.request import parse_methods
 from ntkplan.planner.select import select, total_seconds
-from ntkplan.planner.shared import shared_work
+from ntkplan.planner.shared import Sharing
 from ntkplan.planner.study import Study
 from ntkplan.trace.build import build
 from ntkplan.trace.layers import find_layers
@@ -51,12 +51,10 @@ def test_the_parts_of_the_printed_total_add_up():
 
 def random_options(generator, n_leaves, n_options, n_shared):
     """Returns options whose statements partly have the keys of other leaves'."""
-    shared = [
-        (Key(Form("shared", i), ()), generator.uniform(1, 9)) for i in range(n_shared)
-    ]
+    shared = [(number, generator.uniform(1, 9)) for number in range(n_shared)]
 
     def option(leaf, number):
-        own = Key(Form("own", leaf, number), ())
+        own = n_shared + leaf * n_options + number
         chosen = generator.choice(
             n_shared, size=generator.integers(0, 3), replace=False
         )
@@ -85,6 +83,7 @@ def random_options(generator, n_leaves, n_options, n_shared):
                 flops=(0.0,) * len(seconds),
                 bytes_moved=(0.0,) * len(seconds),
                 peak_bytes=0.0,
+                total_s=sum(seconds),
             ),
             allowed=True,
         )
@@ -98,19 +97,23 @@ def random_options(generator, n_leaves, n_options, n_shared):
     ]
 
 
+def selected(options):
+    return select([Options(items=tuple(items)) for items in options])
+
+
 @pytest.mark.parametrize("seed", range(30))
 def test_one_option_for_every_leaf(seed):
     """Every combination is compared where there are few: none is cheaper."""
     options = random_options(np.random.default_rng(seed), 4, 4, 3)
     least = min(map(total_seconds, itertools.product(*options)))
-    assert total_seconds(select(options)) == pytest.approx(least)
+    assert total_seconds(selected(options)) == pytest.approx(least)
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_descent_where_there_are_many_combinations(seed):
     """No change of one leaf alone makes the choice cheaper."""
     options = random_options(np.random.default_rng(seed), 12, 5, 4)
-    chosen = select(options)
+    chosen = selected(options)
     for number, items in enumerate(options):
         for item in items:
             changed = [*chosen[:number], item, *chosen[number + 1 :]]
@@ -172,8 +175,8 @@ def test_divisions_into_tapped_and_pushed_leaves(n1, width, n_outputs):
         for pushed in itertools.combinations(range(n_leaves), count):
             decision, _ = decide(
                 problem,
-                lambda *layers: shared_work(problem, *layers),
-                priced,
+                Sharing.at_once(problem),
+                leaf_options(priced),
                 frozenset(pushed),
                 math.inf,
             )

@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 
 from ntkplan._jax import primitives
 from ntkplan.cost.work import OperationKind
-from ntkplan.rules.work.amount import NOTHING, Amount, Level, Tally, amount
+from ntkplan.rules.work.amount import Amount, Level, Tally, amount, sum_of
 from ntkplan.rules.work.flat import Flat, FlatEquation, is_product
 from ntkplan.rules.work.fusion import Key
 from ntkplan.rules.work.loops import LOOPS
@@ -45,18 +45,75 @@ def linearized(flat: Flat, levels: Levels, active: Collection[int]) -> Linearize
         levels: The level of every value.
         active: Numbers of the values that have a tangent.
     """
-    counter = _Counter(flat, levels)
-    for position, equation in enumerate(flat.equations):
-        counter.see(position, equation, active)
-    return Linearized(
-        residuals=counter.total(counter.residuals),
-        early=counter.early,
-        copied=counter.total(counter.copied),
-    )
+    return LinearizedCounts(flat, levels).of(active)
 
 
-class _Counter:
-    """Goes through the equations and notes what each reads beside tangents.
+class LinearizedCounts:
+    """Counts the memory of pushes over the same equations, for many sets of values.
+
+    What a single equation needs is found out once.
+
+    Args:
+        flat: The equations.
+        levels: The level of every value.
+    """
+
+    def __init__(self, flat: Flat, levels: Levels) -> None:
+        self._flat, self._levels = flat, levels
+        self._source = _sources(flat)
+        self._given = frozenset(flat.free)
+        self._known: dict[tuple[int, tuple[int, ...]], _Noted] = {}
+
+    def of(self, active: Collection[int]) -> Linearized:
+        """Counts what pushing tangents of some values takes.
+
+        Args:
+            active: Numbers of the values that have a tangent.
+        """
+        residuals: dict[Key, Amount] = {}
+        copied: dict[Key, Amount] = {}
+        early: list[Amount] = []
+        for position, equation in enumerate(self._flat.equations):
+            numbers = enumerate(equation.inputs)
+            wanted = tuple([index for index, number in numbers if number in active])
+            if wanted:
+                noted = self._noted(position, wanted)
+                residuals.update(noted.residuals)
+                copied.update(noted.copied)
+                early += noted.early
+        return Linearized(
+            residuals=sum_of(list(residuals.values())),
+            early=sum_of(early),
+            copied=sum_of(list(copied.values())),
+        )
+
+    def _noted(self, position: int, wanted: tuple[int, ...]) -> _Noted:
+        if (position, wanted) not in self._known:
+            noted = _Noted(self._flat, self._levels, self._given, self._source)
+            noted.see(position, self._flat.equations[position], wanted)
+            self._known[position, wanted] = noted
+        return self._known[position, wanted]
+
+
+def _sources(flat: Flat) -> dict[int, int]:
+    """Returns for every alias of a value the value that it stands for."""
+    source: dict[int, int] = {}
+    for equation in flat.equations:
+        primitive = equation.call.primitive
+        if primitive in LOOPS or is_product(primitive):
+            continue
+        steps = rule_of(primitive).forward(equation.call)
+        if len(steps) != 1 or not isinstance(steps[0], Pass):
+            continue
+        origin = equation.inputs[steps[0].reads[0][0]] if steps[0].reads else None
+        if steps[0].fuses is Fuses.ALIAS and origin is not None:
+            origin = source.get(origin, origin)
+            source.update(dict.fromkeys(equation.outputs, origin))
+    return source
+
+
+class _Noted:
+    """What one equation reads beside tangents.
 
     Attributes:
         residuals: What is kept, each array once.
@@ -64,34 +121,27 @@ class _Counter:
         early: Products of the parameters' tangents.
     """
 
-    def __init__(self, flat: Flat, levels: Levels) -> None:
+    def __init__(
+        self,
+        flat: Flat,
+        levels: Levels,
+        given: frozenset[int],
+        source: dict[int, int],
+    ) -> None:
         self._flat, self._levels = flat, levels
-        self._given = frozenset(flat.free)
-        self._source: dict[int, int] = {}
+        self._given, self._source = given, source
         self.residuals: dict[Key, Amount] = {}
         self.copied: dict[Key, Amount] = {}
-        self.early = NOTHING
+        self.early: list[Amount] = []
 
-    @staticmethod
-    def total(kept: dict[Key, Amount]) -> Amount:
-        """Returns the sum of what was noted."""
-        return Amount(*map(sum, zip(NOTHING, *kept.values(), strict=True)))
-
-    def see(
-        self, position: int, equation: FlatEquation, active: Collection[int]
-    ) -> None:
-        """Notes what one equation needs.
+    def see(self, position: int, equation: FlatEquation, wanted: Sequence[int]) -> None:
+        """Notes what the equation needs.
 
         Args:
             position: Its place.
             equation: The equation.
-            active: Numbers of the values that have a tangent.
+            wanted: Its operands that have a tangent.
         """
-        self._follow_alias(equation)
-        numbers = equation.inputs
-        wanted = [index for index, number in enumerate(numbers) if number in active]
-        if not wanted:
-            return
         if equation.call.primitive in LOOPS:
             self._see_loop(position, equation, wanted)
             return
@@ -135,7 +185,7 @@ class _Counter:
         mine = self._levels[equation.inputs[operand]]
         if mine is Level.SHARED and step.kind is OperationKind.DOT:
             level = self._levels[equation.outputs[0]]
-            self.early = self.early.plus(amount(equation.call.result.nbytes, level))
+            self.early.append(amount(equation.call.result.nbytes, level))
         elif mine is not Level.SHARED and self._levels[number] is not Level.SHARED:
             self._keep(self.copied, number, given=True)
 
@@ -150,7 +200,7 @@ class _Counter:
         rule = LOOPS[equation.call.primitive]
         tallies = rule.push(equation.call, operands, wanted, _BodyEngine())
         kept = [tally.bytes_written for tally in tallies]
-        self.residuals["loop", position] = self.total(dict(enumerate(kept)))
+        self.residuals["loop", position] = sum_of(kept)
 
     def _keep(
         self, kept: dict[Key, Amount], number: int | None, *, given: bool = False
@@ -162,17 +212,6 @@ class _Counter:
         if given or number not in self._given:
             nbytes = self._flat.arrays[number].nbytes
             kept["value", number] = amount(nbytes, self._levels[number])
-
-    def _follow_alias(self, equation: FlatEquation) -> None:
-        if equation.call.primitive in LOOPS or is_product(equation.call.primitive):
-            return
-        steps = rule_of(equation.call.primitive).forward(equation.call)
-        if len(steps) != 1 or not isinstance(steps[0], Pass):
-            return
-        origin = equation.inputs[steps[0].reads[0][0]] if steps[0].reads else None
-        if steps[0].fuses is Fuses.ALIAS and origin is not None:
-            source = self._source.get(origin, origin)
-            self._source.update(dict.fromkeys(equation.outputs, source))
 
 
 # Functions whose derivative JAX writes with their own result.
