@@ -22,8 +22,8 @@ from ntkplan.ir.kernel import KernelSpec
 from ntkplan.ir.plan import Tuning
 from ntkplan.ir.use import Layer
 from ntkplan.planner.candidates import Priced
-from ntkplan.planner.choose import Decision
 from ntkplan.planner.cuts import Cut, CutChosen, choose_best, find_cuts
+from ntkplan.planner.division import Decision
 from ntkplan.planner.problem import Problem
 from ntkplan.planner.request import MethodRequest
 from ntkplan.planner.study import Study

@@ -25,7 +25,7 @@ from ntkplan.ir.quantities import duration, quantity
 from ntkplan.ir.use import Layer
 from ntkplan.methods.candidate import Method
 from ntkplan.planner.candidates import Priced
-from ntkplan.planner.choose import Decision
+from ntkplan.planner.division import Decision
 from ntkplan.planner.request import MethodRequest
 
 _WIDTH = 170

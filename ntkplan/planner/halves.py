@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from ntkplan.cost.work import Operation, OperationKind, Work
 from ntkplan.planner.candidates import Priced, price_chosen
-from ntkplan.planner.choose import Decision
+from ntkplan.planner.division import Decision
 from ntkplan.planner.problem import Problem
 from ntkplan.planner.select import total_seconds
 from ntkplan.planner.shared import held_bytes

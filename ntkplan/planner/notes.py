@@ -5,7 +5,7 @@ from __future__ import annotations
 from ntkplan.errors import readable_bytes
 from ntkplan.ir.graph import KernelGraph
 from ntkplan.ir.kernel import KernelSpec
-from ntkplan.planner.choose import Decision
+from ntkplan.planner.division import Decision
 from ntkplan.planner.problem import Problem
 from ntkplan.rules.equation_work import is_estimate
 

@@ -10,13 +10,8 @@ from ntkplan.errors import MemoryLimitError
 from ntkplan.ir.program import Tiling
 from ntkplan.ir.use import Layer
 from ntkplan.planner.candidates import Priced, price, pushable
-from ntkplan.planner.choose import (
-    Decision,
-    choose,
-    decide,
-    divided,
-    fitting_options,
-)
+from ntkplan.planner.choose import choose
+from ntkplan.planner.division import Decision, decide, divided, fitting_options
 from ntkplan.planner.halves import halved
 from ntkplan.planner.leaf_options import LeafOptions, leaf_options
 from ntkplan.planner.prices import Price

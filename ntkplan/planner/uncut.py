@@ -7,7 +7,8 @@ import dataclasses
 from ntkplan.errors import MemoryLimitError
 from ntkplan.ir.use import Layer
 from ntkplan.planner.candidates import Priced, price
-from ntkplan.planner.choose import Decision, choose
+from ntkplan.planner.choose import choose
+from ntkplan.planner.division import Decision
 from ntkplan.planner.problem import Problem
 from ntkplan.planner.request import MethodRequest
 from ntkplan.planner.tangents import tangents_first

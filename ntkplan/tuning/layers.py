@@ -17,10 +17,10 @@ from ntkplan.emit.one_leaf import FUNCTION, leaf_text
 from ntkplan.ir.kernel import KernelSpec
 from ntkplan.ir.use import Layer, Stack
 from ntkplan.methods.network import DIAGONAL, FULL, TRACE, input_name
+from ntkplan.planner.all_candidates import given_names, stacks_of
 from ntkplan.planner.candidates import Priced
-from ntkplan.planner.choose import Decision
+from ntkplan.planner.division import Decision
 from ntkplan.planner.problem import Problem
-from ntkplan.planner.study import given_names, stacks_of
 from ntkplan.tuning.arrays import index_array, normal_array
 from ntkplan.tuning.session import Session
 from ntkplan.tuning.timer import Budget, Measured

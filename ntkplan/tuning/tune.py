@@ -11,7 +11,7 @@ import jax
 from ntkplan.emit.source import Module
 from ntkplan.ir.plan import TimedPlan, Tuning
 from ntkplan.planner.candidates import Priced
-from ntkplan.planner.choose import Decision
+from ntkplan.planner.division import Decision
 from ntkplan.planner.problem import Problem
 from ntkplan.planner.request import MethodRequest
 from ntkplan.planner.tiling import choose_within

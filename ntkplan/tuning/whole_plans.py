@@ -16,7 +16,8 @@ from ntkplan.errors import MemoryLimitError
 from ntkplan.ir.plan import TimedPlan
 from ntkplan.methods.candidate import Method
 from ntkplan.planner.candidates import Priced
-from ntkplan.planner.choose import Decision, choose
+from ntkplan.planner.choose import choose
+from ntkplan.planner.division import Decision
 from ntkplan.planner.halves import halved
 from ntkplan.planner.problem import Problem
 from ntkplan.tuning.session import Session

@@ -18,7 +18,8 @@ from ntkplan.methods.candidate import Candidate, Method
 from ntkplan.options import kernel_spec
 from ntkplan.planner import choose as module
 from ntkplan.planner.candidates import Priced, price
-from ntkplan.planner.choose import choose, decide
+from ntkplan.planner.choose import choose
+from ntkplan.planner.division import decide
 from ntkplan.planner.forms import Figures, Named
 from ntkplan.planner.leaf_options import Options, leaf_options
 from ntkplan.planner.problem import Problem
