@@ -25,7 +25,7 @@ from ntkplan.planner.leaf_options import Options, leaf_options
 from ntkplan.planner.problem import Problem
 from ntkplan.planner.request import parse_methods
 from ntkplan.planner.select import select, total_seconds
-from ntkplan.planner.shared import Sharing
+from ntkplan.planner.shared import Sharing, push_at_least_s, push_price
 from ntkplan.planner.study import Study
 from ntkplan.trace.build import build
 from ntkplan.trace.layers import find_layers
@@ -204,3 +204,52 @@ def test_a_search_that_is_not_exhaustive_says_so():
     many = ntkplan.plan(deep, [spec(4, 4)] * 9, spec(2, 4))
     assert "only the likely were compared" not in str(few)
     assert "only the likely were compared" in str(many)
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+@pytest.mark.parametrize(("n1", "n_outputs"), [(1, 60), (16, 2)])
+def test_no_push_is_quicker_than_its_bounds(n1, n_outputs, symmetric):
+    """What is known of a push before it is counted; each bound closer than the last."""
+    problem = problem_of(n1, 16, n_outputs, symmetric=symmetric)
+    layers = problem.study.layers
+    for pushed in (layers[:1], layers[2:4], layers):
+        for rows in (1, 3):
+            first, second = push_at_least_s(problem, pushed, rows=rows)
+            assert 0 < first < second
+            assert second <= push_price(problem, pushed, rows=rows).seconds
+
+
+@pytest.mark.parametrize(
+    ("n1", "n_outputs", "method"),
+    [(32, 4, "structured_derivatives"), (5, 1000, "ntk_vector_products")],
+)
+def test_bounds_leave_out_no_division_that_would_be_taken(
+    n1, n_outputs, method, monkeypatch
+):
+    """The choice for a model of many leaves is the same where every one is priced."""
+
+    def spec(*shape):
+        return jax.ShapeDtypeStruct(shape, np.float32)
+
+    def deep(params, x):
+        for weight in params:
+            x = jnp.tanh(x @ weight)
+        return x
+
+    def planned():
+        params = [spec(24, 24)] * 8 + [spec(24, n_outputs)]
+        return ntkplan.plan(deep, params, spec(n1, 24), device="x86_64_cpu")
+
+    bounded = planned()
+    priced = []
+
+    def never(search, pushed, needed_gain):
+        priced.append(pushed)
+        return False
+
+    monkeypatch.setattr(module._Search, "_is_hopeless", never)
+    every = planned()
+    assert len(priced) > 6
+    assert every.layers[0].method == method
+    assert every.layers == bounded.layers
+    assert every.cost == bounded.cost

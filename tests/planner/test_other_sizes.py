@@ -187,3 +187,5 @@ def test_equations_that_are_counted_once_count_as_each_time(name):
             got, expected = (each.at(n=5, columns=3) for each in (counted, alone))
             assert got.operations == expected.operations
             assert got.flops > 0
+        fresh = DerivativeCounts(equations, shared=shared)
+        assert once.linearized(active) == fresh.linearized(active)
