@@ -29,8 +29,9 @@ from ntkplan.planner.notes import notes as notes_of
 from ntkplan.planner.problem import Problem
 from ntkplan.planner.request import MethodRequest
 from ntkplan.planner.uncut import Chosen
-from ntkplan.plans import Plan, Symbolic
+from ntkplan.plans import Plan
 from ntkplan.signature import Signature
+from ntkplan.symbolic import Symbolic
 from ntkplan.trace.layers import Layering
 from ntkplan.trace.leaves import tree_inputs
 

@@ -24,8 +24,9 @@ from ntkplan.planner.explain import (
 from ntkplan.planner.leaf_formulas import leaf_formulas
 from ntkplan.planner.notes import precision_notes, tiling_notes
 from ntkplan.planner.request import MethodRequest
-from ntkplan.plans import Plan, Symbolic
+from ntkplan.plans import Plan
 from ntkplan.signature import Signature
+from ntkplan.symbolic import Symbolic
 from ntkplan.trace.layers import Layering
 
 

@@ -10,21 +10,19 @@ from typing import Any
 
 import jax
 
+from ntkplan.compiled_memory import CompiledMemory, compiled_memory
 from ntkplan.compiling import called, jitted
 from ntkplan.cost.profile import DeviceProfile
-from ntkplan.cost.work import Work, joined
 from ntkplan.emit.frame import Frame, framed
-from ntkplan.emit.load import load, save_constants
+from ntkplan.emit.load import load
 from ntkplan.emit.source import Module
 from ntkplan.errors import (
     MemoryExceededError,
     ModelNeededError,
     UnknownOptionError,
-    UnprintableError,
 )
 from ntkplan.export.artifact import Export
 from ntkplan.export.export_kernel import PLATFORMS, Subject, export_kernel
-from ntkplan.files import given_path, writing
 from ntkplan.ir.kernel import KernelSpec
 from ntkplan.ir.plan import (
     Approximation,
@@ -45,60 +43,17 @@ from ntkplan.plan_json.text import (
 )
 from ntkplan.planner.explain import (
     alternatives_table,
-    formulas_table,
     table,
 )
-from ntkplan.saved_models import module_with_model
+from ntkplan.saved_module import save_module
 from ntkplan.signature import (
     Signature,
     check_arguments,
     check_sizes,
 )
 from ntkplan.source_html import notebook_html, source_page
+from ntkplan.symbolic import Symbolic
 from ntkplan.trace.leaves import tree_inputs
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class Symbolic:
-    """Work as sympy formulas in `n1`, `n2` and `n_outputs`.
-
-    Attributes:
-        layers: Work of every leaf's own part, by path, as if it were alone. What a
-            pushed leaf takes is in `push`.
-        contractions: Work of these parts together, and of the products at a cut:
-            statements that several have in common are in it once.
-        forward: Work of the forward passes.
-        sweep: Work of the backward sweep.
-        push: Work of the push forward.
-        cut: Work of the products at a cut.
-    """
-
-    layers: Mapping[str, Work]
-    contractions: Work
-    forward: Work
-    sweep: Work
-    push: Work
-    cut: Work = dataclasses.field(default_factory=Work)
-
-    @property
-    def total(self) -> Work:
-        """All of it, done once: what `plan.cost` counts where nothing is in tiles.
-
-        What is alive at once is no sum of parts and is left open: `peak_bytes` is 0,
-        and `plan.cost.peak_bytes` has the number.
-        """
-        return joined((self.forward, self.sweep, self.push, self.contractions))
-
-    def __str__(self) -> str:
-        """Returns a table of the formulas, leaf by leaf."""
-        passes = {
-            "contractions": self.contractions,
-            "forward": self.forward,
-            "sweep": self.sweep,
-            "push": self.push,
-            "total": self.total,
-        }
-        return formulas_table(self.layers, passes)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -318,7 +273,13 @@ class Plan:
         kernel = Kernel(plan=self, function=namespace["kernel"])
         if not check_memory:
             return kernel
-        memory = compiled_memory(kernel)
+        memory = compiled_memory(
+            kernel.lower,
+            self.signature,
+            n1=self.n1,
+            n2=self.n2,
+            estimated_bytes=self.cost.peak_bytes,
+        )
         limit_bytes = self.cost.memory_limit_bytes
         if memory.compiled_bytes > limit_bytes:
             raise MemoryExceededError(
@@ -327,50 +288,6 @@ class Plan:
                 limit_bytes=limit_bytes,
             )
         return dataclasses.replace(kernel, memory=memory)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class CompiledMemory:
-    """What a compiler says that a kernel needs, beside what was planned.
-
-    Attributes:
-        estimated_bytes: The plan's estimate.
-        compiled_bytes: Arguments, results and temporaries, less what they have in
-            common.
-        temporary_bytes: The temporaries among them.
-    """
-
-    estimated_bytes: float
-    compiled_bytes: int
-    temporary_bytes: int
-
-
-def compiled_memory(kernel: Kernel) -> CompiledMemory:
-    """Compiles a kernel for the planned shapes, and asks what memory it needs."""
-    plan = kernel.plan
-    axis = plan.signature.batch_axis
-
-    def examples(count: int) -> Any:
-        def resized(spec: Any) -> Any:
-            shape = list(spec.shape)
-            if axis is not None:
-                shape[axis] = count
-            return jax.ShapeDtypeStruct(tuple(shape), spec.dtype)
-
-        return jax.tree.map(resized, plan.signature.x)
-
-    others = None if plan.n2 is None else examples(plan.n2)
-    lowered = kernel.lower(plan.signature.params, examples(plan.n1), others)
-    found = lowered.compile().memory_analysis()
-    temporary = found.temp_size_in_bytes
-    return CompiledMemory(
-        estimated_bytes=plan.cost.peak_bytes,
-        compiled_bytes=temporary
-        + found.argument_size_in_bytes
-        + found.output_size_in_bytes
-        - found.alias_size_in_bytes,
-        temporary_bytes=temporary,
-    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -390,7 +307,7 @@ class Kernel:
     @property
     def output_pairs(self) -> tuple[tuple[int, int], ...]:
         """Axes of the kernel that stand for one output axis of the model, in pairs."""
-        return pairs_of_axes(self.plan.spec)
+        return self.plan.spec.output_pairs
 
     def __call__(self, params: Any, x1: Any, x2: Any = None) -> jax.Array:
         """Computes the kernel.
@@ -485,54 +402,3 @@ def frame_of(*outputs: Plan) -> Frame:
         fixed=frozenset(every - {layer.path for layer in outputs[0].layers}),
         summed=tuple(frozenset(item.paths if item else ()) for item in found),
     )
-
-
-def save_module(
-    module: Module, path: str | Path, signature: Signature, model: str | None
-) -> Path:
-    """Writes an emitted module, and beside it the arrays too large for its text.
-
-    Args:
-        module: The finished module.
-        path: Where to.
-        signature: Shapes that the kernel takes.
-        model: Where the model is imported from, for what has no source, or None.
-
-    Raises:
-        ArgumentTypeError: The path is none.
-        ModelReferenceError: `model` names no function.
-        UnprintableError: Parts of the model have no source.
-        UnwritableFileError: The file cannot be written.
-    """
-    target = given_path(path)
-    if model is not None:
-        module = module_with_model(
-            module,
-            model,
-            params=signature.params,
-            x=signature.x,
-            batch_axis=signature.batch_axis,
-        )
-    if module.references:
-        raise UnprintableError.of(module.references, module.reasons)
-    with writing(target):
-        target.write_text(module.text, encoding="utf-8")
-        save_constants(module.constants, target)
-    return target
-
-
-def pairs_of_axes(spec: KernelSpec) -> tuple[tuple[int, int], ...]:
-    """Returns the axes of a kernel that stand for one output axis, in pairs."""
-    if spec.sums_logits:
-        return ()
-    axis = 1 if spec.matched else 2
-    if spec.whole_batch:
-        axis = 0
-    pairs: list[tuple[int, int]] = []
-    for output_axis in range(len(spec.output_shape)):
-        if output_axis in spec.full_axes:
-            pairs.append((axis, axis + 1))
-            axis += 2
-        elif output_axis in spec.diagonal_axes:
-            axis += 1
-    return tuple(pairs)

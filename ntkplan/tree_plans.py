@@ -29,15 +29,14 @@ from ntkplan.plan_json.trees import structure_fields, structure_of
 from ntkplan.planner.explain import alternatives_table, device_line, totals
 from ntkplan.plans import (
     Plan,
-    Symbolic,
     formatted,
     frame_of,
-    pairs_of_axes,
     plan_of,
-    save_module,
 )
+from ntkplan.saved_module import save_module
 from ntkplan.signature import Signature, check_arguments
 from ntkplan.source_html import notebook_html
+from ntkplan.symbolic import Symbolic
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -279,7 +278,7 @@ class TreeKernel:
     def output_pairs(self) -> Any:
         """For every output the axes of its kernel that stand in pairs, as a tree."""
         return self.plan.structure.unflatten(
-            [pairs_of_axes(plan.spec) for plan in self.plan.outputs.values()]
+            [plan.spec.output_pairs for plan in self.plan.outputs.values()]
         )
 
     def __call__(self, params: Any, x1: Any, x2: Any = None) -> Any:

@@ -10,7 +10,8 @@ from ntkplan.emit.sum_of_parts import sum_of_parts
 from ntkplan.ir.kernel import KernelSpec
 from ntkplan.ir.plan import Approximation, LayerPlan, LeafFormulas, PlanCost
 from ntkplan.planner.explain import approximation_notes, device_line, totals
-from ntkplan.plans import Plan, Symbolic
+from ntkplan.plans import Plan
+from ntkplan.symbolic import Symbolic
 
 
 def sum_of_logits_spec(spec: KernelSpec) -> KernelSpec:

@@ -74,6 +74,23 @@ class KernelSpec:
                 lengths.append(length)
         return tuple(lengths)
 
+    @property
+    def output_pairs(self) -> tuple[tuple[int, int], ...]:
+        """Axes of the kernel that stand for one output axis of the model, in pairs."""
+        if self.sums_logits:
+            return ()
+        axis = 1 if self.matched else 2
+        if self.whole_batch:
+            axis = 0
+        pairs: list[tuple[int, int]] = []
+        for output_axis in range(len(self.output_shape)):
+            if output_axis in self.full_axes:
+                pairs.append((axis, axis + 1))
+                axis += 2
+            elif output_axis in self.diagonal_axes:
+                axis += 1
+        return tuple(pairs)
+
     def describe(self) -> str:
         """Returns the kernel's shape in words, as `[n1, n2, 10, 10]`."""
         pairs = ["n"] if self.matched else ["n1", "n2"]

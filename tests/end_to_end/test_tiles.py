@@ -227,7 +227,7 @@ def test_a_compiled_kernel_beyond_the_limit_is_an_error(monkeypatch):
     found = plans.CompiledMemory(
         estimated_bytes=1.0, compiled_bytes=10**12, temporary_bytes=0
     )
-    monkeypatch.setattr(plans, "compiled_memory", lambda *_: found)
+    monkeypatch.setattr(plans, "compiled_memory", lambda *_, **__: found)
     params, x1, _ = inputs()
     plan = ntkplan.plan(model, params, x1, memory_limit="1GiB")
     with pytest.raises(MemoryExceededError, match="memory_limit is 1GiB"):

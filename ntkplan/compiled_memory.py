@@ -1,0 +1,69 @@
+"""What a compiler says that a kernel needs in memory."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from ntkplan.signature import Signature
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CompiledMemory:
+    """What a compiler says that a kernel needs, beside what was planned.
+
+    Attributes:
+        estimated_bytes: The plan's estimate.
+        compiled_bytes: Arguments, results and temporaries, less what they have in
+            common.
+        temporary_bytes: The temporaries among them.
+    """
+
+    estimated_bytes: float
+    compiled_bytes: int
+    temporary_bytes: int
+
+
+def compiled_memory(
+    lower: Callable[..., Any],
+    signature: Signature,
+    *,
+    n1: int,
+    n2: int | None,
+    estimated_bytes: float,
+) -> CompiledMemory:
+    """Compiles a kernel for the planned shapes, and asks what memory it needs.
+
+    Args:
+        lower: Lowers the kernel for `params`, `x1` and `x2`.
+        signature: Their shapes.
+        n1: Examples in `x1`.
+        n2: Examples in `x2`, or None where it is absent.
+        estimated_bytes: The plan's estimate.
+    """
+    axis = signature.batch_axis
+
+    def examples(count: int) -> Any:
+        def resized(spec: Any) -> Any:
+            shape = list(spec.shape)
+            if axis is not None:
+                shape[axis] = count
+            return jax.ShapeDtypeStruct(tuple(shape), spec.dtype)
+
+        return jax.tree.map(resized, signature.x)
+
+    others = None if n2 is None else examples(n2)
+    lowered = lower(signature.params, examples(n1), others)
+    found = lowered.compile().memory_analysis()
+    temporary = found.temp_size_in_bytes
+    return CompiledMemory(
+        estimated_bytes=estimated_bytes,
+        compiled_bytes=temporary
+        + found.argument_size_in_bytes
+        + found.output_size_in_bytes
+        - found.alias_size_in_bytes,
+        temporary_bytes=temporary,
+    )
