@@ -11,6 +11,7 @@ import numpy
 
 from ntkplan.arguments import require_arrays
 from ntkplan.errors import MismatchedInputsError
+from ntkplan.json_trees import tree_from_json, tree_to_json
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -124,19 +125,18 @@ def to_json(tree: Any) -> Any:
         >>> to_json({"logits": 0, "rest": (1, None)})
         {'dict': [['logits', 0], ['rest', {'tuple': [1, {'none': []}]}]]}
     """
-    if type(tree) is int:
-        return tree
-    if tree is None:
-        return {"none": []}
-    if type(tree) is dict and all(type(key) in (str, int) for key in tree):
-        parts = [[key, to_json(value)] for key, value in tree.items()]
-        known = all(part is not None for _, part in parts)
-        return {"dict": parts} if known else None
-    if type(tree) in (list, tuple):
-        items = [to_json(item) for item in tree]
-        known = all(item is not None for item in items)
-        return {type(tree).__name__: items} if known else None
-    return None
+
+    def written(node: Any) -> Any:
+        if type(node) is int:
+            return node
+        if node is None:
+            return {"none": []}
+        raise TypeError(f"nodes of {type(node).__name__} are not written")
+
+    try:
+        return tree_to_json(tree, written)
+    except TypeError:
+        return None
 
 
 def from_json(value: Any, leaves: Sequence[Any]) -> Any:
@@ -146,12 +146,8 @@ def from_json(value: Any, leaves: Sequence[Any]) -> Any:
         >>> from_json({"dict": [["logits", 0], ["rest", {"tuple": [1]}]]}, "ab")
         {'logits': 'a', 'rest': ('b',)}
     """
-    if isinstance(value, int):
-        return leaves[value]
-    ((kind, items),) = value.items()
-    if kind == "none":
-        return None
-    if kind == "dict":
-        return {key: from_json(item, leaves) for key, item in items}
-    restored = [from_json(item, leaves) for item in items]
-    return tuple(restored) if kind == "tuple" else restored
+
+    def read(node: Any) -> Any:
+        return leaves[node] if isinstance(node, int) else None
+
+    return tree_from_json(value, read)

@@ -8,6 +8,7 @@ import jax
 import numpy
 
 from ntkplan.errors import UnwritablePlanError
+from ntkplan.json_trees import tree_from_json, tree_to_json
 
 
 def tree_fields(tree: Any, name: str) -> Any:
@@ -20,19 +21,18 @@ def tree_fields(tree: Any, name: str) -> Any:
     Raises:
         UnwritablePlanError: There are nodes of other types, or random keys, in it.
     """
-    if isinstance(tree, jax.ShapeDtypeStruct):
-        if jax.numpy.issubdtype(tree.dtype, jax.dtypes.extended):
-            raise _unwritable(f"{name} holds an array of {tree.dtype}")
-        return {"shape": list(tree.shape), "dtype": str(tree.dtype)}
-    if tree is None:
-        return None
-    if type(tree) is dict and all(type(key) in (str, int) for key in tree):
-        items = ([key, tree_fields(node, name)] for key, node in tree.items())
-        return {"dict": list(items)}
-    if type(tree) in (list, tuple):
-        nodes = [tree_fields(node, name) for node in tree]
-        return {type(tree).__name__: nodes}
-    raise _unwritable(f"{name} is a tree with nodes of type {type(tree).__name__}")
+
+    def written(node: Any) -> Any:
+        if node is None:
+            return None
+        if not isinstance(node, jax.ShapeDtypeStruct):
+            kind = type(node).__name__
+            raise _unwritable(f"{name} is a tree with nodes of type {kind}")
+        if jax.numpy.issubdtype(node.dtype, jax.dtypes.extended):
+            raise _unwritable(f"{name} holds an array of {node.dtype}")
+        return {"shape": list(node.shape), "dtype": str(node.dtype)}
+
+    return tree_to_json(tree, written)
 
 
 def _unwritable(what: str) -> UnwritablePlanError:
@@ -50,17 +50,16 @@ def tree_of(fields: Any) -> Any:
     Raises:
         ValueError: It is none.
     """
-    if fields is None:
-        return None
-    if not isinstance(fields, dict):
-        raise ValueError("a tree is written in another way")
-    if set(fields) == {"shape", "dtype"}:
-        dtype = numpy.dtype(jax.numpy.dtype(fields["dtype"]))
-        return jax.ShapeDtypeStruct(tuple(fields["shape"]), dtype)
-    ((kind, nodes),) = fields.items()
-    if kind == "dict":
-        return {key: tree_of(node) for key, node in nodes}
-    return {"list": list, "tuple": tuple}[kind](map(tree_of, nodes))
+
+    def read(node: Any) -> Any:
+        if node is None:
+            return None
+        if not isinstance(node, dict) or set(node) != {"shape", "dtype"}:
+            raise ValueError("a tree is written in another way")
+        dtype = numpy.dtype(jax.numpy.dtype(node["dtype"]))
+        return jax.ShapeDtypeStruct(tuple(node["shape"]), dtype)
+
+    return tree_from_json(fields, read)
 
 
 def structure_fields(structure: Any, name: str) -> Any:
