@@ -12,7 +12,7 @@ from ntkplan.ir.plan import LayerPlan, PlanCost
 from ntkplan.planner.explain import duration
 
 _ESTIMATE = re.compile(
-    r"; (?:together )?([^;]*flop, [^;]+), ([0-9.e+-]+ (?:s|ms|us|ns))$"
+    r"[;:] (?:together )?([^;]*flop, [^;]+), ([0-9.e+-]+ (?:s|ms|us|ns))$"
 )
 _LEAF = re.compile(r"(?:^|, )(\S+) \[")
 _FUNCTION = re.compile(r"def (forward|derivatives|pushed|kernel)\b")

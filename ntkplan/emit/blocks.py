@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Mapping, Sequence
 
-from ntkplan.emit.cluster_function import ClusterFunction, cluster_functions
-from ntkplan.emit.clusters import Cluster, cluster_lines, clusters_of, printer_of
+from ntkplan.emit.calls import Call
+from ntkplan.emit.clusters import cluster_lines, printer_of
 from ntkplan.emit.expression import INDENT, indented, statement
+from ntkplan.emit.listing import is_listed, listed_lines
 from ntkplan.emit.numbering import PartLoops
 from ntkplan.emit.remarks import comment_lines, remark
 from ntkplan.emit.tables import SIDE_TABLES
@@ -24,69 +24,6 @@ _OF_PART = (
 )
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Call:
-    """Clusters that are computed by statements of the same function, or one alone.
-
-    Attributes:
-        function: What is called, or None where a cluster is printed itself.
-        parts: Keys of the parts of the model that the statements run over; none where
-            they are outside of all, or name what they read themselves.
-        rows: For every statement the clusters in all of the parts.
-    """
-
-    function: ClusterFunction | None
-    parts: tuple[str, ...]
-    rows: tuple[tuple[Cluster, ...], ...]
-
-
-def calls_of(program: Program) -> list[Call]:
-    """Sorts the clusters of a program by what computes them, in their order.
-
-    What parts of the model compute by one function, of layers of the same names, is one
-    row of a call; calls for the same parts follow upon each other.
-    """
-    clusters = clusters_of(program)
-    functions = cluster_functions(program, clusters)
-    alike: dict[tuple[object, ...], list[Cluster]] = {}
-    for cluster in clusters:
-        form = cluster.form or ()
-        function = functions.get(form)
-        if function is None or not cluster.part:
-            alike[id(cluster),] = [cluster]
-            continue
-        key = [function.name, function.settings[form], cluster.keys]
-        repeated = sum(other.part == cluster.part for other in alike.get((*key, 0), ()))
-        alike.setdefault((*key, repeated), []).append(cluster)
-    calls: dict[tuple[object, ...], Call] = {}
-    for row in alike.values():
-        function = functions.get(row[0].form or ())
-        parts = tuple(cluster.part for cluster in row if cluster.part)
-        if function is None:
-            calls[id(row[0]),] = Call(function=None, parts=(), rows=(tuple(row),))
-            continue
-        key = (function.name, parts)
-        known = calls.get(key)
-        rows = (*(known.rows if known else ()), tuple(row))
-        calls[key] = Call(function=function, parts=parts, rows=rows)
-    places: dict[tuple[str, ...], int] = {}
-    for number, call in enumerate(calls.values()):
-        places.setdefault(call.parts, number)
-    numbered = enumerate(calls.values())
-    return [
-        call
-        for _, call in sorted(
-            numbered,
-            key=lambda item: places[item[1].parts] if item[1].parts else item[0],
-        )
-    ]
-
-
-def block_sections(calls: Sequence[Call]) -> list[str]:
-    """Returns the definitions of the functions that are called."""
-    return list(dict.fromkeys(call.function.text for call in calls if call.function))
-
-
 def block_lines(program: Program, calls: Sequence[Call]) -> list[str]:
     """Prints all blocks; those that run over the same parts or steps share a loop.
 
@@ -94,11 +31,32 @@ def block_lines(program: Program, calls: Sequence[Call]) -> list[str]:
         program: What they are of.
         calls: What computes those that are no loops.
     """
+    if is_listed(calls):
+        others = [call for call in calls if call.function is None]
+        lines = listed_lines(program, [call for call in calls if call.function])
+        lines += _called(program, others, first=False)
+        first = False
+    else:
+        lines = _called(program, calls, first=True)
+        first = not calls
+    for steps in dict.fromkeys(block.loop for block in program.blocks):
+        if steps == 1:
+            continue
+        lines += ["", *(["theta = 0.0"] * first), f"for step in range({steps}):"]
+        first = False
+        for number, block in enumerate(b for b in program.blocks if b.loop == steps):
+            lines += [""] * (number > 0)
+            lines += indented(_looped(program, block))
+    return lines
+
+
+def _called(program: Program, calls: Sequence[Call], *, first: bool) -> list[str]:
+    """Prints calls and clusters that are printed themselves, each under its remark."""
     paths = {part.key: part.path for part in program.parts}
     loops = PartLoops(paths, [call.parts for call in calls if call.parts])
     lines = ["", *_OF_PART] if any(call.parts for call in calls) else []
     lines += ["", *loops.definition] if loops.definition else []
-    first, group = True, None
+    group = None
     for number, call in enumerate(calls):
         if call.parts and number and calls[number - 1].parts == call.parts:
             continue
@@ -115,14 +73,6 @@ def block_lines(program: Program, calls: Sequence[Call]) -> list[str]:
             lines += comment_lines(_remarks(call, ()), WIDTH)
             lines += _statements(program, call, first=first)
         first = False
-    for steps in dict.fromkeys(block.loop for block in program.blocks):
-        if steps == 1:
-            continue
-        lines += ["", *(["theta = 0.0"] * first), f"for step in range({steps}):"]
-        first = False
-        for number, block in enumerate(b for b in program.blocks if b.loop == steps):
-            lines += [""] * (number > 0)
-            lines += indented(_looped(program, block))
     return lines
 
 
@@ -190,7 +140,10 @@ def _remarks(call: Call, within: Sequence[str]) -> list[str]:
             if records:
                 kind = (records[0].method, records[0].order)
                 said.setdefault(kind, []).append(records)
-    return [*lines, *(line for rows in said.values() for line in remark(rows, within))]
+    known = call.function is not None and call.function.method is not None
+    for rows in said.values():
+        lines += remark(rows, within, method=not known)
+    return lines
 
 
 def _looped(program: Program, block: Block) -> list[str]:

@@ -31,10 +31,11 @@ _NAMES = {
     "(C1 C2)(A1 A2)": "gram_products",
 }
 _DESCRIBED = {
-    "C1 C2": "inner products of cotangents",
-    "(C1 A1)(C2 A2)": "inner products of Jacobians",
-    "(C1 C2)(A1 A2)": "products of two Grams",
+    "C1 C2": "Inner products of cotangents",
+    "(C1 A1)(C2 A2)": "Inner products of Jacobians",
+    "(C1 C2)(A1 A2)": "Products of two Grams",
 }
+_OTHERWISE = "What layers add"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -44,11 +45,13 @@ class ClusterFunction:
     Attributes:
         name: Its name.
         text: Its definition.
+        method: How the leaves are contracted, where it is the same for all of them.
         settings: For every form that it is for, Python text for its last arguments.
     """
 
     name: str
     text: str
+    method: str | None
     settings: Mapping[tuple[str, ...], tuple[str, ...]] = dataclasses.field(
         compare=False
     )
@@ -58,6 +61,12 @@ class ClusterFunction:
         keys = [f'"{key}"' for key in cluster.keys]
         settings = self.settings[cluster.form or ()]
         return call(self.name, *map(atom, (*sides, *keys, *settings)))
+
+    def handed_over(self, to: str, parts: str, cluster: Cluster) -> Expression:
+        """Prints a call of what calls it for parts of the model."""
+        keys = [f'"{key}"' for key in cluster.keys]
+        settings = self.settings[cluster.form or ()]
+        return call(to, *map(atom, (parts, self.name, *keys, *settings)))
 
 
 def cluster_functions(
@@ -89,11 +98,11 @@ def cluster_functions(
         orders = list(dict.fromkeys(_orders(alike[0])))
         taken = [function.name for function in functions.values()]
         name = free(_NAMES.get(orders[0], "layer_products"), taken)
-        described = ", ".join(_DESCRIBED.get(order, order) for order in orders)
         parameters = (*alike[0].parameters, *body.parameters)
         function = ClusterFunction(
             name=name,
-            text=_text(name, f"{_who(alike)}: {described}", parameters, body.lines),
+            text=_text(name, _documentation(alike, orders), parameters, body.lines),
+            method=_method(alike),
             settings=dict(zip(forms, body.arguments, strict=True)),
         )
         functions |= dict.fromkeys(forms, function)
@@ -123,25 +132,39 @@ def _orders(cluster: Cluster) -> list[str]:
     return [record.order if record else "products" for record in records]
 
 
-def _who(alike: Sequence[Cluster]) -> str:
-    """Names the first leaf of clusters that are alike, and says how many they are."""
-    records = [block.record for block in alike[0].blocks if block.record is not None]
-    first = f"`{records[0].path}`" if records else "one layer"
-    others = "another" if len(alike) == 2 else f"{len(alike) - 1} others"
-    return f"{first} and {others} add"
+def _method(alike: Sequence[Cluster]) -> str | None:
+    """Says how leaves are contracted; None where some are otherwise than others."""
+    records = [block.record for cluster in alike for block in cluster.blocks]
+    said = {f"{record.method}, {record.order}" for record in records if record}
+    return said.pop() if len(said) == 1 and None not in records else None
+
+
+def _documentation(alike: Sequence[Cluster], orders: Sequence[str]) -> list[str]:
+    """Prints the docstring of a function: what it computes, and for how many leaves."""
+    count = sum(len(cluster.blocks) for cluster in alike)
+    described = [_DESCRIBED[order] for order in orders if order in _DESCRIBED]
+    method = _method(alike) or ", ".join(orders)
+    for what in (*described[: len(orders) == 1], _OTHERWISE):
+        line = f'"""{what}: {method}, {count} leaves."""'
+        if len(line) <= WIDTH:
+            return [line]
+    return [
+        f'"""{_OTHERWISE}.',
+        "",
+        *textwrap.wrap(f"{method}, {count} leaves.", WIDTH),
+        '"""',
+    ]
 
 
 def _text(
-    name: str, described: str, parameters: Sequence[str], form: Sequence[str]
+    name: str,
+    documentation: Sequence[str],
+    parameters: Sequence[str],
+    form: Sequence[str],
 ) -> str:
     body = "\n".join(form)
     sides = [f"({', '.join(_read(side, body))}), " for side in (1, 2)]
     unpacked = f"{''.join(sides)[:-2]} = side1, side2"
-    documentation = [f'"""What {described}."""']
-    if len(documentation[0]) > WIDTH:
-        who, _, how = described.partition(": ")
-        paragraph = textwrap.wrap(f"{how[0].upper()}{how[1:]}.", WIDTH)
-        documentation = [f'"""What {who}.', "", *paragraph, '"""']
     header = call(name, *map(atom, ("side1", "side2", *parameters)))
     header = dataclasses.replace(header, text=f"{header.text}:", closing="):")
     head = statement("def ", header, WIDTH + len(INDENT))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ntkplan.emit.blocks import Call
+from ntkplan.emit.calls import Call
 from ntkplan.emit.expression import INDENT, indented
 from ntkplan.emit.kernel_function import (
     block_function,

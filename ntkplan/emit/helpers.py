@@ -15,8 +15,13 @@ from ntkplan.ir.statements import (
 )
 
 _WINDOWS = '''
-def windows(x, window, strides, padding, input_dilation=None, window_dilation=None):
+def windows(
+    x, window, strides, padding="SAME", input_dilation=None, window_dilation=None
+):
     """Cuts [..., *spatial, c] into windows [..., *positions, *window, c]."""
+    sizes = x.shape[-1 - len(window) : -1]
+    if isinstance(padding, str):
+        padding = jax.lax.padtype_to_pads(sizes, window, strides, padding)
     input_dilation = input_dilation or (1,) * len(window)
     window_dilation = window_dilation or (1,) * len(window)
     spatial = range(x.ndim - 1 - len(window), x.ndim - 1)
@@ -139,9 +144,11 @@ _HELPERS: tuple[tuple[type[Statement], str], ...] = (
 
 
 _PLAIN_WINDOWS = '''
-def windows(x, window, strides, padding):
+def windows(x, window, strides, padding="SAME"):
     """Cuts [..., *spatial, c] into windows [..., *positions, *window, c]."""
     first = x.ndim - 1 - len(window)
+    if isinstance(padding, str):
+        padding = jax.lax.padtype_to_pads(x.shape[first:-1], window, strides, padding)
     config = [(0, 0, 0)] * x.ndim
     config[first:-1] = [(low, high, 0) for low, high in padding]
     x = jax.lax.pad(x, jnp.zeros((), x.dtype), config)

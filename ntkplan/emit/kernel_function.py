@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from ntkplan.emit.blocks import Call, block_lines, unpacked_sides
+from ntkplan.emit.blocks import block_lines, unpacked_sides
+from ntkplan.emit.calls import Call
 from ntkplan.emit.expression import (
     INDENT,
     atom,

@@ -112,6 +112,21 @@ class PartLoops:
         together = f"{line}  {said}"
         return ([together] if len(together) <= WIDTH else [said, line]), key
 
+    def listed(self, keys: Sequence[str]) -> str:
+        """Returns text for some parts: a slice of all of them, or a list of keys."""
+        texts = [f'"{key}"' for key in keys]
+        if len(keys) == 1:
+            return f"[{texts[0]}]"
+        without = self._without(keys) if len(keys) > _MOST_LISTED else ""
+        return self._slice(keys) or without or f"({', '.join(texts)})"
+
+    def defined(self, name: str, keys: Sequence[str]) -> list[str]:
+        """Returns a statement that gives some parts a name."""
+        line = f"{name} = {self.listed(keys)}"
+        if len(line) <= WIDTH:
+            return [line]
+        return packed(f"{name} = (", [f'"{key}"' for key in keys], ")")
+
     def _counted(self, keys: Sequence[str]) -> tuple[str, int] | None:
         return counting(keys) if len(keys) >= LEAST else None
 
@@ -129,10 +144,14 @@ class PartLoops:
 
     def _without(self, keys: Sequence[str]) -> str:
         """Returns text for all parts but a few, or nothing."""
-        others = [f'"{key}"' for key in self._named if key not in keys]
+        if not self._named:
+            return ""
+        places = [self._named.index(key) for key in keys]
+        around = self._named[min(places) : max(places) + 1]
+        others = [f'"{key}"' for key in around if key not in keys]
         if not 1 < len(others) <= len(keys) // 2:
             return ""
-        text = f"[p for p in parts if p not in ({', '.join(others)})]"
+        text = f"[p for p in {self._slice(around)} if p not in ({', '.join(others)})]"
         return text if len(text) + len("for part in :") <= WIDTH else ""
 
 

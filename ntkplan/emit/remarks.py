@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ntkplan.errors import readable_bytes
-from ntkplan.ir.plan import LayerPlan
+from ntkplan.ir.plan import Alternative, LayerPlan
 from ntkplan.ir.quantities import duration, quantity
 
 
 def remark(
-    rows: Sequence[Sequence[LayerPlan]], within: Sequence[str] = ()
+    rows: Sequence[Sequence[LayerPlan]],
+    within: Sequence[str] = (),
+    *,
+    method: bool = True,
 ) -> tuple[str, ...]:
     """Says how leaves are contracted, and what that is estimated to take.
 
@@ -21,20 +24,44 @@ def remark(
             model.
         within: Path of the part of the model that the first ones lie in, if in one;
             their paths are told as seen from there.
+        method: Whether to say how, and not only what it takes.
     """
     if not rows:
         return ()
     first, layers = rows[0][0], [layer for row in rows for layer in row]
     place = within[0] if within else ""
     named = [f"{_path(row[0], place)} [{_shapes(row)}]" for row in rows]
-    text = f"{', '.join(named)}: {first.method}, {first.order}"
+    text = f"{', '.join(named)}:"
+    text += f" {first.method}, {first.order};" if method else ""
     chosen = [layer.chosen for layer in layers]
     together = " together" if len(layers) > 1 else ""
+    return (f"{text}{together} {_taken(chosen)}",)
+
+
+def _taken(chosen: Sequence[Alternative]) -> str:
+    """Says what some leaves are estimated to take together."""
     return (
-        f"{text};{together} {quantity(sum(item.flops for item in chosen))}flop, "
+        f"{quantity(sum(item.flops for item in chosen))}flop, "
         f"{readable_bytes(sum(item.bytes_moved for item in chosen))}, "
-        f"{duration(sum(item.seconds for item in chosen))}",
+        f"{duration(sum(item.seconds for item in chosen))}"
     )
+
+
+def kind_remark(
+    records: Sequence[tuple[str, LayerPlan]], paths: Mapping[str, str]
+) -> tuple[str, ...]:
+    """Says what leaves of one kind are estimated to take, their numbers folded.
+
+    Args:
+        records: The leaves, each with the key of the part of the model that it is in.
+        paths: Paths of the parts by their keys.
+    """
+    named = [_path(layer, paths.get(part, "")) for part, layer in records]
+    folded = {re.sub(r"(?<=/)\d+(?=/)", "*", path) for path in named}
+    chosen = [layer.chosen for _, layer in records]
+    if not chosen:
+        return ()
+    return (f"{', '.join(sorted(folded))}: {_taken(chosen)}",)
 
 
 def pushed_remark(layers: Sequence[LayerPlan]) -> tuple[str, ...]:

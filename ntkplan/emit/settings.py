@@ -140,6 +140,8 @@ def _role(node: ast.AST, field: str, place: int) -> str:
     """Returns what a child of some syntax is called."""
     if isinstance(node, ast.keyword) and node.arg is not None:
         return node.arg
+    if isinstance(node, ast.Slice) and field == "step":
+        return "stride"
     if isinstance(node, ast.Call) and field == "args":
         function = node.func.id if isinstance(node.func, ast.Name) else ""
         roles = _ROLES.get(function, ())

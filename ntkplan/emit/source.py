@@ -7,8 +7,8 @@ import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ntkplan.emit.blocks import block_sections, calls_of
 from ntkplan.emit.body import PrintedBody
+from ntkplan.emit.calls import block_sections, calls_of
 from ntkplan.emit.derivatives import derivative_lines
 from ntkplan.emit.forward import forward_lines, print_forward
 from ntkplan.emit.halves import halved_lines

@@ -15,6 +15,7 @@ from ntkplan.emit.expression import (
     statement,
     subscript,
 )
+from ntkplan.emit.primitives.reduction import is_same_padding, padding_text
 from ntkplan.emit.taps import WIDTH
 from ntkplan.ir.program import Block
 from ntkplan.ir.statements import (
@@ -28,7 +29,6 @@ from ntkplan.ir.statements import (
     Sum,
     Take,
 )
-from ntkplan.ir.use import Patches
 from ntkplan.methods.network import DIAGONAL, EXAMPLES, FULL, TRACE
 
 _FIXED_LETTERS = {
@@ -279,7 +279,7 @@ class BlockPrinter:
 
     def _cut(self, item: Cut) -> Expression:
         cut = _slice if item.patches.is_slice else _windows
-        return cut(atom(self._name(item.source)), item.patches)
+        return cut(atom(self._name(item.source)), item)
 
 
 def _cut_shape(item: Cut) -> tuple[int, ...]:
@@ -287,12 +287,15 @@ def _cut_shape(item: Cut) -> tuple[int, ...]:
     return item.entries_shape if item.patches.is_slice else item.windows_shape
 
 
-def _windows(source: Expression, patches: Patches) -> Expression:
-    arguments = [
-        _integers(patches.window),
-        _integers(patches.strides),
-        sequence([_integers(pair) for pair in patches.padding]),
-    ]
+def _windows(source: Expression, item: Cut) -> Expression:
+    patches = item.patches
+    arguments = [_integers(patches.window), _integers(patches.strides)]
+    dilated = {*patches.input_dilation, *patches.window_dilation} != {1}
+    same = (patches.padding, item.spatial, patches.window, patches.strides)
+    if dilated:
+        arguments.append(sequence([_integers(pair) for pair in patches.padding]))
+    elif not is_same_padding(*same):
+        arguments.append(padding_text(patches.padding))
     keywords: dict[str, Expression | str] = {}
     if set(patches.input_dilation) != {1}:
         keywords["input_dilation"] = _integers(patches.input_dilation)
@@ -301,9 +304,9 @@ def _windows(source: Expression, patches: Patches) -> Expression:
     return call("windows", source, *arguments, **keywords)
 
 
-def _slice(source: Expression, patches: Patches) -> Expression:
+def _slice(source: Expression, item: Cut) -> Expression:
     """Takes the entries that windows of one entry are."""
-    steps = [":" if step == 1 else f"::{step}" for step in patches.strides]
+    steps = [":" if step == 1 else f"::{step}" for step in item.patches.strides]
     return source if set(steps) == {":"} else subscript(source, "...", *steps, ":")
 
 

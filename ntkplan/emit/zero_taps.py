@@ -64,9 +64,10 @@ def _function(
 def _table(taps: Sequence[Tap], parts: Sequence[Part]) -> list[str]:
     """Prints a table of shapes, which may have trees in it, and makes arrays of it."""
     dtypes = sorted({tap.dtype for tap in taps})
-    made = (
-        f"jnp.zeros(spec, jnp.{dtypes[0]})" if len(dtypes) == 1 else "jnp.zeros(*spec)"
-    )
+    made = "jnp.zeros(*spec) for spec in specs"
+    if len(dtypes) == 1:
+        made = f"jnp.zeros(spec, jnp.{dtypes[0]}) for spec in specs"
+    leaf = "lambda x: isinstance(x, tuple)"
 
     def spec(tap: Tap) -> Any:
         return tap.shape if len(dtypes) == 1 else (tap.shape, tap.dtype)
@@ -77,9 +78,6 @@ def _table(taps: Sequence[Tap], parts: Sequence[Part]) -> list[str]:
         tree |= {part.key: own} if own else {}
     return [
         *table_lines(Table(tree=tree, flat=False), "shapes", WIDTH),
-        "",
-        "def zeros(spec):",
-        f"{INDENT}return {made}",
-        "",
-        "return jax.tree.map(zeros, shapes, is_leaf=lambda x: isinstance(x, tuple))",
+        f"specs, tree = jax.tree.flatten(shapes, is_leaf={leaf})",
+        f"return tree.unflatten([{made}])",
     ]

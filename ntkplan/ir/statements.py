@@ -108,6 +108,7 @@ class Cut:
         source: What they are cut from.
         patches: How.
         n_kept: How many leading axes, of examples and of uses, `shape` leaves out.
+        spatial: Sizes of the source's axes over which windows run.
         windows_shape: Shape of what is cut, the leading axes left out.
         shape: The same without axes of length one, products of axes split.
     """
@@ -116,6 +117,7 @@ class Cut:
     source: Array
     patches: Patches
     n_kept: int
+    spatial: tuple[int, ...]
     windows_shape: tuple[int, ...]
     shape: tuple[int, ...]
 

@@ -21,6 +21,7 @@ def cut_windows(stack: Stack, side: Side, statements: list[Statement]) -> None:
             source=side.recorded,
             patches=use.patches,
             n_kept=1 + (len(stack.uses) > 1),
+            spatial=stack.recorded_shape[-len(use.patches.window) - 1 : -1],
             windows_shape=_windows_shape(stack.recorded_shape, use.patches),
             shape=tuple(use.sizes[label] for label in use.activations),
         )
