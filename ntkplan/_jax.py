@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
+import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -39,6 +41,7 @@ __all__ = [
     "array_dtype",
     "array_shape",
     "array_spec",
+    "call_stack",
     "close",
     "enable_x64",
     "equation_function",
@@ -54,6 +57,8 @@ __all__ = [
     "sub_jaxprs",
     "with_leading_axis",
 ]
+
+_PACKAGE = str(pathlib.Path(__file__).parent) + os.sep
 
 # Calls whose body may be written in place of the call without changing a derivative or
 # the memory that it takes. Custom derivatives and checkpoints are not among them.
@@ -72,6 +77,10 @@ class SourceLocation:
     line: int
     function: str
 
+    def same_function(self, other: SourceLocation) -> bool:
+        """Says whether two lines are of the same function."""
+        return (self.file, self.function) == (other.file, other.function)
+
     def __str__(self) -> str:
         """Returns `model.py:41`, with only the last part of the path."""
         return f"{self.file.rsplit('/', 1)[-1]}:{self.line}"
@@ -85,6 +94,27 @@ def source_location(equation: JaxprEqn) -> SourceLocation | None:
     return SourceLocation(
         file=frame.file_name, line=frame.start_line, function=frame.function_name
     )
+
+
+def call_stack(equation: JaxprEqn) -> tuple[SourceLocation, ...]:
+    """Returns the user's calls in which an equation was made, outermost first.
+
+    They begin with the function that was traced: newer versions of JAX keep no more,
+    with older ones ntkplan's own calls stand around it. Where JAX kept nothing there
+    are none.
+    """
+    found: list[SourceLocation] = []
+    for frame in source_info_util.user_frames(equation.source_info.traceback):
+        if frame.file_name.startswith(_PACKAGE):
+            break
+        found.append(
+            SourceLocation(
+                file=frame.file_name,
+                line=frame.start_line,
+                function=frame.function_name,
+            )
+        )
+    return tuple(reversed(found))
 
 
 def new_variable(aval: Any) -> Var:

@@ -18,6 +18,7 @@ from ntkplan.emit.primitives.value import (
     array_value,
     aval_of,
 )
+from ntkplan.emit.user_calls import UserCalls
 from ntkplan.emit.writer import Draft, write_body
 from ntkplan.ir.equation import Body
 
@@ -96,6 +97,7 @@ def print_body(
         visible=visible,
         hints=name_hints,
         after=after,
+        returned_by=UserCalls(body).returned_by(()),
     )
     inputs = {
         variable: array_value(text, aval_of(variable))

@@ -18,6 +18,7 @@ from ntkplan.emit.primitives.value import (
 from ntkplan.emit.record_table import record_lines
 from ntkplan.emit.settings import Settled
 from ntkplan.emit.taps import WIDTH
+from ntkplan.emit.user_calls import UserCalls
 from ntkplan.emit.writer import Draft, write_body, write_function
 from ntkplan.ir.equation import Body
 from ntkplan.ir.program import Part, Program
@@ -141,6 +142,7 @@ def inside_of(
         visible=frozenset((*marks.after, *marks.recorded, *function.returned)),
         hints=marks.hints,
         after=marks.after,
+        returned_by=UserCalls(function.program.graph.body).returned_by(part.calls),
     )
     inner = Body(
         inputs=(), constants=body.constants, equations=(), outputs=function.returned

@@ -13,6 +13,7 @@ import re
 from collections.abc import Collection, Sequence
 
 from ntkplan._jax import Var
+from ntkplan.emit import user_calls
 from ntkplan.emit.names import RESERVED, free, function_name, layer_name
 from ntkplan.emit.primitives.context import Context, Module, Step
 from ntkplan.emit.primitives.value import array_value, aval_of, literal_value
@@ -32,12 +33,22 @@ Key = tuple[object, ...]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Member:
-    """A subtree of `params`, and the steps that belong to it."""
+    """A subtree of `params`, and the steps that belong to it.
+
+    Attributes:
+        path: The subtree.
+        access: Python text that reads it from `params`.
+        start: Its first step.
+        stop: The step after its last.
+        core: First and last likewise, of the steps that read its leaves and of those
+            between them.
+    """
 
     path: str
     access: str
     start: int
     stop: int
+    core: tuple[int, int]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -92,14 +103,18 @@ def _named(reader: _Reader, families: Sequence[_Family]) -> tuple[Part, ...]:
     parts: list[tuple[int, Part]] = []
     for family in families:
         paths = tuple(member.path for member in family.members)
-        for member in family.members:
+        calls = [reader.calls(member) for member in family.members]
+        called = {user_calls.called(own[-1]) if own[1:] else None for own in calls}
+        name = called.pop() if len(called) == 1 else None
+        for member, own in zip(family.members, calls, strict=True):
             key = free(layer_name(f"{member.path}/leaf"), {*names, *RESERVED})
             names.append(key)
             part = Part(
                 key=key,
                 path=member.path,
                 access=member.access,
-                function=function_name(member.path),
+                function=name or function_name(member.path),
+                calls=own,
                 alike=paths,
                 variables=reader.variables(member),
                 given=reader.given(member),
@@ -116,6 +131,7 @@ class _Reader:
         self, graph: KernelGraph, steps: Sequence[Step], tapped: Collection[Var]
     ) -> None:
         self._steps = steps
+        self._calls = user_calls.UserCalls(graph.body)
         self._leaves = {leaf.variable: leaf for leaf in graph.leaves}
         self._local_inputs = frozenset(graph.taps)
         self._constants = frozenset(variable for variable, _ in graph.body.constants)
@@ -148,8 +164,9 @@ class _Reader:
         groups: dict[str, list[_Member]] = {}
         for (path, access), at in reads.items():
             if at and re.search(r"\d", path.rpartition("/")[2]):
+                start, stop = min(at), max(at) + 1
                 member = _Member(
-                    path=path, access=access, start=min(at), stop=max(at) + 1
+                    path=path, access=access, start=start, stop=stop, core=(start, stop)
                 )
                 if not any(_overlap(member, other) for other in taken):
                     groups.setdefault(_template(path), []).append(member)
@@ -196,6 +213,18 @@ class _Reader:
                     others += [other for family in found for other in family.members]
                     found.append(self._widened([member], [member, *others], most[name]))
         return found
+
+    def calls(self, member: _Member) -> user_calls.Stack:
+        """Returns the user's calls around a member, as many as are around all of it.
+
+        What it took in beside what reads its leaves may be none of them.
+        """
+        for start, stop in ((member.start, member.stop), member.core):
+            steps = self._steps[start:stop]
+            found = self._calls.around([v for step in steps for v in step.outputs])
+            if len(found) > 1:
+                return found
+        return ()
 
     def variables(self, member: _Member) -> frozenset[Var]:
         """Returns what is a member's own: its leaves, taps and values."""

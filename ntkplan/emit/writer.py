@@ -53,12 +53,14 @@ class Draft:
         visible: Variables that have a name of their own whatever happens.
         hints: Wanted names.
         after: Expressions to be added to variables.
+        returned_by: The user's functions that return variables.
     """
 
     steps: tuple[Step, ...]
     visible: frozenset[Var]
     hints: Mapping[Var, str]
     after: Mapping[Var, str]
+    returned_by: Mapping[Var, str] = dataclasses.field(default_factory=dict)
 
 
 def write_body(
@@ -70,12 +72,45 @@ def write_body(
     inputs: Mapping[Var, Value],
     results: Sequence[Group] = (),
 ) -> Writer:
-    """Prints twice: first to decide what gets a name, then to name it in order."""
-    first = Writer(draft, module, local, width, None)
-    first.run(body, inputs, results)
-    second = Writer(draft, module, local, width, frozenset(first.named))
-    second.run(body, inputs, results)
-    return second
+    """Prints twice: first to decide what gets a name, then to name it in order.
+
+    What a function of the user's returns is called after it, where that is clear and
+    makes no line too long.
+    """
+
+    def printed(named: frozenset[Var] | None, returned_by: Mapping[Var, str]) -> Writer:
+        own = dataclasses.replace(draft, returned_by=returned_by)
+        writer = Writer(own, module, local, width, named)
+        writer.run(body, inputs, results)
+        return writer
+
+    named = frozenset(printed(None, {}).named)
+    best, chosen = printed(named, {}), _clear(draft, named)
+    n_lines = len(best.lines())
+    kept: dict[Var, str] = {}
+    for trial in (chosen, *({variable: name} for variable, name in chosen.items())):
+        if not trial or len(kept) == len(chosen):
+            break
+        writer = printed(named, {**kept, **trial})
+        if len(writer.lines()) <= n_lines:
+            best, kept = writer, {**kept, **trial}
+    return best
+
+
+def _clear(draft: Draft, named: Collection[Var]) -> dict[Var, str]:
+    """Returns functions that return one variable each, of those with a plain name."""
+    plain = [
+        variable
+        for step in draft.steps
+        for variable in step.outputs
+        if variable in named and variable not in draft.hints
+    ]
+    functions = [draft.returned_by.get(variable) for variable in plain]
+    return {
+        variable: function
+        for variable, function in zip(plain, functions, strict=True)
+        if function is not None and functions.count(function) == 1
+    }
 
 
 class Writer:
@@ -317,6 +352,10 @@ class Writer:
         hint = self.draft.hints.get(variable)
         if hint is not None:
             return self.context.claim(hint)
+        function = self.draft.returned_by.get(variable)
+        name = f"{function}_out"
+        if function and name not in self._wanted and self.context.claim(name) == name:
+            return name
         while True:
             name = f"h{self._count}"
             self._count += 1

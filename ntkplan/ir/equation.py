@@ -23,6 +23,7 @@ class Equation:
         source: The user's line, or None where JAX kept none.
         calls: Names of the jitted functions around the equation, outermost first.
         origin: JAX's own equation, from which this one was taken.
+        stack: The user's calls around it, outermost first, as far as JAX knows.
     """
 
     primitive: Primitive
@@ -32,6 +33,7 @@ class Equation:
     source: SourceLocation | None
     calls: tuple[str, ...] = ()
     origin: JaxprEqn
+    stack: tuple[SourceLocation, ...] = ()
 
     @property
     def reads(self) -> tuple[Var, ...]:

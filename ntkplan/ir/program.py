@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
-from ntkplan._jax import Var
+from ntkplan._jax import SourceLocation, Var
 from ntkplan.ir.graph import KernelGraph
 from ntkplan.ir.kernel import KernelSpec
 from ntkplan.ir.plan import LayerPlan
@@ -26,6 +26,7 @@ class Part:
         variables: Its leaves, and the values that it computes.
         given: Other values that it reads, in the order in which it does.
         returned: Those of its values that are read elsewhere by the model.
+        calls: The user's calls around it, outermost first, as far as they are known.
     """
 
     key: str
@@ -36,6 +37,7 @@ class Part:
     variables: frozenset[Var]
     given: tuple[Var, ...]
     returned: tuple[Var, ...]
+    calls: tuple[SourceLocation, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)

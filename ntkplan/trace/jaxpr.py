@@ -16,6 +16,7 @@ from ntkplan._jax import (
     SourceLocation,
     Var,
     array_spec,
+    call_stack,
     new_variable,
     source_location,
     sub_jaxprs,
@@ -106,6 +107,7 @@ class _Flattener:
         # Where the call stands that is being written out: JAX keeps no line of the
         # user's for what stands inside of its own jitted functions.
         self.call_site: SourceLocation | None = None
+        self.call_stack: tuple[SourceLocation, ...] = ()
 
     def run(
         self, closed: ClosedJaxpr, inputs: Sequence[Atom], calls: tuple[str, ...]
@@ -136,10 +138,11 @@ class _Flattener:
             if isinstance(inner, Jaxpr):
                 inner = ClosedJaxpr(inner, [])
             name = str(equation.params.get("name", equation.primitive.name))
-            outer_site = self.call_site
-            self.call_site = source_location(equation) or outer_site
+            outer = self.call_site, self.call_stack
+            self.call_site = source_location(equation) or self.call_site
+            self.call_stack = self.stack(equation)
             results = self.run(inner, operands, (*calls, name))
-            self.call_site = outer_site
+            self.call_site, self.call_stack = outer
             return results
         self.check_values(equation)
         outputs = tuple(new_variable(variable.aval) for variable in equation.outvars)
@@ -152,9 +155,17 @@ class _Flattener:
                 source=source_location(equation) or self.call_site,
                 calls=calls,
                 origin=equation,
+                stack=self.stack(equation),
             )
         )
         return outputs
+
+    def stack(self, equation: JaxprEqn) -> tuple[SourceLocation, ...]:
+        """Returns the user's calls around an equation, those of its caller first."""
+        own, outer = call_stack(equation), self.call_stack
+        if own and outer and own[0].same_function(outer[0]):
+            return own
+        return (*outer, *own)
 
     def check_values(self, equation: JaxprEqn) -> None:
         """Refuses references, which change without a result that says so."""
