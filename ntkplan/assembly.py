@@ -16,6 +16,7 @@ from ntkplan.methods.candidate import Method
 from ntkplan.methods.sharing import Key
 from ntkplan.planner import shared as shared_passes
 from ntkplan.planner.candidates import Priced
+from ntkplan.planner.entrywise import entrywise
 from ntkplan.planner.explain import (
     device_line,
     idle_plan,
@@ -152,7 +153,8 @@ def program_of(
         notes: Its further lines.
         cut_comments: What stands above the products at a cut, if there is one.
     """
-    study = chosen.problem.study
+    problem, decision = chosen.problem, chosen.decision
+    study = problem.study
     items = [
         (item.candidate.layer_of(layer), item, record)
         for layer, item, record in zip(
@@ -164,7 +166,9 @@ def program_of(
         [
             Choice(
                 layer=layer,
-                candidate=item.candidate,
+                candidate=item.candidate
+                if layer is study.cut
+                else entrywise(problem, layer, item.candidate, decision.tiling),
                 comments=cut_comments if layer is study.cut else (),
                 record=None if layer is study.cut else record,
             )

@@ -28,6 +28,9 @@ _MATRIX_KINDS = {
 }
 """Classes of products, and the part of the peak that they are assumed to reach."""
 
+_ENTRYWISE_FRACTION = 0.04785
+"""Part of the vector units' peak that a product of arrays and its sum reach."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Datasheet:
@@ -98,12 +101,30 @@ class Datasheet:
             for kind, part in _MATRIX_KINDS.items():
                 m, n, k = self.halves
                 rate = self._rate(kind, dtype, precision, peak * part, 1.0)
+                if kind is OperationKind.BATCHED_DOT:
+                    rate = dataclasses.replace(rate, **self._tiny_products())
                 yield dataclasses.replace(
                     rate,
                     half_efficiency_m=m,
                     half_efficiency_n=n,
                     half_efficiency_k=k,
                 )
+
+    def _tiny_products(self) -> dict[str, float]:
+        """Returns what a TPU takes for tiny products; `benchmarks.targets.tiny` has it.
+
+        Read off the compiler's estimates for a TPU v5e, and carried over to others by
+        the peaks of their vector units.
+        """
+        if self.platform is not Platform.TPU:
+            return {}
+        peak = self.vector_flops_per_s["float32"] * _ENTRYWISE_FRACTION
+        return {
+            "batch_overhead_s": 1e-6,
+            "batch_half_m": 250.0,
+            "entrywise_flops_per_s": float(f"{peak:.4g}"),
+            "entrywise_lanes": 128,
+        }
 
     def _vector_rates(self) -> Iterator[Rate]:
         kinds = {

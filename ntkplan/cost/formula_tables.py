@@ -51,9 +51,9 @@ class FormulaTable:
                 [self._slot(work.uncopied_peak_bytes) for work in self._works],
             ]
         )
-        statics = np.array([row[:3] for row in known], int).reshape(len(known), 3)
-        self._kinds, self._transposed, self._in_loop = statics.T
-        self._counts = self._places([row[3:] for row in known])
+        statics = np.array([row[:4] for row in known], int).reshape(len(known), 4)
+        self._statics = statics
+        self._counts = self._places([row[4:] for row in known])
         self._counts = self._counts.reshape(len(known), len(_COUNTS))
         self._compute = compile_formulas(list(self._formulas))
         self._constants = list(self._numbers)
@@ -68,6 +68,7 @@ class FormulaTable:
             kind_number(operation),
             operation.transposed,
             operation.in_loop,
+            operation.entrywise,
             *(self._slot(getattr(operation, name)) for name in _COUNTS),
         )
 
@@ -99,16 +100,17 @@ class FormulaTable:
         formulas = self._compute(n1, n2, n_outputs)
         values = np.array([*formulas, *self._constants], float)
         counts = values[self._counts]
-        whole = np.column_stack([self._kinds, self._transposed, self._in_loop, counts])
+        whole = np.column_stack([self._statics, counts])
         # Equal operations have to get equal times, to the last digit: which of two
         # candidates is taken must not hang on where in the table they stand.
         distinct, place = _distinct_rows(whole)
-        columns = dict(zip(_COUNTS, distinct[:, 3:].T, strict=True))
+        columns = dict(zip(_COUNTS, distinct[:, 4:].T, strict=True))
         unknown = np.full(len(distinct), np.nan)
         table = OperationTable(
             kinds=distinct[:, 0].astype(int),
             transposed=distinct[:, 1].astype(bool),
             in_loop=distinct[:, 2].astype(bool),
+            entrywise=distinct[:, 3].astype(bool),
             columns=Columns(**columns, seconds=unknown),
         )
         return table, place, values[self._peaks]

@@ -12,6 +12,8 @@ from ntkplan.cost.profile import DeviceProfile, Rate
 from ntkplan.cost.roofline import (
     PRODUCTS,
     body_seconds,
+    entrywise_seconds,
+    launch_seconds,
     memory_seconds,
 )
 from ntkplan.cost.samples import Columns
@@ -107,7 +109,7 @@ def predicted_seconds(
 ) -> np.ndarray:
     """Predicts the seconds of many operations of one class, none of them in a loop."""
     times = body_seconds(columns, profile, rate, program_bytes)
-    times = times + columns.repeats * rate.overhead_s
+    times = times + launch_seconds(columns, rate)
     return times if corrected is None else times * corrected.factors(columns)
 
 
@@ -160,12 +162,35 @@ def _operation_seconds(
         small = in_loop_seconds(operation, profile, rate)
         if small < launch.loop_small_s * repeats:
             return small
-    predicted = (
-        body_seconds(operation, profile, rate, program_bytes)
-        + repeats * rate.overhead_s
-    )
+    predicted = body_seconds(operation, profile, rate, program_bytes)
+    predicted += launch_seconds(operation, rate)
+    if operation.entrywise and rate.entrywise_flops_per_s:
+        elementwise = profile.rate(OperationKind.ELEMENTWISE, dtype, precision)
+        other = float(entrywise_seconds(operation, profile, rate, elementwise))
+        predicted = min(predicted, other)
     corrected = correction(profile, rate)
     return predicted if corrected is None else predicted * corrected.factor(operation)
+
+
+def is_entrywise(
+    operation: Operation, profile: DeviceProfile, *, dtype: str, precision: str | None
+) -> bool:
+    """Says whether an operation is faster as a product and a sum of arrays.
+
+    Args:
+        operation: An operation with numbers.
+        profile: The device.
+        dtype: NumPy's name of the data type.
+        precision: As `jax.lax.Precision` in lower case, or None.
+    """
+    if not operation.entrywise or operation.k == 1:
+        return False
+    rate = profile.rate(operation.kind, dtype, precision, operation.variant)
+    if not rate.entrywise_flops_per_s:
+        return False
+    elementwise = profile.rate(OperationKind.ELEMENTWISE, dtype, precision)
+    whole = body_seconds(operation, profile, rate) + launch_seconds(operation, rate)
+    return bool(entrywise_seconds(operation, profile, rate, elementwise) < whole)
 
 
 def in_loop_seconds(counts: Any, profile: DeviceProfile, rate: Rate) -> Any:

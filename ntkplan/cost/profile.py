@@ -171,6 +171,12 @@ class Rate:
         fresh_write_bytes_per_s: Writing memory that was never touched.
         transcendentals_per_s: Evaluations of exp, tanh and the like.
         overhead_s: One launch.
+        batch_overhead_s: Each product of a batch of products of many rows, beside its
+            arithmetic; 0 where a batch is as fast as one product.
+        batch_half_m: The `m` at which a product takes half of that.
+        entrywise_flops_per_s: Additions and multiplications where a batched product is
+            computed as a product and a sum of arrays; 0 where it never is.
+        entrywise_lanes: Products of a batch that this computes at a time.
         far_stride_bytes: Reductions whose terms lie this far apart, or farther, read
             at `far_read_bytes_per_s`; 0 where distance does not matter.
         far_read_bytes_per_s: Reading with such strides.
@@ -194,6 +200,10 @@ class Rate:
     half_efficiency_m: float = 0.0
     half_efficiency_n: float = 0.0
     half_efficiency_k: float = 0.0
+    batch_overhead_s: float = 0.0
+    batch_half_m: float = 0.0
+    entrywise_flops_per_s: float = 0.0
+    entrywise_lanes: int = 1
     far_stride_bytes: int = 0
     far_read_bytes_per_s: float = 0.0
     cache_speedup: float = 1.0

@@ -101,6 +101,35 @@ def memory_seconds(
     return moved + fresh / rate.fresh_write_bytes_per_s
 
 
+def launch_seconds(counts: Any, rate: Rate) -> Any:
+    """Returns the seconds of an operation's launches, and of beginning its products."""
+    seconds = counts.repeats * rate.overhead_s
+    if rate.batch_overhead_s:
+        products = counts.repeats * counts.batch
+        rows = counts.m / (counts.m + rate.batch_half_m)
+        seconds = seconds + products * rate.batch_overhead_s * rows
+    return seconds
+
+
+def entrywise_seconds(
+    counts: Any, profile: DeviceProfile, rate: Rate, elementwise: Rate
+) -> Any:
+    """Returns the seconds of a batched product as a product and a sum of arrays.
+
+    Args:
+        counts: An `Operation` with numbers, or `Columns` of one class.
+        profile: The device.
+        rate: The rates of batched products.
+        elementwise: Those of entrywise operations.
+    """
+    lanes = rate.entrywise_lanes
+    padded = np.ceil(counts.batch / lanes) * lanes / counts.batch
+    arithmetic = counts.flops * padded / rate.entrywise_flops_per_s
+    memory = memory_seconds(counts, profile, elementwise, 0)
+    launches = counts.repeats * elementwise.overhead_s
+    return np.maximum(arithmetic, memory) + launches
+
+
 def is_fresh(counts: Any, profile: DeviceProfile, program_bytes: float) -> Any:
     """Says whether new memory of this size comes as untouched pages."""
     least = profile.memory.fresh_buffer_bytes

@@ -9,7 +9,7 @@ import numpy as np
 
 from ntkplan.cost.formulas import correction, in_loop_seconds
 from ntkplan.cost.profile import DeviceProfile
-from ntkplan.cost.roofline import body_seconds
+from ntkplan.cost.roofline import body_seconds, entrywise_seconds, launch_seconds
 from ntkplan.cost.samples import Columns
 from ntkplan.cost.work import Operation, OperationKind, Variant
 
@@ -32,12 +32,14 @@ class OperationTable:
         kinds: Number of each row's class, in the order of `OperationKind`.
         transposed: Whether the left operand of a product has the contracted axis first.
         in_loop: Whether a row is launched in the body of a loop.
+        entrywise: Whether a batched product may be a product and a sum of arrays.
         columns: The counts.
     """
 
     kinds: np.ndarray
     transposed: np.ndarray
     in_loop: np.ndarray
+    entrywise: np.ndarray
     columns: Columns
 
     @classmethod
@@ -47,6 +49,7 @@ class OperationTable:
             kinds=np.array([kind_number(item) for item in operations], int),
             transposed=np.array([item.transposed for item in operations], bool),
             in_loop=np.array([item.in_loop for item in operations], bool),
+            entrywise=np.array([item.entrywise for item in operations], bool),
             columns=Columns.of(operations),
         )
 
@@ -132,10 +135,15 @@ def table_seconds(
         rate = profile.rate(kind, dtype, precision, variant)
         corrected = correction(profile, rate)
         factors = 1.0 if corrected is None else corrected.factors(columns)
-        overhead = columns.repeats * rate.overhead_s
+        overhead = launch_seconds(columns, rate)
         for times, program_bytes in ((found.warm, 0.0), (found.fresh, np.inf)):
-            body = body_seconds(columns, profile, rate, program_bytes)
-            times[rows] = (body + overhead) * factors
+            each = body_seconds(columns, profile, rate, program_bytes) + overhead
+            if rate.entrywise_flops_per_s and table.entrywise[rows].any():
+                elementwise = profile.rate(OperationKind.ELEMENTWISE, dtype, precision)
+                other = entrywise_seconds(columns, profile, rate, elementwise)
+                is_better = table.entrywise[rows] & (other < each)
+                each = np.where(is_better, other, each)
+            times[rows] = each * factors
         if profile.launch.loop_operation_s and table.in_loop[rows].any():
             small = in_loop_seconds(columns, profile, rate)
             is_small = small < profile.launch.loop_small_s * columns.repeats

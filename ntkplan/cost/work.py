@@ -62,6 +62,8 @@ class Operation:
         in_loop: Whether it is launched in the body of a loop.
         transposed: Of a product, whether the contracted axis of its left operand lies
             before the free one in memory, which some libraries cannot take as it is.
+        entrywise: Of a batched product, whether it may be a product and a sum of arrays
+            where that is faster.
     """
 
     kind: OperationKind
@@ -77,6 +79,7 @@ class Operation:
     repeats: Size = 1
     in_loop: bool = False
     transposed: bool = False
+    entrywise: bool = False
 
     @property
     def variant(self) -> Variant:

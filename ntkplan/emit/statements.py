@@ -17,6 +17,7 @@ from ntkplan.emit.expression import (
 )
 from ntkplan.emit.primitives.reduction import is_same_padding, padding_text
 from ntkplan.emit.taps import WIDTH
+from ntkplan.errors import InternalError
 from ntkplan.ir.program import Block
 from ntkplan.ir.statements import (
     Array,
@@ -190,6 +191,8 @@ class BlockPrinter:
             # Where both are stretched, an outer product reads better as an einsum.
             if first and second and {first.text, second.text} & set(names):
                 return binary("*", first, second)
+        if item.entrywise and item.spread is not None:
+            return self._product_and_sum(item, item.spread)
         keywords: dict[str, Expression | str] = {}
         if self._precision is not None:
             keywords["precision"] = f'"{self._precision}"'
@@ -211,6 +214,15 @@ class BlockPrinter:
             atom(self._name(right)),
             **keywords,
         )
+
+    def _product_and_sum(self, item: Contract, order: Sequence[str]) -> Expression:
+        """Prints a batched product for a device that is slow at tiny ones."""
+        axes = [str(order.index(x)) for x in order if x not in item.target.labels]
+        left, right = (self._stretched(x, order) for x in (item.left, item.right))
+        if left is None or right is None:
+            raise InternalError("operands do not line up", item)
+        chosen = axes[0] if len(axes) == 1 else f"({', '.join(axes)})"
+        return call("jnp.sum", binary("*", left, right), axis=chosen)
 
     def _stretched(self, array: Array, labels: Sequence[str]) -> Expression | None:
         """Inserts axes so that numpy broadcasting lines an array up with the labels."""

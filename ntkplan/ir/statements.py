@@ -34,11 +34,19 @@ class Array:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Contract:
-    """`target = sum over the labels that only the operands have of left * right`."""
+    """`target = sum over the labels that only the operands have of left * right`.
+
+    Attributes:
+        target: What is computed.
+        left: An operand.
+        right: The other.
+        entrywise: Whether it is printed as a product and a sum of arrays.
+    """
 
     target: Array
     left: Array
     right: Array
+    entrywise: bool = False
 
     @property
     def summed(self) -> tuple[str, ...]:
@@ -46,6 +54,25 @@ class Contract:
         return tuple(
             label for label in self.left.labels if label not in self.target.labels
         )
+
+    @property
+    def spread(self) -> tuple[str, ...] | None:
+        """The axes of a product of arrays whose sum is the target, nothing transposed.
+
+        None where there is no such order, or where an operand is not all in memory.
+        """
+        arrays = (self.left, self.right)
+        if any(array.hot is not None or array.step is not None for array in arrays):
+            return None
+        for first, second in (arrays, arrays[::-1]):
+            rest = (label for label in second.labels if label not in first.labels)
+            order = (*first.labels, *rest)
+            if all(
+                array.labels == tuple(label for label in order if label in array.labels)
+                for array in (second, self.target)
+            ):
+                return order
+        return None
 
     @property
     def is_of_rows(self) -> bool:

@@ -277,6 +277,9 @@ def contract_operations(
             n=count(columns),
             k=count(summed),
             transposed=list(left.labels) == [*batch, *summed, *rows],
+            entrywise=bool(batch)
+            and target.name.startswith("jacobian")
+            and statement.spread is not None,
             flops=count([*batch, *rows, *columns, *summed], 2),
             bytes_read=read,
             bytes_written_fresh=product(itemsize, n_target),
