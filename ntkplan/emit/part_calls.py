@@ -11,6 +11,7 @@ from ntkplan._jax import Var
 from ntkplan.emit.expression import INDENT, Expression, atom, call, indented, statement
 from ntkplan.emit.numbering import LEAST, counting, range_text
 from ntkplan.emit.part_function import Inside, PartFunction, inside_of, source_of
+from ntkplan.emit.part_groups import with_optional_steps
 from ntkplan.emit.primitives.context import Context, Step
 from ntkplan.emit.primitives.value import Unpacked, Value, Written, exact
 from ntkplan.emit.settings import settled
@@ -140,10 +141,22 @@ class _Calls:
     def _callee(self, function: PartFunction, context: Context) -> _Callee:
         """Returns what to call for a part; its function is printed the first time."""
         if function.part.key not in self._callees:
-            alike = [item for item in self._functions if item.form == function.form]
-            for group, inside in self._groups(alike, context):
+            groups = [
+                group
+                for alike in self._siblings(function)
+                for group in self._groups(alike, context)
+            ]
+            for group, inside in with_optional_steps(groups):
                 self._print(group, inside, context)
         return self._callees[function.part.key]
+
+    def _siblings(self, function: PartFunction) -> list[list[PartFunction]]:
+        """Returns the parts whose paths differ in numbers, sorted by their form."""
+        found: dict[tuple[object, ...], list[PartFunction]] = {}
+        for item in self._functions:
+            if _template(item.part.path) == _template(function.part.path):
+                found.setdefault(item.form, []).append(item)
+        return list(found.values())
 
     def _groups(
         self, alike: Sequence[PartFunction], context: Context
@@ -171,7 +184,14 @@ class _Calls:
         context: Context,
     ) -> None:
         """Prints the function of parts that are alike."""
-        first, given = group[0], inside[0].given
+        given = inside[0].given
+        order = [item.part.key for item in self._functions]
+        pairs = sorted(
+            zip(group, inside, strict=True),
+            key=lambda pair: order.index(pair[0].part.key),
+        )
+        group, inside = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+        first = group[0]
         body = settled([each.lines for each in inside], WIDTH)
         if body is None:
             raise InternalError("parts are no longer alike", first.part.path)
@@ -235,6 +255,11 @@ class _Calls:
         return Step(
             inputs=given, outputs=last.returned, write=write, n_captured=len(given)
         )
+
+
+def _template(path: str) -> str:
+    """Returns what paths that differ in numbers have in common."""
+    return re.sub(r"\d+", "#", path)
 
 
 def _run_lines(

@@ -9,13 +9,14 @@ from collections.abc import Collection, Mapping, Sequence
 from ntkplan._jax import Var
 from ntkplan.emit.expression import INDENT, atom, call, indented, statement
 from ntkplan.emit.marks import Marks, marks_of, own
+from ntkplan.emit.optional_step import PartText, statements_of
 from ntkplan.emit.primitives.context import Context, Step
 from ntkplan.emit.primitives.value import (
     Value,
     array_value,
     aval_of,
 )
-from ntkplan.emit.record_table import record_lines
+from ntkplan.emit.record_table import record_lines, record_texts
 from ntkplan.emit.settings import Settled
 from ntkplan.emit.taps import WIDTH
 from ntkplan.emit.user_calls import UserCalls
@@ -39,12 +40,14 @@ class PartFunction:
         part: The part.
         marks: What is added in it, and recorded by it.
         returned: The values that it returns.
+        calls: The user's functions in which the model's values are computed.
     """
 
     program: Program
     part: Part
     marks: Marks
     returned: tuple[Var, ...]
+    calls: UserCalls
 
     @property
     def tables(self) -> tuple[str, ...]:
@@ -69,9 +72,11 @@ def part_functions(program: Program) -> list[PartFunction]:
         for record in (*own(program.records, ""), *program.factors)
         for variable in record.variables
     }
+    calls = UserCalls(program.graph.body)
     return [
         PartFunction(
             program=program,
+            calls=calls,
             part=part,
             marks=marks_of(program, part.key),
             returned=tuple(
@@ -104,10 +109,12 @@ class Inside:
     Attributes:
         given: Names of the values that it is given.
         lines: Its statements.
+        text: What they are made of; None where they are more than assignments.
     """
 
     given: tuple[str, ...]
     lines: tuple[str, ...]
+    text: PartText | None
 
 
 def inside_of(
@@ -142,7 +149,7 @@ def inside_of(
         visible=frozenset((*marks.after, *marks.recorded, *function.returned)),
         hints=marks.hints,
         after=marks.after,
-        returned_by=UserCalls(function.program.graph.body).returned_by(part.calls),
+        returned_by=function.calls.returned_by(part.calls),
     )
     inner = Body(
         inputs=(), constants=body.constants, equations=(), outputs=function.returned
@@ -150,7 +157,26 @@ def inside_of(
     writer = write_body(inner, draft, context.module, context.local, WIDTH, inputs)
     names = {key: value.expression.text for key, value in writer.values.items()}
     lines = [*_unpacked(aliases), *writer.lines(), *_ending(function, names)]
-    return Inside(given=tuple(given), lines=tuple(lines))
+    text = _text(function, aliases, writer.lines(), names)
+    return Inside(given=tuple(given), lines=tuple(lines), text=text)
+
+
+def _text(
+    function: PartFunction,
+    aliases: Mapping[str, str],
+    lines: Sequence[str],
+    names: Mapping[Var, str],
+) -> PartText | None:
+    """Returns what a part's function is made of, if that is assignments alone."""
+    body = statements_of(lines)
+    if body is None or not all(text.startswith("params[") for text in aliases):
+        return None
+    return PartText(
+        trees=aliases,
+        body=body,
+        records=record_texts(function.marks.records, names),
+        returned=tuple(names[variable] for variable in function.returned),
+    )
 
 
 def source_of(

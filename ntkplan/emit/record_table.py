@@ -34,11 +34,25 @@ def record_lines(
         records: Its entries.
         names: Python text for the variables that are recorded.
     """
-    entries = [(record.key, _record_expression(record, names)) for record in records]
-    lines = statement(prefix, dictionary(entries), WIDTH)
+    return table_of_records(prefix, record_texts(records, names))
+
+
+def record_texts(
+    records: Sequence[Record], names: Mapping[Var, str]
+) -> tuple[tuple[str, str], ...]:
+    """Returns keys of records, and Python text for what they hold."""
+    return tuple(
+        (record.key, _record_expression(record, names).text) for record in records
+    )
+
+
+def table_of_records(prefix: str, entries: Sequence[tuple[str, str]]) -> list[str]:
+    """Prints a dictionary of some keys and texts."""
+    values = [(key, atom(text)) for key, text in entries]
+    lines = statement(prefix, dictionary(values), WIDTH)
     if len(lines) < _LEAST_PACKED:
         return lines
-    texts = [f'"{key}": {value.text}' for key, value in entries]
+    texts = [f'"{key}": {text}' for key, text in entries]
     return packed(f"{prefix}{{", texts, "}", INDENT)
 
 

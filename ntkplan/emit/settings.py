@@ -6,7 +6,7 @@ import ast
 import collections
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from ntkplan.emit.expression import INDENT, atom, statement
 from ntkplan.emit.names import free
@@ -194,20 +194,38 @@ def _rewritten(
             line = lines[number - 1]
             line = line[: node.col_offset] + name + line[node.end_col_offset :]
             lines[number - 1] = line
+    return _split_where(lines, tree.body, edits, width)
+
+
+def _split_where(
+    lines: Sequence[str],
+    body: Sequence[ast.stmt],
+    edits: Collection[int],
+    width: int,
+    depth: int = 0,
+) -> list[str] | None:
+    """Splits the statements anew that were edited; None where that cannot be."""
     result: list[str] = []
-    last = 0
-    for item in tree.body:
+    last = body[0].lineno - 1 if depth else 0
+    for item in body:
         start, stop = item.lineno - 1, item.end_lineno or item.lineno
         result += lines[last:start]
-        own, last = lines[start:stop], stop
+        own, last = list(lines[start:stop]), stop
         if not any(start < number <= stop for number in edits):
             result += own
             continue
-        again = _split_again(own, width)
+        if isinstance(item, ast.If) and not item.orelse:
+            again = _split_where(lines, item.body, edits, width, depth + 1)
+            result += own[:1]
+        else:
+            margin = INDENT * depth
+            bare = [line.removeprefix(margin) for line in own]
+            again = _split_again(bare, width - len(margin))
+            again = again and [margin + line for line in again]
         if again is None:
             return None
         result += again
-    return result + lines[last:]
+    return result if depth else [*result, *lines[last:]]
 
 
 def _split_again(lines: Sequence[str], width: int) -> list[str] | None:
@@ -216,7 +234,7 @@ def _split_again(lines: Sequence[str], width: int) -> list[str] | None:
     found = re.match(r"(return |[\w.\[\]\", ]+ (?:\+|\|)?= )", text)
     if found is None:
         return None
-    value = _without_parentheses(text[found.end() :])
+    value = without_parentheses(text[found.end() :])
     return statement(found[0], atom(value), width)
 
 
@@ -238,7 +256,7 @@ def joined(lines: Sequence[str]) -> str:
     return text
 
 
-def _without_parentheses(value: str) -> str:
+def without_parentheses(value: str) -> str:
     """Drops brackets around all of an expression, which only kept lines together."""
     if not value.startswith("("):
         return value

@@ -10,7 +10,6 @@ import ntkplan
 from ntkplan.trace import jaxpr
 from tests.oracles import dense_kernel, relative_error
 
-
 _OPTIONS = {"device": "cpu", "methods": "structured_derivatives"}
 
 
