@@ -10,8 +10,8 @@ from ntkplan.ir.equation import Body
 
 Stack = tuple[SourceLocation, ...]
 
-# Functions of libraries of layers stand around the user's and say nothing of the model.
-_LIBRARIES = ("equinox", "flax", "haiku", "jaxtyping", "optax")
+# Functions of libraries stand around the user's or in them, and tell less of the model.
+_LIBRARIES = ("equinox", "flax", "haiku", "jaxtyping", "numpy", "optax", "scipy")
 _LIBRARY = re.compile(rf"[/\\](?:{'|'.join(_LIBRARIES)})[/\\]")
 
 

@@ -117,8 +117,8 @@ def kernel(params, x1, x2=None):
     theta = cotangent_gram * gram[:, None, :, None]
 
     # the 2 values at the cut: G Theta_cut G^T, C1 (H C2)
-    product_c2h = jnp.einsum("nmst,mpt->nmps", hidden, c2["cut"])
-    theta += jnp.einsum("nos,nmps->nomp", c1["cut"], product_c2h)
+    product_c2h = jnp.einsum("nmst,mpt->mnsp", hidden, c2["cut"])
+    theta += jnp.einsum("nos,mnsp->nomp", c1["cut"], product_c2h)
 
     return theta.transpose(0, 2, 1, 3)
 

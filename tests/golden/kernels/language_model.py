@@ -108,11 +108,8 @@ def zero_taps():
         "out": (6, 16), "qkv": (6, 48), "up": (6, 64)}  # fmt: skip
     shapes = {"norm": (6, 16), "positions": (6, 16), "tokens": (3,),
         **{f"blocks_{i}": shapes_blocks_0 for i in range(4)}}  # fmt: skip
-
-    def zeros(spec):
-        return jnp.zeros(spec, jnp.float32)
-
-    return jax.tree.map(zeros, shapes, is_leaf=lambda x: isinstance(x, tuple))
+    specs, tree = jax.tree.flatten(shapes, is_leaf=lambda x: isinstance(x, tuple))
+    return tree.unflatten([jnp.zeros(spec, jnp.float32) for spec in specs])
 
 
 def derivatives(params, x):
@@ -126,7 +123,7 @@ def derivatives(params, x):
 
 
 def cotangent_products(side1, side2, layer):
-    """What `blocks/0/down/b` and 24 others add: inner products of cotangents."""
+    """Inner products of cotangents: structured_derivatives, C1 C2, 25 leaves."""
     (_, c1), (_, c2) = side1, side2
     sum_c1 = c1[layer].sum(axis=2)
     sum_c2 = c2[layer].sum(axis=2)
@@ -134,7 +131,7 @@ def cotangent_products(side1, side2, layer):
 
 
 def gram_products(side1, side2, layer, given):
-    """What `blocks/0/down/w` and 15 others add: products of two Grams."""
+    """Products of two Grams: structured_derivatives, (C1 C2)(A1 A2), 16 leaves."""
     (a1, c1), (a2, c2) = side1, side2
     cotangent_gram = jnp.einsum("nosy,mpty->nosmpt", c1[layer], c2[layer])
     gram = jnp.einsum("nsx,mtx->nsmt", a1[given], a2[given])
@@ -142,7 +139,7 @@ def gram_products(side1, side2, layer, given):
 
 
 def layer_products(side1, side2, layer, given):
-    """What `blocks/0/norm1/scale` and 8 others add: C1 (A1 (A2 C2))."""
+    """What layers add: structured_derivatives, C1 (A1 (A2 C2)), 9 leaves."""
     (a1, c1), (a2, c2) = side1, side2
     jacobian2 = jnp.einsum("nsg,nosg->ngo", a2[given], c2[layer])
     product_a1a2c2 = jnp.einsum("nsg,mgp->nsgmp", a1[given], jacobian2)
@@ -167,28 +164,26 @@ def kernel(params, x1, x2=None):
     theta = 0.0
     for part in ("blocks_0", "blocks_1", "blocks_2", "blocks_3"):
         # down/b [16], norm1/shift [16], norm2/shift [16], out/b [16], qkv/b [48], up/b
-        # [64]: structured_derivatives, C1 C2; together 243 kflop, 502KiB, 87.9 us
+        # [64]: together 243 kflop, 502KiB, 87.9 us
         theta += cotangent_products(*of(part), "down")
         theta += cotangent_products(*of(part), "norm1")
         theta += cotangent_products(*of(part), "norm2")
         theta += cotangent_products(*of(part), "out")
         theta += cotangent_products(*of(part), "qkv")
         theta += cotangent_products(*of(part), "up")
-        # down/w [64x16], out/w [16x16], qkv/w [16x48], up/w [16x64]:
-        # structured_derivatives, (C1 C2)(A1 A2); together 4.99 Mflop, 1.44MiB, 146 us
+        # down/w [64x16], out/w [16x16], qkv/w [16x48], up/w [16x64]: together 4.99
+        # Mflop, 1.44MiB, 146 us
         theta += gram_products(*of(part), "down", "up_act")
         theta += gram_products(*of(part), "out", "qkv_act")
         theta += gram_products(*of(part), "qkv", "norm1_out")
         theta += gram_products(*of(part), "up", "norm2_out")
-        # norm1/scale [16], norm2/scale [16]: structured_derivatives, C1 (A1 (A2 C2));
-        # together 208 kflop, 394KiB, 44.5 us
+        # norm1/scale [16], norm2/scale [16]: together 208 kflop, 394KiB, 44.5 us
         theta += layer_products(*of(part), "norm1", "norm1_in")
         theta += layer_products(*of(part), "norm2", "out_act")
 
-    # norm/scale [16]: structured_derivatives, C1 (A1 (A2 C2)); 26 kflop, 49.3KiB, 5.56
-    # us
+    # norm/scale [16]: 26 kflop, 49.3KiB, 5.56 us
     theta += layer_products(side1, side2, "norm", "norm_in")
-    # norm/shift [16]: structured_derivatives, C1 C2; 5.58 kflop, 12.2KiB, 3.2 us
+    # norm/shift [16]: 5.58 kflop, 12.2KiB, 3.2 us
     theta += cotangent_products(side1, side2, "norm")
 
     # positions [6x16]: structured_derivatives, C1 C2; 20.8 kflop, 9.56KiB, 1.77 us

@@ -55,10 +55,7 @@ def derivatives(params, x):
 
 
 def cotangent_products(side1, side2, layer, given):
-    """What `0/b` and 2 others add.
-
-    Inner products of cotangents, products of two Grams.
-    """
+    """What layers add: C1 C2, (C1 C2)(A1 A2), 6 leaves."""
     (a1, c1), (a2, c2) = side1, side2
     cotangent_gram = jnp.einsum("noy,mpy->nomp", c1[layer], c2[layer])
     theta = cotangent_gram

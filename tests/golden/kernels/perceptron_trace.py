@@ -66,7 +66,7 @@ def derivatives(params, x):
 
 
 def cotangent_products(side1, side2, layer, given):
-    """What `0/b` and 2 others add: inner products of cotangents, ((C1 C2) A2) A1."""
+    """What layers add: C1 C2, ((C1 C2) A2) A1, 6 leaves."""
     (a1, c1), (a2, c2) = side1, side2
     cotangent_gram = inner_products(c1[layer], c2[layer], 2)
     theta = cotangent_gram
