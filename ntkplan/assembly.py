@@ -27,6 +27,7 @@ from ntkplan.planner.explain import (
 )
 from ntkplan.planner.leaf_formulas import leaf_formulas
 from ntkplan.planner.notes import notes as notes_of
+from ntkplan.planner.peak_formula import peak_formula
 from ntkplan.planner.problem import Problem
 from ntkplan.planner.request import MethodRequest
 from ntkplan.planner.uncut import Chosen
@@ -233,4 +234,5 @@ def symbolic_work(chosen: Chosen) -> Symbolic:
         forward=shared.forward,
         sweep=shared.sweep,
         push=shared.push,
+        peak_of=functools.partial(peak_formula, chosen),
     )

@@ -9,6 +9,7 @@ by themselves; fused with others, those of two constants return whatever was in 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import warnings
 from typing import Any
@@ -52,16 +53,42 @@ def sums_are_wrong() -> bool:
     return not np.allclose(found, expected, rtol=1e-3, atol=1e-2)
 
 
-def jitted(function: Any) -> Any:
+_SPARING_SCHEDULES: tuple[dict[str, Any], ...] = (
+    {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"},
+    # What it was called before.
+    {"xla_cpu_enable_concurrency_optimized_scheduler": False},
+)
+
+
+@functools.cache
+def sparing_schedule() -> dict[str, Any]:
+    """Returns options with which this compiler holds as little at once as it can.
+
+    The CPU backend runs first whatever is ready, so that arrays of several leaves are
+    alive together. Others have no such options, and need none.
+    """
+    if jax.default_backend() != "cpu":
+        return {}
+    for options in _SPARING_SCHEDULES:
+        with contextlib.suppress(jax.errors.JaxRuntimeError):
+            jax.jit(jnp.negative, compiler_options=options).lower(0.0).compile()
+            return options
+    return {}
+
+
+def jitted(function: Any, *, sparing: bool = False) -> Any:
     """Returns a function that is compiled without that fault, where nothing traces it.
 
     Args:
         function: A function, jitted or not.
+        sparing: Whether to hold as little at once as can be, though it may be slower.
     """
-    options = {_OPTION: _SOUND_FUSIONS} if sums_are_wrong() else None
-    if options is None and hasattr(function, "lower"):
+    options = {_OPTION: _SOUND_FUSIONS} if sums_are_wrong() else {}
+    if sparing:
+        options |= sparing_schedule()
+    if not options and hasattr(function, "lower"):
         return function
-    return jax.jit(function, compiler_options=options)
+    return jax.jit(function, compiler_options=options or None)
 
 
 def called(function: Any, compiled: Any, *arguments: Any) -> Any:

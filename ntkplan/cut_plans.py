@@ -7,6 +7,7 @@ import functools
 from collections.abc import Callable, Sequence
 
 from ntkplan.assembly import headline, program_of, records_of, symbolic_work
+from ntkplan.cost.symbols import Size, most, total
 from ntkplan.cost.work import joined
 from ntkplan.emit.join import HIDDEN_KERNEL, with_hidden
 from ntkplan.emit.source import Module, print_module
@@ -23,7 +24,9 @@ from ntkplan.planner.explain import (
 )
 from ntkplan.planner.leaf_formulas import leaf_formulas
 from ntkplan.planner.notes import precision_notes, tiling_notes
+from ntkplan.planner.peak_formula import peak_formula
 from ntkplan.planner.request import MethodRequest
+from ntkplan.planner.shared import Counts, held_sizes
 from ntkplan.plans import Plan
 from ntkplan.signature import Signature
 from ntkplan.symbolic import Symbolic
@@ -173,5 +176,14 @@ def _symbolic(chosen: CutChosen) -> Symbolic:
         forward=joined(forward),
         sweep=joined([hidden.sweep, tail.sweep]),
         push=joined([hidden.push, tail.push]),
+        peak_of=functools.partial(_peak_formula, chosen),
         cut=products,
     )
+
+
+def _peak_formula(chosen: CutChosen) -> Size:
+    """Writes the peak of both parts in symbols; the first's kernel is held."""
+    hidden, tail = chosen.hidden, chosen.tail
+    counts = Counts.of(hidden.problem, symbolic=True)
+    kernel_bytes = held_sizes(hidden.problem, (), counts).kernel_bytes
+    return most(peak_formula(hidden), total(peak_formula(tail), kernel_bytes))

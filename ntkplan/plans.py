@@ -349,7 +349,7 @@ class Kernel:
 
     @functools.cached_property
     def _jitted(self) -> Any:
-        return jitted(self.function)
+        return jitted(self.function, sparing=self.plan.cost.in_turn)
 
 
 def formatted(plan: Any, format: str) -> str:  # noqa: A002

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 
+from ntkplan.cost.symbols import Size
 from ntkplan.cost.work import Work, joined
 from ntkplan.planner.explain import formulas_table
 
@@ -21,6 +23,7 @@ class Symbolic:
         forward: Work of the forward passes.
         sweep: Work of the backward sweep.
         push: Work of the push forward.
+        peak_of: Makes the formula of the whole kernel's peak, in bytes.
         cut: Work of the products at a cut.
     """
 
@@ -29,16 +32,19 @@ class Symbolic:
     forward: Work
     sweep: Work
     push: Work
+    peak_of: Callable[[], Size] = lambda: 0
     cut: Work = dataclasses.field(default_factory=Work)
 
-    @property
+    @functools.cached_property
     def total(self) -> Work:
         """All of it, done once: what `plan.cost` counts where nothing is in tiles.
 
-        What is alive at once is no sum of parts and is left open: `peak_bytes` is 0,
-        and `plan.cost.peak_bytes` has the number.
+        `peak_bytes` is what the whole kernel has alive at once, in the plan's tiles and
+        halves: the largest of what is alive after the sweep, in each leaf's turn and at
+        the end.
         """
-        return joined((self.forward, self.sweep, self.push, self.contractions))
+        made = joined((self.forward, self.sweep, self.push, self.contractions))
+        return dataclasses.replace(made, peak_bytes=self.peak_of())
 
     def __str__(self) -> str:
         """Returns a table of the formulas, leaf by leaf."""

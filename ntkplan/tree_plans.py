@@ -338,14 +338,14 @@ def plan_tree(
     summed = {
         field.name: sum(getattr(cost, field.name) for cost in costs)
         for field in dataclasses.fields(PlanCost)
+        if field.name != "in_turn"
     }
     peak_bytes = max(
         plan.cost.peak_bytes + others[path] for path, plan in plans.items()
     )
     summed |= {"peak_bytes": peak_bytes, "memory_limit_bytes": limit_bytes}
-    return TreePlan(
-        outputs=plans, structure=structure, cost=PlanCost(**summed), subject=subject
-    )
+    cost = PlanCost(**summed, in_turn=any(cost.in_turn for cost in costs))
+    return TreePlan(outputs=plans, structure=structure, cost=cost, subject=subject)
 
 
 def kernel_bytes(spec: KernelSpec, dtype: str, n1: int, n2: int) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from ntkplan.cost.symbols import total
 from ntkplan.cost.work import Work, joined
 from ntkplan.emit.source import Module
 from ntkplan.emit.sum_of_parts import sum_of_parts
@@ -96,9 +97,10 @@ def _cost(exact: PlanCost, summed: PlanCost) -> PlanCost:
     added = {
         field.name: getattr(exact, field.name) + getattr(summed, field.name)
         for field in dataclasses.fields(PlanCost)
+        if field.name != "in_turn"
     }
     added["memory_limit_bytes"] = exact.memory_limit_bytes
-    return PlanCost(**added)
+    return PlanCost(**added, in_turn=exact.in_turn or summed.in_turn)
 
 
 def _symbolic(exact: Symbolic, summed: Symbolic) -> Symbolic:
@@ -108,6 +110,7 @@ def _symbolic(exact: Symbolic, summed: Symbolic) -> Symbolic:
         forward=_both(exact.forward, summed.forward),
         sweep=_both(exact.sweep, summed.sweep),
         push=_both(exact.push, summed.push),
+        peak_of=lambda: total(exact.peak_of(), summed.peak_of()),
         cut=joined((exact.cut, summed.cut)),
     )
 

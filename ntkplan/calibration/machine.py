@@ -25,13 +25,9 @@ _SCRATCH_MARGIN = 0.1
 _FRESH_BUFFER_BYTES = 32 * 2**20
 """The most that glibc keeps for reuse (M_MMAP_THRESHOLD's upper bound)."""
 
-_WINDOW_CHANNELS = 16
-"""Up to how many channels XLA's library of convolutions writes all windows of the data:
-seen in what it allocates for single convolutions of 1 to 128 channels."""
-
 _PACKED_COLUMNS = 128
 """What XLA's library of products copies of a right operand at a time: what resident
-memory is more than the compiler's figure (`benchmarks.accuracy`)."""
+memory is more than the compiler's figure, for single products and batches of them."""
 
 _CACHE_BYTES = 32 * 2**20
 """Taken where the system does not tell how large the last cache is."""
@@ -116,7 +112,6 @@ def memory_of(device: Any, nearest: DeviceProfile | None) -> Memory:
                 scratch_margin_fraction=_SCRATCH_MARGIN,
                 fresh_buffer_bytes=_FRESH_BUFFER_BYTES,
                 packed_columns=_PACKED_COLUMNS,
-                window_channels=_WINDOW_CHANNELS,
                 cache_bytes=_last_cache_bytes(),
             )
     statistics = device.memory_stats() or {}

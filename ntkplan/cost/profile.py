@@ -74,11 +74,9 @@ class Memory:
             has touched, and writing to them costs a page fault each; smaller ones are
             reused. 0 where fresh memory is as fast as any.
         packed_columns: Columns of the right operand of a product that libraries copy
-            at a time, outside of what the compiler allocates; 0 where they copy none.
-        window_channels: Convolutions of at most so many channels, of data and result,
-            are computed from all windows of their data, which libraries write to memory
-            outside of what the compiler allocates; others from a padded copy. 0 where
-            nothing is copied.
+            at a time, of every product of a batch, outside of what the compiler
+            allocates. 0 where they copy no operands, neither of products nor of
+            convolutions.
         cache_bytes: Operations that touch much less than this run at the speed of the
             caches, those that touch much more at that of memory. 0 where the two are
             not told apart.
@@ -89,8 +87,12 @@ class Memory:
     scratch_margin_fraction: float
     fresh_buffer_bytes: int = 0
     packed_columns: int = 0
-    window_channels: int = 0
     cache_bytes: int = 0
+
+    @property
+    def copies_operands(self) -> bool:
+        """Whether libraries copy operands outside of what the compiler allocates."""
+        return self.packed_columns > 0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

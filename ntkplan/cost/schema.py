@@ -36,7 +36,6 @@ _MAY_BE_ZERO = frozenset(
         "batch_overhead_s",
         "batch_half_m",
         "entrywise_flops_per_s",
-        "window_channels",
         "call_overhead_s",
         "loop_overhead_s",
         "loop_operation_s",

@@ -56,6 +56,23 @@ def total(*sizes: Size) -> Size:
     return sympy.Add(*sizes)
 
 
+def most(*sizes: Size) -> Size:
+    """Returns the largest of some sizes; nothing is simplified.
+
+    Example:
+        >>> most(3, 5)
+        5
+        >>> most(2 * n1, n2, 2 * n1)
+        Max(2*n1, n2)
+    """
+    if any(isinstance(size, sympy.Expr) for size in sizes):
+        distinct = list(dict.fromkeys(sizes))
+        return (
+            distinct[0] if len(distinct) == 1 else sympy.Max(*distinct, evaluate=False)
+        )
+    return max((size for size in sizes if not isinstance(size, sympy.Expr)), default=0)
+
+
 def evaluate(works: Sequence[Work], *, n1: int, n2: int, n_outputs: int) -> list[Work]:
     """Puts numbers in place of the symbols, in all works at once.
 

@@ -99,6 +99,8 @@ class PlanCost:
         bytes_moved: Bytes read and written.
         peak_bytes: Most bytes alive at once.
         memory_limit_bytes: What the plan had to fit into.
+        in_turn: Whether it fits only if leaves take turns: `Plan.compile` then asks the
+            compiler to hold as little at once as it can.
     """
 
     seconds: float
@@ -110,6 +112,7 @@ class PlanCost:
     bytes_moved: float
     peak_bytes: float
     memory_limit_bytes: float
+    in_turn: bool = False
 
     @property
     def call_seconds(self) -> float:

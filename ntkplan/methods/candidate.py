@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 
-import sympy
-
-from ntkplan.cost.symbols import Size, product, total
+from ntkplan.cost.symbols import Size, most, product, total
 from ntkplan.cost.work import Operation, OperationKind, Work, repeated
 from ntkplan.ir.statements import (
     Array,
@@ -64,6 +63,17 @@ class Candidate:
     symmetric_parts: tuple[tuple[Key, int], ...] = ()
     loop: int = 1
     later: bool = False
+
+    def keyed(self, *, symmetric: bool) -> Iterator[tuple[Key, Statement]]:
+        """Yields the statements that are computed, each after its key.
+
+        Args:
+            symmetric: Whether `x2` is absent.
+        """
+        if not symmetric:
+            return zip([key for key, _ in self.parts], self.statements, strict=True)
+        needed = itertools.compress(self.statements, _needed_once(self.statements))
+        return zip([key for key, _ in self.symmetric_parts], needed, strict=True)
 
     def tapped_later(self) -> Candidate:
         """Returns the same candidate, made of a layer's `later`, as one of the leaf."""
@@ -249,20 +259,25 @@ def _peak_bytes(
     for number, statement in enumerate(statements):
         entries = _entries(statement.target, sizes)
         alive[statement.target.name] = product(itemsize, entries)
-        copies = [
-            operation.bytes_written_fresh
-            for operation in parts[number][1]
-            if operation.kind is OperationKind.TRANSPOSE
-        ]
+        copies = _copies(statement, parts[number][1])
         uncopied.append(total(*alive.values()))
         peaks.append(total(uncopied[-1], *copies) if copies else uncopied[-1])
         alive = {name: size for name, size in alive.items() if last_read[name] > number}
-    most = _most(peaks)
-    return most, most if peaks == uncopied else _most(uncopied)
+    return most(*peaks), most(*uncopied)
 
 
-def _most(sizes: Sequence[Size]) -> Size:
-    """Returns the largest of some sizes; nothing is simplified."""
-    if len(sizes) < 2:
-        return sizes[0] if sizes else 0
-    return sympy.Max(*dict.fromkeys(sizes), evaluate=False)
+def _copies(statement: Statement, operations: Sequence[Operation]) -> list[Size]:
+    """Returns the bytes of the transposed copies that a statement has alive at once.
+
+    Where a product has no axis of one operand alone, a compiler multiplies entry by
+    entry before it sums, and makes no copy but of that.
+    """
+    copies = [
+        operation.bytes_written_fresh
+        for operation in operations
+        if operation.kind is OperationKind.TRANSPOSE
+    ]
+    if isinstance(statement, Contract):
+        alone = set(statement.left.labels) ^ set(statement.right.labels)
+        return copies if alone else copies[:1]
+    return copies

@@ -65,6 +65,11 @@ def _read(value: Any) -> Any:
     return size_of(value) if isinstance(value, str) else value
 
 
+def size_text(size: Size) -> str:
+    """Writes a number or a formula as `size_of` reads it."""
+    return sympy.srepr(sympy.sympify(size))
+
+
 def size_of(text: str) -> Size:
     """Reads a formula that `sympy.srepr` wrote.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.metadata
 import json
@@ -20,7 +21,7 @@ from ntkplan.ir.plan import (
     PlanCost,
     Tuning,
 )
-from ntkplan.plan_json.formulas import work_fields, work_of
+from ntkplan.plan_json.formulas import size_of, size_text, work_fields, work_of
 from ntkplan.plan_json.modules import module_fields, module_of
 from ntkplan.plan_json.records import plain, record
 from ntkplan.plan_json.trees import tree_fields, tree_of
@@ -66,6 +67,7 @@ def plan_fields(plan: Any) -> dict[str, Any]:
         "symbolic": {
             "layers": {path: work_fields(w) for path, w in symbolic.layers.items()},
             **{name: work_fields(getattr(symbolic, name)) for name in _PASSES},
+            "peak_bytes": size_text(symbolic.total.peak_bytes),
         },
         "formulas": {
             layer.path: plain(plan.formulas_of(layer.path)) for layer in plan.layers
@@ -92,7 +94,11 @@ def symbolic_of(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the fields of the formulas that `plan_fields` wrote."""
     held = fields["symbolic"]
     layers = {path: work_of(item) for path, item in held["layers"].items()}
-    return {"layers": layers, **{name: work_of(held[name]) for name in _PASSES}}
+    return {
+        "layers": layers,
+        **{name: work_of(held[name]) for name in _PASSES},
+        "peak_of": functools.partial(size_of, held["peak_bytes"]),
+    }
 
 
 def formulas_of(fields: Mapping[str, Any], path: str) -> LeafFormulas:

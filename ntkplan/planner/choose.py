@@ -6,13 +6,16 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Iterator, Sequence
+from typing import cast
 
 from ntkplan.errors import MemoryLimitError
+from ntkplan.ir.use import Layer
 from ntkplan.planner.candidates import Priced, pushable
 from ntkplan.planner.division import Decision, decide
 from ntkplan.planner.leaf_options import leaf_options
+from ntkplan.planner.liveness import Turn, most_alive
 from ntkplan.planner.problem import Problem
-from ntkplan.planner.shared import Sharing, push_at_least_s
+from ntkplan.planner.shared import Counts, Sharing, push_at_least_s
 
 # Models with no more leaves that may be pushed or not have all divisions tried.
 _MOST_FREE = 5
@@ -50,7 +53,8 @@ def choose(
         problem: The kernel.
         priced: The candidates of every layer, cheapest first.
         limit_bytes: What the kernel may need at once.
-        binding: Whether what does not fit is no choice.
+        binding: Whether what does not fit is no choice. Leaves then take turns, so that
+            no more is alive than the one at work needs.
         below_s: What takes longer is of no use, and need not be looked at.
 
     Raises:
@@ -68,10 +72,20 @@ def choose(
         raise MemoryLimitError(
             limit_bytes=int(limit_bytes), least_bytes=math.ceil(search.least_bytes)
         )
+    best = search.best
+    peak_bytes = best.cost.peak_bytes
+    if not binding:
+        own_bytes = [item.peak_bytes for item in best.chosen]
+        peak_bytes = bytes_at_once(problem, best.chosen, own_bytes)
     return dataclasses.replace(
-        search.best,
+        best,
         exhaustive=search.exhaustive,
-        cost=dataclasses.replace(search.best.cost, memory_limit_bytes=limit_bytes),
+        cost=dataclasses.replace(
+            best.cost,
+            peak_bytes=peak_bytes,
+            memory_limit_bytes=limit_bytes,
+            in_turn=binding,
+        ),
     )
 
 
@@ -243,3 +257,25 @@ def _pushed(decision: Decision) -> frozenset[int]:
     return frozenset(
         number for number, item in enumerate(decision.chosen) if item.pushed
     )
+
+
+def bytes_at_once(
+    problem: Problem, chosen: Sequence[Priced], own_bytes: Sequence[float]
+) -> float:
+    """Returns the most bytes alive where leaves do not take turns.
+
+    Args:
+        problem: The kernel.
+        chosen: One candidate for every layer.
+        own_bytes: What each needs in its own part.
+    """
+    turns: list[Turn] = []
+    pushed: list[Layer] = []
+    for layer, item, own in zip(problem.study.layers, chosen, own_bytes, strict=True):
+        if item.pushed:
+            pushed.append(layer)
+            continue
+        tapped = item.candidate.layer_of(layer)
+        turns.append(Turn(layer=tapped, candidate=item.candidate, own=math.ceil(own)))
+    counts = Counts.of(problem, symbolic=False)
+    return max(cast(float, each) for each in most_alive(problem, turns, pushed, counts))

@@ -262,4 +262,5 @@ def _cost(
         bytes_moved=first.bytes_moved + second.bytes_moved - twice.bytes_moved,
         peak_bytes=max(first.peak_bytes, second.peak_bytes + held_bytes),
         memory_limit_bytes=limit_bytes,
+        in_turn=first.in_turn or second.in_turn,
     )

@@ -18,7 +18,10 @@ from ntkplan.methods.candidate import Candidate, Method
 from ntkplan.methods.sharing import Key
 from ntkplan.planner.prices import Price
 
-_DOT = kind_number(Operation(kind=OperationKind.DOT))
+_PRODUCTS = [
+    kind_number(Operation(kind=kind))
+    for kind in (OperationKind.DOT, OperationKind.BATCHED_DOT)
+]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -287,7 +290,13 @@ def _lengths(work: Work, counts: Sequence[int]) -> list[int]:
 
 
 def _packed_entries(table: OperationTable, most_columns: float) -> np.ndarray:
-    """Returns what a library holds of the right operand of a product."""
+    """Returns what a library holds of the right operand of a product.
+
+    It does so for all products of a batch at once. Where the left operand has to be
+    transposed, both are read as they are, a tile at a time; products with a vector are
+    no matter of libraries.
+    """
     counts = table.columns
-    held = np.minimum(counts.n, most_columns) * counts.k
-    return np.where(table.kinds == _DOT, held, 0.0)
+    held = counts.batch * np.minimum(counts.n, most_columns) * counts.k
+    packs = np.isin(table.kinds, _PRODUCTS) & ~table.transposed
+    return np.where(packs & (counts.m > 1) & (counts.n > 1), held, 0.0)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from ntkplan.cost.work import Operation, OperationKind, Work
 from ntkplan.planner.candidates import Priced, price_chosen
+from ntkplan.planner.choose import bytes_at_once
 from ntkplan.planner.division import Decision
 from ntkplan.planner.problem import Problem
 from ntkplan.planner.select import total_seconds
@@ -37,11 +38,10 @@ def halved(problem: Problem, decision: Decision) -> Decision:
         return decision
     if problem.n1 < 2 * _BLOCKS:
         return decision
-    contraction, peak_bytes = _blocks(problem, decision.chosen)
+    contraction, own_bytes = _blocks(problem, decision.chosen)
     seconds = cost.seconds - own + contraction
     if seconds * _LEAST_GAIN >= cost.seconds:
         return decision
-    shared = decision.shared
     return dataclasses.replace(
         decision,
         lower_blocks=_BLOCKS,
@@ -49,30 +49,36 @@ def halved(problem: Problem, decision: Decision) -> Decision:
             cost,
             seconds=seconds,
             contraction_seconds=contraction,
-            peak_bytes=max(shared.passes_bytes, shared.resident_bytes + peak_bytes),
+            peak_bytes=bytes_at_once(problem, decision.chosen, own_bytes),
         ),
     )
 
 
-def _blocks(problem: Problem, chosen: Sequence[Priced]) -> tuple[float, float]:
+def block_starts(n1: int) -> range:
+    """Returns the first rows of the blocks."""
+    return range(0, n1, -(-n1 // _BLOCKS))
+
+
+def _blocks(problem: Problem, chosen: Sequence[Priced]) -> tuple[float, list[float]]:
     """Prices the blocks, and putting them together with their mirror images.
 
     Returns:
-        Seconds, and the most bytes alive at once. Blocks do not wait for each other, so
-        each of them may hold what it needs most.
+        Seconds, and the most bytes alive at once for each candidate's own part. Blocks
+        do not wait for each other, so each of them may hold what it needs most.
     """
-    size = -(-problem.n1 // _BLOCKS)
-    total = peak_bytes = 0.0
-    for start in range(0, problem.n1, size):
-        rows = min(size, problem.n1 - start)
+    total, own_bytes = 0.0, [0.0] * len(chosen)
+    starts = block_starts(problem.n1)
+    for start, end in zip(starts, (*starts[1:], problem.n1), strict=True):
+        rows = end - start
         block = dataclasses.replace(problem, n1=rows, n2=start + rows, symmetric=False)
         priced = price_chosen(block, chosen)
         total += total_seconds(priced)
-        peak_bytes += max(item.peak_bytes for item in priced)
+        for number, item in enumerate(priced):
+            own_bytes[number] += item.peak_bytes
     kernel_bytes = held_bytes(problem, ()).kernel_bytes
     copies = Operation(
         kind=OperationKind.TRANSPOSE,
         bytes_read=math.ceil(3 * kernel_bytes),
         bytes_written_fresh=math.ceil(2 * kernel_bytes),
     )
-    return total + problem.seconds(Work(operations=(copies,))), peak_bytes
+    return total + problem.seconds(Work(operations=(copies,))), own_bytes

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from ntkplan._jax import Var, array_shape
+from ntkplan.cost.symbols import Size
 from ntkplan.ir.use import Layer
 from ntkplan.rules.equation_work import DerivativeCounts
-from ntkplan.rules.work.copies import Copies
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -19,12 +19,12 @@ class Passing:
     Attributes:
         most_entries: Entries of the largest.
         kept_entries: Entries of those that the forward pass keeps.
-        copies: What libraries copy of a cotangent on its way.
+        copied_entries: The most that a library copies of a cotangent on its way.
     """
 
     most_entries: int
     kept_entries: int
-    copies: tuple[Copies, ...]
+    copied_entries: int
 
     @classmethod
     def of(cls, active: Collection[Var], counts: DerivativeCounts) -> Passing:
@@ -32,31 +32,26 @@ class Passing:
         return cls(
             most_entries=max(map(entries, active), default=0),
             kept_entries=counts.kept_entries(active),
-            copies=counts.copies(active),
+            copied_entries=counts.copied_entries(active),
         )
 
-    def passing(self, columns: int, window_channels: int) -> int:
+    def passing(self, columns: Size, *, copied: bool) -> Size:
         """Counts entries of cotangents or tangents on their way, and the values there.
 
         Args:
             columns: How many cotangents or tangents.
-            window_channels: The device's, see `ntkplan.cost.profile.Memory`; 0 where
-                libraries copy nothing.
+            copied: Whether libraries copy any, see `ntkplan.cost.profile.Memory`.
         """
-        return self.moving(columns, window_channels) + self.kept_entries
+        return self.moving(columns, copied=copied) + self.kept_entries
 
-    def moving(self, columns: int, window_channels: int) -> int:
+    def moving(self, columns: Size, *, copied: bool) -> Size:
         """Counts entries of cotangents or tangents on their way alone.
 
         Args:
             columns: How many cotangents or tangents.
-            window_channels: As for `passing`.
+            copied: As for `passing`.
         """
-        copied = 0
-        if window_channels:
-            each = (item.entries(window_channels) for item in self.copies)
-            copied = max(each, default=0)
-        return (2 * self.most_entries + copied) * columns
+        return (2 * self.most_entries + copied * self.copied_entries) * columns
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -69,7 +64,9 @@ class Moved:
         n_tangents: How many these are.
         of_pulled: Sizes of what cotangents pass.
         of_pushed: Sizes of what tangents pass.
-        tap_entries: Entries of all taps.
+        waiting_of: For every tap the bytes of cotangents that may wait for a later
+            branch of the sweep while its leaf is computed.
+        base_of: For every tap the one whose cotangent is held for it.
         recorded_entries: Entries of what is recorded.
     """
 
@@ -78,8 +75,14 @@ class Moved:
     n_tangents: int
     of_pulled: Passing
     of_pushed: Passing
-    tap_entries: int
+    waiting_of: Mapping[Var, int]
+    base_of: Mapping[Var, Var]
     recorded_entries: int
+
+    @property
+    def tap_entries(self) -> int:
+        """Entries of all taps whose cotangents are held."""
+        return sum(map(entries, dict.fromkeys(self.base_of.values())))
 
 
 def recorded_variables(layers: Sequence[Layer]) -> list[Var]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable, Iterator, Sequence
-from typing import cast
+from typing import Generic, TypeVar, cast
 
 from ntkplan._jax import Var
 from ntkplan.cost import symbols
-from ntkplan.cost.symbols import Size
+from ntkplan.cost.symbols import Size, most, product
 from ntkplan.cost.work import Work, joined
 from ntkplan.ir.use import Layer
 from ntkplan.planner.prices import Price
@@ -100,6 +100,17 @@ def shared_bytes(
 
 
 def pushed_bytes(problem: Problem, pushed: Sequence[Layer]) -> float:
+    """Counts what NTK-vector products need beside what is resident, see `pushed_size`.
+
+    Args:
+        problem: The kernel's sizes.
+        pushed: Leaves that are pushed forward.
+    """
+    counts = Counts.of(problem, symbolic=False)
+    return cast(float, pushed_size(problem, pushed, counts))
+
+
+def pushed_size(problem: Problem, pushed: Sequence[Layer], counts: Counts) -> Size:
     """Counts what NTK-vector products need beside what is resident.
 
     The model is linearised at all examples of `x1` before the first tangent is pushed,
@@ -108,20 +119,26 @@ def pushed_bytes(problem: Problem, pushed: Sequence[Layer]) -> float:
     Args:
         problem: The kernel's sizes.
         pushed: Leaves that are pushed forward.
+        counts: These in numbers or in symbols.
+
+    Returns:
+        Bytes.
     """
     if not pushed:
-        return 0.0
+        return 0
     study, memory = problem.study, problem.profile.memory
     leaves = [layer.leaf.variable for layer in pushed]
     found = study.linearized(study.active(leaves))
     kept, early = found.residuals, found.early
     if not problem.profile.fuses_products:
         early = early.plus(found.copied)
-    points = 1 if problem.spec.matched else problem.n1
+    points = 1 if problem.spec.matched else counts.n1
     moved = study.tangents_moved(leaves)
-    pushing = kept.examples + early.examples + study.itemsize * moved.moving(1, 0)
+    pushing = (
+        kept.examples + early.examples + study.itemsize * moved.moving(1, copied=False)
+    )
     at_first = points * pushing + kept.once + early.once
-    back = study.itemsize * moved.moving(1, memory.window_channels)
+    back = study.itemsize * moved.moving(1, copied=memory.copies_operands)
     at_second = kept.examples + kept.once + back
     tangents = study.itemsize * sum(layer.leaf.size for layer in pushed)
     # Where a leaf is used several times: the tangent so far, and what is added to it.
@@ -320,8 +337,11 @@ def symbolic_work(
     )
 
 
+_Bytes = TypeVar("_Bytes")
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Held:
+class Held(Generic[_Bytes]):
     """What is held in memory while leaves' own parts run.
 
     Attributes:
@@ -331,32 +351,48 @@ class Held:
         sweep_bytes: What the backward sweep of one example needs beyond these.
     """
 
-    fixed_bytes: float
-    kernel_bytes: float
-    side_bytes: float
-    sweep_bytes: float
+    fixed_bytes: _Bytes
+    kernel_bytes: _Bytes
+    side_bytes: _Bytes
+    sweep_bytes: _Bytes
 
 
-def held_bytes(problem: Problem, tapped: Sequence[Layer]) -> Held:
+def held_bytes(problem: Problem, tapped: Sequence[Layer]) -> Held[float]:
     """Counts what is held for the tapped leaves.
 
     Args:
         problem: The kernel's sizes.
         tapped: Leaves whose uses are tapped.
     """
+    counts = Counts.of(problem, symbolic=False)
+    return cast("Held[float]", held_sizes(problem, tapped, counts))
+
+
+def held_sizes(problem: Problem, tapped: Sequence[Layer], counts: Counts) -> Held[Size]:
+    """Counts what is held for the tapped leaves, in numbers or in symbols.
+
+    Args:
+        problem: The kernel's sizes.
+        tapped: Leaves whose uses are tapped.
+        counts: These in numbers or in symbols.
+    """
     study, spec = problem.study, problem.spec
     moved = study.moved(tapped)
-    basis, size = problem.n_basis, study.itemsize
-    pairs = problem.n1 if spec.matched else problem.n1 * problem.n2
-    window_channels = problem.profile.memory.window_channels
-    passing = max(
-        moved.of_pulled.passing(basis, window_channels),
-        moved.of_pushed.passing(moved.n_tangents, window_channels),
+    basis, size = counts.basis, study.itemsize
+    pairs = counts.n1 if spec.matched else product(counts.n1, counts.n2)
+    # A group of outputs that is all of them has their symbol.
+    n_full, n_diagonal = (
+        basis if problem.outputs is None and group == spec.n_basis else group
+        for group in (spec.n_full, spec.n_diagonal)
+    )
+    copied = problem.profile.memory.copies_operands
+    passing = most(
+        moved.of_pulled.passing(basis, copied=copied),
+        moved.of_pushed.passing(moved.n_tangents, copied=copied),
     )
     return Held(
-        fixed_bytes=size
-        * (study.parameter_entries + problem.n_points * study.data_entries),
-        kernel_bytes=size * pairs * spec.n_full**2 * spec.n_diagonal,
+        fixed_bytes=study.parameter_bytes + size * counts.points * study.data_entries,
+        kernel_bytes=product(size, pairs, n_full, n_full, n_diagonal),
         side_bytes=size * (moved.recorded_entries + basis * moved.tap_entries),
         sweep_bytes=size * passing,
     )

@@ -90,6 +90,24 @@ class Study:
         """Bytes of one number."""
         return 2 if self.dtype == "bfloat16" else numpy.dtype(self.dtype).itemsize
 
+    @property
+    def parameter_bytes(self) -> int:
+        """Bytes of all parameters."""
+        return self.itemsize * sum(leaf.size for leaf in self.graph.leaves)
+
+    @functools.cached_property
+    def prepared_bytes(self) -> int:
+        """Bytes of what is computed from parameters alone and meets examples."""
+        given = frozenset(self.graph.shared_variables)
+        shared, read = set(given), set[Var]()
+        for item in self.graph.body.equations:
+            inputs = {atom for atom in item.inputs if isinstance(atom, Var)}
+            if inputs <= shared:
+                shared.update(item.outputs)
+            else:
+                read |= inputs
+        return self.itemsize * sum(map(entries, (shared - given) & read))
+
     def variant(
         self, layers: Iterable[Layer], *, cut: Layer | None = None, name: object = None
     ) -> Study:
@@ -168,9 +186,8 @@ class Study:
             n_tangents=sum(leaf.size for leaf in small),
             of_pulled=Passing.of(pulled, self._derivatives),
             of_pushed=Passing.of(pushed, self._derivatives),
-            tap_entries=sum(
-                map(entries, self._derivatives.distinct(every, self.active(every)))
-            ),
+            waiting_of=self._derivatives.waiting(every, pulled),
+            base_of=self._derivatives.bases(every, self.active(every)),
             recorded_entries=sum(map(entries, recorded_variables(layers))),
         )
 

@@ -5,7 +5,11 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Container, Iterable, Iterator, Sequence
+from typing import Any, cast
 
+import sympy
+
+from ntkplan.cost.symbols import Size, most
 from ntkplan.errors import MemoryLimitError
 from ntkplan.ir.program import Tiling
 from ntkplan.ir.use import Layer
@@ -18,10 +22,12 @@ from ntkplan.planner.prices import Price
 from ntkplan.planner.problem import Problem
 from ntkplan.planner.request import MethodRequest
 from ntkplan.planner.shared import (
+    Counts,
     Held,
     SharedWork,
     Sharing,
     held_bytes,
+    held_sizes,
     push_at_least_s,
     push_price,
     pushed_bytes,
@@ -54,7 +60,9 @@ def choose_within(
     """
     unlimited = choose(problem, priced, limit_bytes, binding=False)
     if unlimited.cost.peak_bytes <= limit_bytes:
-        return halved(problem, unlimited), priced
+        in_halves = halved(problem, unlimited)
+        fits = in_halves.cost.peak_bytes <= limit_bytes
+        return in_halves if fits else unlimited, priced
     search = _Search(problem, request, limit_bytes, pushable(priced))
     search.run()
     quickest_s = search.best[0].cost.seconds if search.best else math.inf
@@ -90,7 +98,7 @@ class _Search:
         self._pushed = tuple(dict.fromkeys(pushed))
         self.best: tuple[Decision, Sequence[tuple[Priced, ...]]] | None = None
         self.least_bytes = float("inf")
-        self._hopeless: list[tuple[float, _Tiles, frozenset[int]]] = []
+        self._hopeless: list[tuple[float, Tiles, frozenset[int]]] = []
 
     def run(self) -> None:
         """Tries tiles of examples, and where none fit, of one example and few outputs.
@@ -117,15 +125,12 @@ class _Search:
 
     def _attempt(self, rows: int, columns: int, outputs: int | None) -> bool:
         """Tries tiles of one size, and says whether any fit."""
-        tile = dataclasses.replace(
-            self._problem, n1=rows, n2=columns, symmetric=False, outputs=outputs
-        )
-        ways: list[tuple[_Tiles, frozenset[int]]] = []
+        ways: list[tuple[Tiles, frozenset[int]]] = []
         for keeps in (True, False) if outputs is None else (False,):
             if keeps and self._problem.spec.matched:
                 continue
             tiling = Tiling(rows=rows, columns=columns, outputs=outputs, keeps=keeps)
-            tiles = _Tiles(self._problem, tile, tiling)
+            tiles = Tiles(self._problem, tile_of(self._problem, tiling), tiling)
             for pushed in self._pushed:
                 held_bytes = tiles.held_bytes(pushed)
                 if held_bytes <= self._limit:
@@ -134,14 +139,14 @@ class _Search:
                     self._hopeless.append((held_bytes, tiles, pushed))
         if not ways:
             return False
-        priced = price(tile, self._request)
+        priced = price(ways[0][0].tile, self._request)
         options = leaf_options(priced)
         fits = [self._decide(tiles, priced, options, pushed) for tiles, pushed in ways]
         return any(fits)
 
     def _decide(
         self,
-        tiles: _Tiles,
+        tiles: Tiles,
         priced: Sequence[tuple[Priced, ...]],
         options: Sequence[LeafOptions],
         pushed: frozenset[int],
@@ -161,7 +166,7 @@ class _Search:
             self.best = (whole, priced)
         return True
 
-    def _is_slower(self, tiles: _Tiles) -> bool:
+    def _is_slower(self, tiles: Tiles) -> bool:
         """Says whether pushing all leaves takes longer than what is known."""
         return self.best is not None and any(
             # What is added up in another order may differ in the last digits.
@@ -202,7 +207,18 @@ def _output_tiles(problem: Problem) -> Iterator[int]:
         yield size
 
 
-class _Tiles:
+def tile_of(problem: Problem, tiling: Tiling) -> Problem:
+    """Returns the kernel of one tile."""
+    return dataclasses.replace(
+        problem,
+        n1=tiling.rows,
+        n2=tiling.columns,
+        symmetric=False,
+        outputs=tiling.outputs,
+    )
+
+
+class Tiles:
     """What tiles of some size hold and take."""
 
     def __init__(self, problem: Problem, tile: Problem, tiling: Tiling) -> None:
@@ -229,16 +245,37 @@ class _Tiles:
         self, tapped: Sequence[Layer], pushed: Sequence[Layer]
     ) -> tuple[float, float]:
         """Returns the bytes that stay alive, and the most during sweep and push."""
-        whole = held_bytes(self._problem, tapped)
-        tile = held_bytes(self.tile, tapped)
-        resident = whole.fixed_bytes + 2 * whole.kernel_bytes + self._results(whole)
-        resident += (self.tile.n1 + self.tile.n2) * tile.side_bytes
-        swept = max(self.tile.n1, self.tile.n2)
+        counts = Counts.of(self._problem, symbolic=False)
+        return cast("tuple[float, float]", self.sizes(tapped, pushed, counts))
+
+    def sizes(
+        self, tapped: Sequence[Layer], pushed: Sequence[Layer], counts: Counts
+    ) -> tuple[Size, Size]:
+        """Returns the bytes that stay alive, and the most during sweep and push.
+
+        Args:
+            tapped: Leaves whose uses are tapped.
+            pushed: The others.
+            counts: The kernel's sizes, in numbers or in symbols; the tiles are given.
+        """
+        whole = held_sizes(self._problem, tapped, counts)
+        tile: Held[Any] = held_bytes(self.tile, tapped)
+        sides, swept = self.tile.n1 + self.tile.n2, max(self.tile.n1, self.tile.n2)
+        at_a_time: Size = swept
         if self._tiling.keeps:
-            resident += self._problem.n2 * tile.side_bytes
-            swept = self._problem.n2
-        passing = max(swept * tile.sweep_bytes, pushed_bytes(self.tile, pushed))
-        return resident, resident + passing
+            sides, at_a_time = sides + counts.n2, counts.n2
+        study, memory = self._problem.study, self._problem.profile.memory
+        # What is made of parameters alone is the same for all tiles and made before the
+        # loops, parameters that the sweep reads turned round among it.
+        made = study.parameter_bytes + study.prepared_bytes
+        # Tiles are small: what a compiler allocates unforeseen is a part of all there.
+        unforeseen = 1 + memory.scratch_margin_fraction
+        resident = whole.fixed_bytes + 2 * whole.kernel_bytes
+        resident += self._results(whole, counts)
+        resident += unforeseen * (made + sides * tile.side_bytes)
+        pushing: Any = pushed_bytes(self.tile, pushed)
+        swept_bytes = unforeseen * at_a_time * tile.sweep_bytes
+        return resident, resident + most(swept_bytes, pushing)
 
     def shared(self, tapped: Sequence[Layer], pushed: Sequence[Layer]) -> SharedWork:
         """Returns the shared work of all tiles, for one division of the leaves."""
@@ -252,10 +289,13 @@ class _Tiles:
             passes_bytes=passes_bytes,
         )
 
-    def _results(self, whole: Held) -> float:
+    def _results(self, whole: Held[Any], counts: Counts) -> Any:
         """Returns the bytes of one row of tiles and of one tile."""
-        row = whole.kernel_bytes / self._rows
-        return row + row / self._columns / self._meetings
+        rows = _pieces(counts.n1, self._tiling.rows)
+        matched = self._problem.spec.matched
+        columns = 1 if matched else _pieces(counts.n2, self._tiling.columns)
+        row = whole.kernel_bytes / rows
+        return row + row / columns / self._meetings
 
     def _sides(self, tapped: Sequence[Layer]) -> tuple[Price, Price]:
         """Returns all forward passes and sweeps, those that are repeated too."""
@@ -311,8 +351,16 @@ class _Tiles:
             cost=dataclasses.replace(
                 cost,
                 seconds=cost.seconds - cost.contraction_seconds + contraction,
+                in_turn=True,
                 contraction_seconds=contraction,
                 flops=cost.flops + flops * (n_tiles - 1),
                 bytes_moved=cost.bytes_moved + moved * (n_tiles - 1),
             ),
         )
+
+
+def _pieces(size: Size, each: int) -> Size:
+    """Returns into how many pieces a number is cut; the last may be smaller."""
+    if isinstance(size, int):
+        return -(-size // each)
+    return sympy.ceiling(size / sympy.Integer(each))

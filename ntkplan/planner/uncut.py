@@ -85,7 +85,9 @@ def _chosen(
         decision, priced = choose_within(problem, priced, request, limit_bytes)
     else:
         # The kernel of the values at a cut is held as a whole, and not cut into tiles.
-        decision = choose(problem, priced, limit_bytes)
+        decision = choose(problem, priced, limit_bytes, binding=False)
+        if decision.cost.peak_bytes > limit_bytes:
+            decision = choose(problem, priced, limit_bytes)
     return Chosen(
         problem=problem,
         priced=tuple(priced),

@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import itertools
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Hashable, Sequence
 
 from ntkplan._jax import ClosedJaxpr, Primitive, Var, primitives, sub_jaxprs
 from ntkplan.cost.symbols import Size
@@ -14,7 +14,7 @@ from ntkplan.cost.work import Operation, Work
 from ntkplan.ir.equation import Equation
 from ntkplan.rules.work import passes
 from ntkplan.rules.work.amount import NOTHING, Level, Scale, Tally
-from ntkplan.rules.work.copies import Copies, copies_of_pull
+from ntkplan.rules.work.copies import copied_by_pull
 from ntkplan.rules.work.flat import (
     CALLS,
     Flat,
@@ -22,7 +22,7 @@ from ntkplan.rules.work.flat import (
     flat_equations,
     levels_of,
 )
-from ntkplan.rules.work.fusion import Fused, Node, fuse
+from ntkplan.rules.work.fusion import Fused, Node, fuse, lives
 from ntkplan.rules.work.linearized import Linearized, LinearizedCounts
 from ntkplan.rules.work.loops import LOOPS, OF_UNKNOWN_LENGTH
 from ntkplan.rules.work.table import work_rules
@@ -247,24 +247,26 @@ class DerivativeCounts:
         kept = self._flat.activated(active) & self._written
         return sum(self._flat.arrays[number].elements for number in kept)
 
-    def distinct(self, taps: Collection[Var], active: Collection[Var]) -> list[Var]:
-        """Leaves out taps whose cotangent is made of another tap's, entry by entry.
+    def bases(self, taps: Collection[Var], active: Collection[Var]) -> dict[Var, Var]:
+        """Returns for every tap the one whose cotangent is held for it.
 
-        A compiler makes such a cotangent where it is read.
+        It is another where the tap's own is made of that, entry by entry: a compiler
+        makes such a cotangent where it is read.
 
         Args:
             taps: Variables.
             active: Variables that cotangents pass on the way back to them.
         """
         flat = self._flat
-        numbers = {flat.number_of[tap] for tap in taps}
+        tap_of = {flat.number_of[tap]: tap for tap in taps}
         passed = flat.activated(active)
-        return [tap for tap in taps if not self._is_image(tap, numbers, passed)]
+        return {
+            tap: tap_of[self._base(flat.number_of[tap], tap_of.keys(), passed)]
+            for tap in taps
+        }
 
-    def _is_image(
-        self, tap: Var, taps: Collection[int], active: Collection[int]
-    ) -> bool:
-        number = self._flat.number_of[tap]
+    def _base(self, tap: int, taps: Collection[int], active: Collection[int]) -> int:
+        number = base = tap
         while True:
             readers = [
                 item
@@ -272,10 +274,58 @@ class DerivativeCounts:
                 if any(made in active for made in item.outputs)
             ]
             if len(readers) != 1 or not passes.is_entrywise(readers[0]):
-                return False
+                return base
             (number,) = readers[0].outputs
             if number in taps:
-                return True
+                base = number
+
+    def waiting(self, taps: Collection[Var], active: Collection[Var]) -> dict[Var, int]:
+        """Counts cotangents that wait for what comes much later in a sweep.
+
+        That of a concatenation waits for the branch that was not taken first. The sweep
+        does not wait for the leaves: it may be at any equation before a tap while the
+        leaf of that tap is computed.
+
+        Args:
+            taps: Variables; their own cotangents are not counted.
+            active: Variables that cotangents pass on the way back to them.
+
+        Returns:
+            For every tap the most bytes of one instance.
+        """
+        flat = self._flat
+        numbers = {flat.number_of[tap] for tap in taps}
+        written = list(lives(self._made.sweep(flat.activated(active))))
+        steps = [0] * (len(written) + 2)
+        for life in written:
+            if life.last > life.first and self._of_cotangent(life.key) not in numbers:
+                steps[life.first + 1] += life.size.pairs
+                steps[life.last] -= life.size.pairs
+        alive = list(itertools.accumulate(steps))
+        most = [0] * (len(flat.equations) + 1)
+        for life in written:
+            most[life.position] = max(most[life.position], alive[life.first])
+        most = list(itertools.accumulate(most, max))
+        return {tap: most[self._places.get(flat.number_of[tap], 0)] for tap in taps}
+
+    def _of_cotangent(self, key: Hashable) -> int | None:
+        """Returns the number of the value whose cotangent a name stands for."""
+        match key:
+            case ("cotangent", int(number)):
+                return number
+            case ("part", int(position), int(operand)):
+                return self._flat.equations[position].inputs[operand]
+            case _:
+                return None
+
+    @functools.cached_property
+    def _places(self) -> dict[int, int]:
+        """The positions of the equations that make values."""
+        return {
+            number: position
+            for position, item in enumerate(self._flat.equations)
+            for number in item.outputs
+        }
 
     @functools.cached_property
     def _readers(self) -> dict[int, list[FlatEquation]]:
@@ -286,16 +336,16 @@ class DerivativeCounts:
                     found.setdefault(number, []).append(item)
         return found
 
-    def copies(self, active: Collection[Var]) -> tuple[Copies, ...]:
-        """Returns what libraries copy of cotangents, convolution by convolution."""
+    def copied_entries(self, active: Collection[Var]) -> int:
+        """Returns the most that a library copies of one cotangent, in entries."""
         numbers = self._flat.activated(active)
         found = (
-            copies_of_pull(item.call)
+            copied_by_pull(item.call)
             for item in self._flat.equations
             if item.call.primitive is primitives.conv_general_dilated_p
             and item.inputs[0] in numbers
         )
-        return tuple(dict.fromkeys(each for each in found if each is not None))
+        return max(found, default=0)
 
     def linearized(self, active: Collection[Var]) -> Linearized:
         """Counts the memory that it takes to push tangents again and again.

@@ -143,9 +143,11 @@ def test_candidates_cost_what_their_statements_do(n1, symmetric):
             formula, parts = candidate.symmetric_work, candidate.symmetric_parts
         (work,) = evaluate([formula], **sizes)
         held = [
-            min(each.n, problem.profile.memory.packed_columns) * each.k
+            each.batch * min(each.n, problem.profile.memory.packed_columns) * each.k
             for each in work.operations
-            if each.kind is OperationKind.DOT
+            if each.kind in (OperationKind.DOT, OperationKind.BATCHED_DOT)
+            and not each.transposed
+            and min(each.m, each.n) > 1
         ]
         packed_bytes = 4 * max(held, default=0)
         assert item.peak_bytes == work.peak_bytes + packed_bytes

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 
 from ntkplan.cost.work import OperationKind
 from ntkplan.rules.work.amount import NOTHING, ONE, Amount, Level, Tally, sum_of
@@ -25,6 +26,7 @@ class Node:
         levels: Levels of that pass's operands, in the order of its reads.
         reads: Values that are read, with the bytes of each.
         writes: Values that are made, with the bytes of each.
+        position: Of the equation in its list, where that is of interest.
     """
 
     tallies: tuple[Tally, ...] = ()
@@ -32,6 +34,7 @@ class Node:
     levels: dict[int, Level] = dataclasses.field(default_factory=dict)
     reads: dict[Key, Amount] = dataclasses.field(default_factory=dict)
     writes: dict[Key, Amount] = dataclasses.field(default_factory=dict)
+    position: int = -1
 
     @functools.cached_property
     def alone(self) -> Tally:
@@ -70,6 +73,78 @@ def fuse(
         with_peak: Whether to count what is alive at once; it is left open otherwise.
     """
     found, kept = _without_aliases(nodes, set(kept))
+    readers, inside, groups = _joined(found, kept)
+    members: dict[int, list[_Reading]] = defaultdict(list)
+    tallies: list[Tally] = []
+    for index, reading in enumerate(found):
+        if reading[0].fused is None:
+            tallies.extend(reading[0].tallies)
+        else:
+            members[groups.root(index)].append(reading)
+    tallies.extend(_together(group, inside) for group in members.values())
+    if not with_peak:
+        return Fused(tallies=tallies, peak=NOTHING)
+    peak = _peak(found, inside, readers, kept)
+    written = frozenset(key for node, _ in found for key in node.writes) - inside
+    return Fused(tallies=tallies, peak=peak, written=written)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Life:
+    """How long a value that is written stays alive.
+
+    Attributes:
+        key: Its name.
+        size: Its bytes.
+        position: Of the equation that it is written for.
+        first: Its number among all that is written, in order.
+        last: The number of the last that is made of it.
+    """
+
+    key: Key
+    size: Amount
+    position: int
+    first: int
+    last: int
+
+
+def lives(nodes: Sequence[Node]) -> Iterator[Life]:
+    """Yields the values that are written to memory, in order.
+
+    Args:
+        nodes: In order.
+    """
+    found, kept = _without_aliases(nodes, set())
+    readers, inside, _ = _joined(found, kept)
+    # What is not written runs where it is read last.
+    runs = list(range(len(found)))
+    for index, (node, _) in reversed(list(enumerate(found))):
+        later = (runs[i] for key in node.writes if key in inside for i in readers[key])
+        runs[index] = max(later, default=index)
+    writes = (any(key not in inside for key in node.writes) for node, _ in found)
+    numbers = list(itertools.accumulate(writes, initial=0))
+    for index, (node, _) in enumerate(found):
+        for key, count in node.writes.items():
+            if key not in inside:
+                last = max((runs[reader] for reader in readers.get(key, ())), default=0)
+                yield Life(
+                    key=key,
+                    size=count,
+                    position=node.position,
+                    first=numbers[index],
+                    last=max(numbers[last], numbers[index]),
+                )
+
+
+def _joined(
+    found: Sequence[_Reading], kept: set[Key]
+) -> tuple[dict[Key, list[int]], set[Key], _Groups]:
+    """Finds out what is joined.
+
+    Returns:
+        Who reads every value, the values that are not written, and the nodes that are
+        one operation.
+    """
     readers: dict[Key, list[int]] = defaultdict(list)
     for index, (_, reads) in enumerate(found):
         for key in reads:
@@ -85,19 +160,7 @@ def fuse(
                 inside.add(key)
                 for reader in joined:
                     groups.join(index, reader)
-    members: dict[int, list[_Reading]] = defaultdict(list)
-    tallies: list[Tally] = []
-    for index, reading in enumerate(found):
-        if reading[0].fused is None:
-            tallies.extend(reading[0].tallies)
-        else:
-            members[groups.root(index)].append(reading)
-    tallies.extend(_together(group, inside) for group in members.values())
-    if not with_peak:
-        return Fused(tallies=tallies, peak=NOTHING)
-    peak = _peak(found, inside, readers, kept)
-    written = frozenset(key for node, _ in found for key in node.writes) - inside
-    return Fused(tallies=tallies, peak=peak, written=written)
+    return readers, inside, groups
 
 
 class _Groups:

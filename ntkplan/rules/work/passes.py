@@ -62,7 +62,7 @@ class Derivatives:
         nodes: list[Node] = []
         parts: dict[int, list[Key]] = defaultdict(list)
         for position, equation in reversed(list(enumerate(flat.equations))):
-            wanted = _wanted(equation, active)
+            n_before, wanted = len(nodes), _wanted(equation, active)
             if not wanted:
                 continue
             results = tuple(
@@ -77,6 +77,8 @@ class Derivatives:
             for number in results:
                 nodes += self._accumulated(number, parts[number])
             nodes += self._pulled(position, wanted, results, parts)
+            for node in nodes[n_before:]:
+                node.position = position
             for index in wanted:
                 parts[_number(equation, index)].append(("part", position, index))
         for number in flat.free:

@@ -1,0 +1,188 @@
+"""What is alive in memory while a kernel is computed all at once.
+
+A compiler runs what is ready. Windows and Grams of activations are ready after the
+forward pass and wait for their leaf's cotangents; a leaf's part of the kernel waits for
+the others', since all are added in one pass. Cotangents wait for their leaf, the last
+layer's first.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from ntkplan._jax import Var
+from ntkplan.cost import symbols
+from ntkplan.cost.symbols import Size, product, total
+from ntkplan.ir.statements import Contract, Statement
+from ntkplan.ir.use import Layer
+from ntkplan.methods import network
+from ntkplan.methods.candidate import Candidate
+from ntkplan.methods.sharing import Key
+from ntkplan.planner.moved import entries, recorded_variables
+from ntkplan.planner.problem import Problem
+from ntkplan.planner.shared import Counts, held_sizes, pushed_size
+
+_OF_FORWARD = ("activations:", "windows:", "factors:")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Turn:
+    """What one leaf's own part needs and leaves behind.
+
+    Attributes:
+        layer: The leaf, with the taps that its candidate reads.
+        candidate: How it is computed.
+        own: Most bytes alive at once in its own part, what is given left out.
+    """
+
+    layer: Layer
+    candidate: Candidate
+    own: Size
+
+
+def most_alive(
+    problem: Problem, turns: Sequence[Turn], pushed: Sequence[Layer], counts: Counts
+) -> tuple[Size, ...]:
+    """Returns the bytes alive at every point where they may be most.
+
+    These are the end of the sweep and the push, each leaf's turn, and the sum of all
+    parts.
+
+    Args:
+        problem: The kernel, all of it at once.
+        turns: The tapped leaves.
+        pushed: The others.
+        counts: The kernel's sizes, in numbers or in symbols.
+    """
+    ordered = sorted(turns, key=lambda turn: -turn.layer.stacks[0].first.equation)
+    held = held_sizes(problem, [turn.layer for turn in ordered], counts)
+    sides = _sides(problem, ordered, counts)
+    base = total(held.fixed_bytes, held.kernel_bytes)
+    first = product(counts.points, held.side_bytes)
+    points = [total(base, first, product(counts.points, held.sweep_bytes))]
+    if pushed:
+        found = pushed_size(problem, pushed, counts)
+        points.append(total(base, held.kernel_bytes, first, found))
+    early, parts = _arrays(problem, ordered, counts)
+    for number, turn in enumerate(ordered):
+        beside = _joined([*early[number + 1 :], *parts[:number]])
+        for key in (*early[number], *parts[number]):
+            beside.pop(key, None)
+        points.append(total(base, sides[number], turn.own, *beside.values()))
+    return (*points, total(base, *_joined(parts).values()))
+
+
+def _sides(problem: Problem, turns: Sequence[Turn], counts: Counts) -> list[Size]:
+    """Returns what is held of both sides for each leaf's turn and those after it."""
+    itemsize = problem.study.itemsize
+    moved = problem.study.moved([turn.layer for turn in turns])
+    bases, waiting_of = moved.base_of, moved.waiting_of
+    seen: set[Var] = set()
+    recorded = taps = 0
+    found: list[Size] = []
+    for turn in reversed(turns):
+        new = {*recorded_variables([turn.layer])} - seen
+        recorded += sum(map(entries, new))
+        seen |= new
+        held = {bases[tap] for tap in turn.layer.taps} - seen
+        taps += sum(map(entries, held))
+        seen |= held
+        columns = itemsize * taps + max(waiting_of[tap] for tap in turn.layer.taps)
+        each = total(itemsize * recorded, product(columns, counts.basis))
+        found.append(product(counts.points, each))
+    return found[::-1]
+
+
+def _arrays(
+    problem: Problem, turns: Sequence[Turn], counts: Counts
+) -> tuple[list[dict[Key, Size]], list[dict[Key, Size]]]:
+    """Returns for every leaf the arrays that are made early, and those that wait."""
+    if problem.profile.fuses_products:
+        return [{} for _ in turns], [{} for _ in turns]
+    early: list[dict[Key, Size]] = []
+    parts: list[dict[Key, Size]] = []
+    for turn in turns:
+        sizes = _sizes(problem, turn.layer, counts)
+        keyed = list(turn.candidate.keyed(symmetric=problem.symmetric))
+
+        def nbytes(
+            statements: Iterable[tuple[Key, Statement]],
+            times: int = 1,
+            sizes: Mapping[str, Size] = sizes,
+        ) -> dict[Key, Size]:
+            return {
+                key: product(
+                    problem.study.itemsize,
+                    times,
+                    *(sizes[label] for label in statement.target.stored),
+                )
+                for key, statement in statements
+            }
+
+        early.append(nbytes(_early(keyed)))
+        parts.append(nbytes(_last(keyed, turn.candidate), turn.candidate.loop))
+    return early, parts
+
+
+def _early(keyed: Sequence[tuple[Key, Statement]]) -> Iterator[tuple[Key, Statement]]:
+    """Yields what depends on activations alone and is read with cotangents."""
+    ready = {
+        statement.target.name: _is_ready(keyed, statement) for _, statement in keyed
+    }
+    read = {
+        array.name
+        for _, statement in keyed
+        if not ready[statement.target.name]
+        for array in statement.sources
+    }
+    for key, statement in keyed:
+        if ready[statement.target.name] and statement.target.name in read:
+            yield key, statement
+
+
+def _is_ready(keyed: Sequence[tuple[Key, Statement]], statement: Statement) -> bool:
+    """Says whether a statement can be computed without cotangents."""
+    made = {each.target.name: each for _, each in keyed}
+    return all(
+        _is_ready(keyed, made[array.name])
+        if array.name in made
+        else array.name.startswith(_OF_FORWARD)
+        for array in statement.sources
+    )
+
+
+def _last(
+    keyed: Sequence[tuple[Key, Statement]], candidate: Candidate
+) -> Iterator[tuple[Key, Statement]]:
+    """Yields what makes the arrays that the sum of all parts reads.
+
+    A product entry by entry is computed in that sum, and its operands wait for it.
+    """
+    made = {statement.target.name: (key, statement) for key, statement in keyed}
+    for result, _ in candidate.results:
+        if result.name not in made:
+            continue
+        key, statement = made[result.name]
+        if isinstance(statement, Contract) and not statement.summed:
+            for array in statement.sources:
+                if array.name in made:
+                    yield made[array.name]
+        else:
+            yield key, statement
+
+
+def _sizes(problem: Problem, layer: Layer, counts: Counts) -> dict[str, Size]:
+    """Returns the length of every label of a leaf, in numbers or in symbols."""
+    values: dict[Size, Size] = {
+        symbols.n1: counts.n1,
+        symbols.n2: counts.n2,
+        symbols.n_outputs: counts.basis,
+    }
+    sizes = network.label_sizes(layer, problem.study.frame)
+    return {label: values.get(size, size) for label, size in sizes.items()}
+
+
+def _joined(arrays: Iterable[Mapping[Key, Size]]) -> dict[Key, Size]:
+    """Returns all arrays, those of several leaves once."""
+    return {key: size for each in arrays for key, size in each.items()}
