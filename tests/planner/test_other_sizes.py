@@ -76,7 +76,7 @@ MODELS = {
         deep,
         [(spec(64, 64), spec(64))] * 2,
         (64,),
-        {"memory_limit": "390KB"},
+        {"memory_limit": "430KB"},
     ),
     "recurrent": (
         recurrent,
