@@ -5,7 +5,7 @@ x: float32[n,40]. Axis 0 of x counts examples; n1 and n2 are free.
 
 total 98.9 us: call 4.8 us, forward 4.64 us, sweep 13.2 us, contractions 76.3 us, push 0
 s.
-total 5.65 Mflop, 2.1MiB moved, peak 815KiB of at most 16.9GiB.
+total 5.65 Mflop, 2.1MiB moved, peak 646KiB of at most 16.9GiB.
 device golden_cpu (cpu), rates measured 2026-11-21.
 cut at tanh (models.py:361) [2] with 2 values: Theta = G Theta_cut G^T, 1.39 times
 faster than without.

@@ -5,7 +5,7 @@ float32[n,6]. Axis 0 of x counts examples; n1 and n2 are free.
 
 total 31.8 us: call 4.8 us, forward 10.9 us, sweep 6.22 us, contractions 9.83 us, push 0
 s.
-total 16.1 kflop, 32.9KiB moved, peak 6.4KiB of at most 16.9GiB.
+total 16.1 kflop, 32.9KiB moved, peak 6.17KiB of at most 16.9GiB.
 device golden_cpu (cpu), rates measured 2026-11-21.
 
 Written by ntkplan 0.1.0; to plan again: ntkplan.plan(f, params, x1, x2,

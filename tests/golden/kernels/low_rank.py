@@ -5,7 +5,7 @@ x: float32[n,20]. Axis 0 of x counts examples; n1 and n2 are free.
 
 total 16.7 us: call 4.8 us, forward 3.37 us, sweep 1.29 us, contractions 7.27 us, push 0
 s.
-total 14.4 kflop, 21.8KiB moved, peak 7.93KiB of at most 16.9GiB.
+total 14.4 kflop, 21.8KiB moved, peak 7.74KiB of at most 16.9GiB.
 device golden_cpu (cpu), rates measured 2026-11-21.
 
 Written by ntkplan 0.1.0; to plan again: ntkplan.plan(f, params, x1, x2, wrt=...,

@@ -5,7 +5,7 @@ float32[n,6]. Axis 0 of x counts examples; n1 and n2 are free.
 
 total 21.6 us: call 4.8 us, forward 5.89 us, sweep 4.32 us, contractions 6.62 us, push 0
 s.
-total 15.2 kflop, 34KiB moved, peak 9.61KiB of at most 16.9GiB.
+total 15.2 kflop, 34KiB moved, peak 10.5KiB of at most 16.9GiB.
 device golden_cpu (cpu), rates measured 2026-11-21.
 
 Written by ntkplan 0.1.0; to plan again: ntkplan.plan(f, params, x1, x2,

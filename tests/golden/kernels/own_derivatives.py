@@ -5,7 +5,7 @@ float32[n,6]. Axis 0 of x counts examples; n1 and n2 are free.
 
 total 17.9 us: call 4.8 us, forward 3.03 us, sweep 3.06 us, contractions 6.98 us, push 0
 s.
-total 9.74 kflop, 15.1KiB moved, peak 5.4KiB of at most 16.9GiB.
+total 9.74 kflop, 15.1KiB moved, peak 5.21KiB of at most 16.9GiB.
 device golden_cpu (cpu), rates measured 2026-11-21.
 
 Written by ntkplan 0.1.0; to plan again: ntkplan.plan(f, params, x1, x2,

@@ -5,7 +5,7 @@ float32. x: float32[n,8]. Axis 0 of x counts examples; n1 and n2 are free.
 
 total 20.3 us: call 4.8 us, forward 3.71 us, sweep 2.79 us, contractions 8.96 us, push 0
 s.
-total 29.7 kflop, 32.9KiB moved, peak 11KiB of at most 16.9GiB.
+total 29.7 kflop, 32.9KiB moved, peak 10.5KiB of at most 16.9GiB.
 of the ways to divide the leaves into tapped and pushed ones only the likely were
 compared.
 device golden_cpu (cpu), rates measured 2026-11-21.

@@ -5,7 +5,7 @@ float32. x: float32[n,8,8,3]. Axis 0 of x counts examples; n1 and n2 are free.
 
 total 350 us: call 4.8 us, forward 36.7 us, sweep 209 us, contractions 99.3 us, push 0
 s.
-total 12.9 Mflop, 2.49MiB moved, peak 3.27MiB of at most 16.9GiB.
+total 12.9 Mflop, 2.49MiB moved, peak 824KiB of at most 16.9GiB.
 device golden_cpu (cpu), rates measured 2026-11-21.
 
 Written by ntkplan 0.1.0; to plan again: ntkplan.plan(f, params, x1, x2,

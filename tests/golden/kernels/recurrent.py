@@ -5,7 +5,7 @@ float32[n,7,5]. Axis 0 of x counts examples; n1 and n2 are free.
 
 total 49.4 us: call 4.8 us, forward 14.9 us, sweep 10.7 us, contractions 19 us, push 0
 s.
-total 179 kflop, 154KiB moved, peak 33.3KiB of at most 16.9GiB.
+total 179 kflop, 154KiB moved, peak 33.2KiB of at most 16.9GiB.
 device golden_cpu (cpu), rates measured 2026-11-21.
 
 Written by ntkplan 0.1.0; to plan again: ntkplan.plan(f, params, x1, x2,

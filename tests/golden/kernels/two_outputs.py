@@ -5,7 +5,7 @@ float32[n,6]. Axis 0 of x counts examples; n1 and n2 are free.
 
 total 23.3 us: call 9.6 us, forward 3.62 us, sweep 1.34 us, contractions 4.94 us, push
 3.83 us.
-total 18 kflop, 33.1KiB moved, peak 7.86KiB of at most 16.9GiB.
+total 18 kflop, 33.1KiB moved, peak 7.11KiB of at most 16.9GiB.
 device golden_cpu (cpu), rates measured 2026-11-21.
 
 Written by ntkplan 0.1.0; to plan again: ntkplan.plan(f, params, x1, x2,
