@@ -73,8 +73,9 @@ def choose(
             limit_bytes=int(limit_bytes), least_bytes=math.ceil(search.least_bytes)
         )
     best = search.best
+    in_turn = binding or problem.computes_in_turn
     peak_bytes = best.cost.peak_bytes
-    if not binding:
+    if not in_turn:
         own_bytes = [item.peak_bytes for item in best.chosen]
         peak_bytes = bytes_at_once(problem, best.chosen, own_bytes)
     return dataclasses.replace(
@@ -84,7 +85,7 @@ def choose(
             best.cost,
             peak_bytes=peak_bytes,
             memory_limit_bytes=limit_bytes,
-            in_turn=binding,
+            in_turn=in_turn,
         ),
     )
 

@@ -42,6 +42,11 @@ def halved(problem: Problem, decision: Decision) -> Decision:
     seconds = cost.seconds - own + contraction
     if seconds * _LEAST_GAIN >= cost.seconds:
         return decision
+    if cost.in_turn:
+        shared = decision.shared
+        peak_bytes = max(shared.passes_bytes, shared.resident_bytes + max(own_bytes))
+    else:
+        peak_bytes = bytes_at_once(problem, decision.chosen, own_bytes)
     return dataclasses.replace(
         decision,
         lower_blocks=_BLOCKS,
@@ -49,7 +54,7 @@ def halved(problem: Problem, decision: Decision) -> Decision:
             cost,
             seconds=seconds,
             contraction_seconds=contraction,
-            peak_bytes=bytes_at_once(problem, decision.chosen, own_bytes),
+            peak_bytes=peak_bytes,
         ),
     )
 
@@ -64,7 +69,8 @@ def _blocks(problem: Problem, chosen: Sequence[Priced]) -> tuple[float, list[flo
 
     Returns:
         Seconds, and the most bytes alive at once for each candidate's own part. Blocks
-        do not wait for each other, so each of them may hold what it needs most.
+        do not wait for each other unless they take turns, so each of them may hold what
+        it needs most.
     """
     total, own_bytes = 0.0, [0.0] * len(chosen)
     starts = block_starts(problem.n1)
@@ -74,7 +80,8 @@ def _blocks(problem: Problem, chosen: Sequence[Priced]) -> tuple[float, list[flo
         priced = price_chosen(block, chosen)
         total += total_seconds(priced)
         for number, item in enumerate(priced):
-            own_bytes[number] += item.peak_bytes
+            beside = 0.0 if problem.computes_in_turn else own_bytes[number]
+            own_bytes[number] = max(own_bytes[number], beside + item.peak_bytes)
     kernel_bytes = held_bytes(problem, ()).kernel_bytes
     copies = Operation(
         kind=OperationKind.TRANSPOSE,

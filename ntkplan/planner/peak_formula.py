@@ -81,7 +81,7 @@ def _own(chosen: Chosen, item: Priced) -> Size:
         end = sympy.Min(symbols.n1, (number + 1) * size)
         rows = total(end, product(-number, size))
         blocks.append(_replaced(each, {symbols.n1: rows, symbols.n2: end}))
-    return total(*blocks)
+    return most(*blocks) if problem.computes_in_turn else total(*blocks)
 
 
 def _replaced(size: Size, values: dict[Any, Any]) -> Any:

@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any, cast
 
 from ntkplan.cost.formulas import seconds
-from ntkplan.cost.profile import DeviceProfile
+from ntkplan.cost.profile import DeviceProfile, Platform
 from ntkplan.cost.work import Work
 from ntkplan.ir.kernel import KernelSpec
 from ntkplan.planner.prices import Price
@@ -49,6 +49,15 @@ class Problem:
     def spec(self) -> KernelSpec:
         """The kernel."""
         return self.study.spec
+
+    @property
+    def computes_in_turn(self) -> bool:
+        """Whether leaves take turns even where memory would do for all at once.
+
+        A CPU's convolutions use all cores by themselves: nothing is gained by running
+        others beside them, and what these hold is larger than the caches.
+        """
+        return self.profile.platform is Platform.CPU and self.study.convolves
 
     @property
     def n_points(self) -> int:

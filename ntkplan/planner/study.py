@@ -11,6 +11,7 @@ import numpy
 
 from ntkplan._jax import Var, array_shape, primitives
 from ntkplan.cost.formula_tables import FormulaTable
+from ntkplan.cost.work import OperationKind
 from ntkplan.ir.graph import KernelGraph
 from ntkplan.ir.kernel import KernelSpec
 from ntkplan.ir.use import Layer, Stack
@@ -267,6 +268,12 @@ class Study:
             itemsize=self.itemsize,
             shared=self.graph.shared_variables,
         )
+
+    @functools.cached_property
+    def convolves(self) -> bool:
+        """Whether the forward pass has convolutions, in loops or not."""
+        operations = self.forward.at(n=1).operations
+        return any(each.kind is OperationKind.CONVOLUTION for each in operations)
 
     @functools.cached_property
     def _derivatives(self) -> DerivativeCounts:

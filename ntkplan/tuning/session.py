@@ -120,16 +120,26 @@ class Session:
         self,
         functions: Sequence[Callable[..., Any]],
         arguments: Sequence[Sequence[Any]],
+        *,
+        sparing: Sequence[bool] = (),
     ) -> list[Callable[[], Any] | None]:
         """Compiles functions for their arguments, side by side.
+
+        Args:
+            functions: The functions.
+            arguments: Those of each.
+            sparing: Which of them hold as little at once as can be; none where empty.
 
         Returns:
             For every function the call, or None where it needs more memory than there
             is.
         """
+        sparing = sparing or [False] * len(functions)
         traced = [
-            jitted(function).lower(*given)
-            for function, given in zip(functions, arguments, strict=True)
+            jitted(function, sparing=spares).lower(*given)
+            for function, given, spares in zip(
+                functions, arguments, sparing, strict=True
+            )
         ]
         with ThreadPoolExecutor(max_workers=len(traced)) as pool:
             programs = list(pool.map(lambda item: item.compile(), traced))

@@ -5,7 +5,7 @@ Params: {conv1: {bias: 8, kernel: 3x3x3x8}, conv2: {bias: 8, kernel: 3x3x8x8}, d
 Axis 0 of x counts examples; n1 and n2 are free.
 
 total 134 us: call 4.8 us, forward 23.2 us, sweep 34.3 us, contractions 72 us, push 0 s.
-total 3.01 Mflop, 1.52MiB moved, peak 425KiB of at most 16.9GiB.
+total 3.01 Mflop, 1.52MiB moved, peak 426KiB of at most 16.9GiB.
 of the ways to divide the leaves into tapped and pushed ones only the likely were
 compared.
 device golden_cpu (cpu), rates measured 2026-11-21.

@@ -5,7 +5,7 @@ Params: {blocks: [2 x 6 leaves, 7 leaves, 2 x 6 leaves], head: {b: 4, w: 16x4}, 
 examples; n1 and n2 are free.
 
 total 1.2 ms: call 4.8 us, forward 172 us, sweep 427 us, contractions 600 us, push 0 s.
-total 37.4 Mflop, 10.1MiB moved, peak 1.49MiB of at most 16.9GiB.
+total 37.4 Mflop, 10.1MiB moved, peak 1.18MiB of at most 16.9GiB.
 of the ways to divide the leaves into tapped and pushed ones only the likely were
 compared.
 device golden_cpu (cpu), rates measured 2026-11-21.

@@ -4,7 +4,7 @@ Params: {down: 3x3x2x6, middle: 3x3x6x6, up: 3x3x8x4}, 720 numbers in 3 leaves, 
 x: float32[n,8,8,2]. Axis 0 of x counts examples; n1 and n2 are free.
 
 total 149 us: call 4.8 us, forward 29 us, sweep 71.6 us, contractions 43.8 us, push 0 s.
-total 1.97 Mflop, 991KiB moved, peak 261KiB of at most 16.9GiB.
+total 1.97 Mflop, 991KiB moved, peak 230KiB of at most 16.9GiB.
 device golden_cpu (cpu), rates measured 2026-11-21.
 
 Written by ntkplan 0.1.0; to plan again: ntkplan.plan(f, params, x1, x2,
