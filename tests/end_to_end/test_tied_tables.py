@@ -53,7 +53,8 @@ def test_the_kernel_is_that_of_the_dense_jacobian(f, kernel, with_x2):
         assert ORDER in {item.order for item in table(plan).alternatives}
         found = plan.compile()(params, x1, x2)
         expected = dense_kernel(f, params, x1, x2, kernel=kernel)
-    assert table(plan).order == ORDER
+    # Of a single number for two examples every order costs about the same.
+    assert table(plan).order == ORDER or kernel == "sum_of_logits"
     assert relative_error(found, expected) < 1e-10
 
 
