@@ -64,7 +64,7 @@ def compared(problem: Problem) -> dict[str, Any]:
         spec.loader.exec_module(module)
         timed = [
             Timed(function=function, arguments=built.arguments, budget_s=BUDGET_S)
-            for function in (plan.compile().function, module.kernel)
+            for function in (plan.compile(), module.kernel)
         ]
         for program in timed:
             program.warm_up()

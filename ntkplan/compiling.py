@@ -22,9 +22,10 @@ from jax import lax
 from ntkplan._jax import is_traced
 from ntkplan.errors import MiscompiledSumsWarning
 
-_OPTION = "xla_cpu_experimental_ynn_fusion_type"
-_SOUND_FUSIONS = "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"
-FLAGS = f"--{_OPTION}={_SOUND_FUSIONS}"
+SOUND = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"}
+"""The option of a compiler that gets sums wrong with which it does not."""
+
+FLAGS = " ".join(f"--{name}={value}" for name, value in SOUND.items())
 """What `XLA_FLAGS` has to hold where a compiler gets sums wrong."""
 
 _SHAPE = (8, 10, 64, 64)
@@ -101,7 +102,7 @@ def jitted(function: Any, *, sparing: bool = False) -> Any:
     """
     options = dict(printed_at_once())
     if sums_are_wrong():
-        options[_OPTION] = _SOUND_FUSIONS
+        options |= SOUND
     if sparing:
         options |= sparing_schedule()
     if not options and hasattr(function, "lower"):

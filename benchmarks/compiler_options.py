@@ -1,0 +1,137 @@
+"""What the options are worth with which kernels are compiled on a CPU.
+
+Run `python -m benchmarks.compiler_options`. Every kernel is compiled with the fusion
+that gives right results, with that and code printed at once, and with both and the
+schedule that holds least; see `ntkplan.compiling`. All are timed in one process,
+interleaved.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import pathlib
+import statistics
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import jax
+
+import ntkplan
+from benchmarks.environment import environment
+from benchmarks.measure import Timed, interleave, memory_figures, summary
+from benchmarks.peer.configurations import CASES, Case
+from ntkplan.compiling import SOUND, printed_at_once, sparing_schedule
+
+RESULTS = pathlib.Path(__file__).parent / "results"
+ROUNDS = 9
+BUDGET_S = 2.0
+COMPILATIONS = 3
+RUN = (
+    "mlp_n32_o10:full:cross",
+    "cnn_average_n8_o10:full:self",
+    "cnn_average_n16_o10:full:cross",
+    "cnn_flatten_n16_o10:full:cross",
+    "cnn_tiny_n64_o10:trace:cross",
+    "transformer_n8_o10:full:self",
+    "tokens_n8_o10:full:cross",
+    "resnet18_w16_n4_o10:full:self",
+    "resnet18_w16_n16_o1:full:cross",
+    "rnn_unrolled_n16_o10:full:cross",
+    "laplacian_n256_o1:full:cross",
+)
+_CASES = {case.name: case for case in CASES}
+
+
+def ways() -> dict[str, dict[str, Any]]:
+    """Returns the options of every way to compile."""
+    at_once = {**SOUND, **printed_at_once()}
+    return {
+        "sound": dict(SOUND),
+        "at_once": at_once,
+        "sparing": {**at_once, **sparing_schedule()},
+    }
+
+
+def measured(case: Case) -> dict[str, Any]:
+    """Compiles and times one kernel in every way.
+
+    Args:
+        case: The model, its examples and the kind of kernel.
+    """
+    inputs = case.problem.build()
+    kernel = ntkplan.plan(inputs.f, *inputs.arguments, kernel=case.kernel).compile()
+    programs: dict[str, Any] = {}
+    compile_s: dict[str, list[float]] = {name: [] for name in ways()}
+    for _ in range(COMPILATIONS):
+        for name, options in ways().items():
+            jax.clear_caches()
+            lowered = jax.jit(kernel.function).lower(*inputs.arguments)
+            started_s = time.perf_counter()
+            programs[name] = lowered.compile(options)
+            compile_s[name].append(time.perf_counter() - started_s)
+    timed = {
+        name: Timed(function=program, arguments=inputs.arguments, budget_s=BUDGET_S)
+        for name, program in programs.items()
+    }
+    for each in timed.values():
+        each.warm_up()
+    interleave(list(timed.values()), ROUNDS)
+    return {
+        "name": case.name,
+        "takes_turns": kernel.plan.cost.in_turn,
+        "ways": {
+            name: {
+                "compile_s": compile_s[name],
+                "memory": memory_figures(programs[name]),
+                **summary(timed[name].samples_s),
+            }
+            for name in timed
+        },
+    }
+
+
+def report(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Returns a line for every kernel, each way beside the one before it."""
+    lines = []
+    compiling = []
+    for row in rows:
+        sound, at_once, sparing = (row["ways"][name] for name in ways())
+        compiling.append(min(at_once["compile_s"]) / min(sound["compile_s"]))
+        lines.append(
+            f"{row['name']:32s} at once: compiled in {compiling[-1]:.2f} of the time, "
+            f"runs {at_once['median_s'] / sound['median_s']:.2f}; "
+            f"sparing: runs {sparing['median_s'] / at_once['median_s']:.2f}, holds "
+            f"{sparing['memory']['temp_bytes'] / at_once['memory']['temp_bytes']:.2f}"
+            f"{', used' if row['takes_turns'] else ''}"
+        )
+    mean = math.exp(statistics.fmean(map(math.log, compiling)))
+    return [*lines, f"at once: compiled in {mean:.2f} of the time (geometric mean)"]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Reads the command line; measures, writes the results and prints them.
+
+    Args:
+        arguments: The command line, or None for that of the process.
+    """
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--out", type=pathlib.Path, default=RESULTS / "compiler_options_cpu.json"
+    )
+    parser.add_argument("--only", nargs="*", default=RUN, choices=sorted(_CASES))
+    given = parser.parse_args(arguments)
+    results = {
+        "environment": environment(),
+        "rounds": ROUNDS,
+        "ways": ways(),
+        "kernels": [measured(_CASES[name]) for name in given.only],
+    }
+    given.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    print("\n".join(report(results["kernels"])))
+
+
+if __name__ == "__main__":
+    main()
