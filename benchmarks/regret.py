@@ -14,6 +14,7 @@ import json
 import os
 import shlex
 import sys
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -228,7 +229,10 @@ def main() -> None:
             slow_factor=30.0,
         )
         command = shlex.join(["python", "-m", "benchmarks.regret", *sys.argv[1:]])
-        run(problems, limits, out, command=command, resume=arguments.resume)
+        # What was timed before this run, and how, is not to decide.
+        with tempfile.TemporaryDirectory() as folder:
+            os.environ["XDG_CACHE_HOME"] = folder
+            run(problems, limits, out, command=command, resume=arguments.resume)
         print(f"wrote {out}\n")
     elif not out.exists():
         parser.error(f"{out} does not exist; run without --report first")

@@ -93,11 +93,10 @@ def _first_known(choices: tuple[tuple[str, Any], ...]) -> dict[str, Any]:
     return {}
 
 
-def jitted(function: Any, *, sparing: bool = False) -> Any:
-    """Returns a function that is compiled as kernels are, where nothing traces it.
+def compiler_options(*, sparing: bool = False) -> dict[str, Any]:
+    """Returns the options with which kernels are compiled here.
 
     Args:
-        function: A function, jitted or not.
         sparing: Whether to hold as little at once as can be, though it may be slower.
     """
     options = dict(printed_at_once())
@@ -105,6 +104,17 @@ def jitted(function: Any, *, sparing: bool = False) -> Any:
         options |= SOUND
     if sparing:
         options |= sparing_schedule()
+    return options
+
+
+def jitted(function: Any, *, sparing: bool = False) -> Any:
+    """Returns a function that is compiled as kernels are, where nothing traces it.
+
+    Args:
+        function: A function, jitted or not.
+        sparing: Whether to hold as little at once as can be, though it may be slower.
+    """
+    options = compiler_options(sparing=sparing)
     if not options and hasattr(function, "lower"):
         return function
     return jax.jit(function, compiler_options=options or None)

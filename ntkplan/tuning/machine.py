@@ -8,6 +8,7 @@ from pathlib import Path
 
 import jax
 
+from ntkplan.compiling import compiler_options
 from ntkplan.cost.choice import PLATFORM_NAMES
 from ntkplan.cost.host import this_host
 from ntkplan.cost.profile import DeviceProfile
@@ -44,6 +45,7 @@ def surroundings() -> dict[str, str]:
         "machine": f"{host.architecture} {host.processor}",
         "cores": str(host.cores),
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
+        "compiler_options": str(compiler_options()),
         **{name: str(jax.config.values.get(name)) for name in _SWITCHES},
     }
 

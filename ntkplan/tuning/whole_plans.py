@@ -139,7 +139,10 @@ def fastest(
     if len(found) == 1:
         return found[0], (_told(found[0], None, "it has no rival"),)
     modules = [module_of(rival.decision) for rival in found]
-    keys = [session.key("kernel", _identity(module), shapes) for module in modules]
+    keys = [
+        session.key("kernel", _identity(module), shapes, rival.decision.cost.in_turn)
+        for module, rival in zip(modules, found, strict=True)
+    ]
     measured = None
     # What is called by reference is not in the text: no key tells two such apart.
     named = not any(module.references for module in modules)
