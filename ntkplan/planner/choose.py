@@ -90,6 +90,22 @@ def choose(
     )
 
 
+def choose_at_once(
+    problem: Problem, priced: Sequence[tuple[Priced, ...]], limit_bytes: float
+) -> Decision:
+    """Chooses the cheapest set for all examples at once.
+
+    Leaves only take turns where it does not fit otherwise; see `choose`.
+
+    Raises:
+        MemoryLimitError: No set fits; the message says the least that would.
+    """
+    unlimited = choose(problem, priced, limit_bytes, binding=False)
+    if unlimited.cost.peak_bytes <= limit_bytes:
+        return unlimited
+    return choose(problem, priced, limit_bytes)
+
+
 class _Search:
     """Compares divisions of the leaves into tapped and pushed ones.
 

@@ -7,7 +7,7 @@ import dataclasses
 from ntkplan.errors import MemoryLimitError
 from ntkplan.ir.use import Layer
 from ntkplan.planner.candidates import Priced, price
-from ntkplan.planner.choose import choose
+from ntkplan.planner.choose import choose_at_once
 from ntkplan.planner.division import Decision
 from ntkplan.planner.problem import Problem
 from ntkplan.planner.request import MethodRequest
@@ -85,9 +85,7 @@ def _chosen(
         decision, priced = choose_within(problem, priced, request, limit_bytes)
     else:
         # The kernel of the values at a cut is held as a whole, and not cut into tiles.
-        decision = choose(problem, priced, limit_bytes, binding=False)
-        if decision.cost.peak_bytes > limit_bytes:
-            decision = choose(problem, priced, limit_bytes)
+        decision = choose_at_once(problem, priced, limit_bytes)
     return Chosen(
         problem=problem,
         priced=tuple(priced),

@@ -16,7 +16,7 @@ from ntkplan.errors import MemoryLimitError
 from ntkplan.ir.plan import TimedPlan
 from ntkplan.methods.candidate import Method
 from ntkplan.planner.candidates import Priced
-from ntkplan.planner.choose import choose
+from ntkplan.planner.choose import choose_at_once
 from ntkplan.planner.division import Decision
 from ntkplan.planner.halves import halved
 from ntkplan.planner.problem import Problem
@@ -66,7 +66,7 @@ def rivals(
         limit_bytes: What every choice has to fit into.
         untuned: The choice at the model's prices.
     """
-    plain = choose(problem, priced, limit_bytes)
+    plain = choose_at_once(problem, priced, limit_bytes)
     best = Rival(what="the choice by timed leaves", decision=halved(problem, plain))
     wanted = [item.candidate for item in untuned.chosen]
     as_untuned = [
@@ -75,7 +75,7 @@ def rivals(
     ]
     model = Rival(
         what="the model's choice",
-        decision=halved(problem, choose(problem, as_untuned, limit_bytes)),
+        decision=halved(problem, choose_at_once(problem, as_untuned, limit_bytes)),
     )
     at_once = Rival(what=f"{best.what}, not in blocks", decision=plain)
     unlike = sorted(
@@ -105,7 +105,7 @@ def _unlike(
             "no leaf pushed" if method is None else f"{method} wherever it can be had"
         )
         with contextlib.suppress(MemoryLimitError):
-            yield Rival(what=what, decision=choose(problem, kept, limit_bytes))
+            yield Rival(what=what, decision=choose_at_once(problem, kept, limit_bytes))
 
 
 def _is_of(item: Priced, method: Method | None) -> bool:

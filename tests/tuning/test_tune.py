@@ -104,6 +104,15 @@ def test_the_timer_decides(network, monkeypatch):
     assert relative_error(plan.compile()(params, x), dense_kernel(f, params, x)) < 2e-5
 
 
+def test_a_tuned_plan_takes_turns_only_where_an_untuned_one_does(network, monkeypatch):
+    monkeypatch.setattr(timer, "race", timed_as())
+    f, params, x = network
+    untuned = ntkplan.plan(f, params, x)
+    tuned = ntkplan.plan(f, params, x, tune=True)
+    assert not untuned.cost.in_turn
+    assert not tuned.cost.in_turn
+
+
 def test_layers_of_one_form_are_timed_once(equal_layers, monkeypatch):
     f, params, x = equal_layers
     race = timed_as()
