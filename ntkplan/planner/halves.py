@@ -18,10 +18,12 @@ _BLOCKS = 2
 
 # Blocks are further products, to compile and to launch; they are taken where the kernel
 # as a whole is expected to gain this. Smaller gains were none when they were measured.
-_LEAST_GAIN = 1.07
+LEAST_GAIN = 1.07
 
 
-def halved(problem: Problem, decision: Decision) -> Decision:
+def halved(
+    problem: Problem, decision: Decision, *, least_gain: float = LEAST_GAIN
+) -> Decision:
     """Returns a decision in blocks of rows as far as the diagonal, where that pays.
 
     What is made of one side alone (a Jacobian) is made anew in every block. So it pays
@@ -30,17 +32,19 @@ def halved(problem: Problem, decision: Decision) -> Decision:
     Args:
         problem: The kernel.
         decision: What was chosen for it, all at once.
+        least_gain: What the whole kernel has to be expected to gain; 0 takes blocks
+            wherever they are possible.
     """
     cost = decision.cost
     own = cost.contraction_seconds
-    hopeful = cost.seconds / (cost.seconds - 0.5 * own) >= _LEAST_GAIN
+    hopeful = cost.seconds / (cost.seconds - 0.5 * own) >= least_gain
     if not problem.symmetric or problem.spec.matched or not hopeful:
         return decision
     if problem.n1 < 2 * _BLOCKS:
         return decision
     contraction, own_bytes = _blocks(problem, decision.chosen)
     seconds = cost.seconds - own + contraction
-    if seconds * _LEAST_GAIN >= cost.seconds:
+    if seconds * least_gain >= cost.seconds:
         return decision
     if cost.in_turn:
         shared = decision.shared

@@ -75,7 +75,9 @@ def rivals(
     ]
     model = Rival(
         what="the model's choice",
-        decision=halved(problem, choose_at_once(problem, as_untuned, limit_bytes)),
+        decision=_in_as_many_blocks(
+            problem, choose_at_once(problem, as_untuned, limit_bytes), untuned
+        ),
     )
     at_once = Rival(what=f"{best.what}, not in blocks", decision=plain)
     unlike = sorted(
@@ -106,6 +108,15 @@ def _unlike(
         )
         with contextlib.suppress(MemoryLimitError):
             yield Rival(what=what, decision=choose_at_once(problem, kept, limit_bytes))
+
+
+def _in_as_many_blocks(
+    problem: Problem, decision: Decision, untuned: Decision
+) -> Decision:
+    """Returns the model's choice at other prices as the model would compute it."""
+    if untuned.lower_blocks == 1:
+        return decision
+    return halved(problem, decision, least_gain=0.0)
 
 
 def _is_of(item: Priced, method: Method | None) -> bool:
