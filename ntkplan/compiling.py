@@ -74,8 +74,8 @@ def sparing_schedule() -> dict[str, Any]:
 def printed_at_once() -> dict[str, Any]:
     """Returns options with which this compiler prints machine code at once.
 
-    By way of MLIR, pass after pass, kernels take a tenth to a third longer to compile
-    on a CPU, and run no faster.
+    By way of MLIR, pass after pass, kernels take longer to compile on a CPU, and run no
+    faster.
     """
     return _first_known(_PRINTED_AT_ONCE)
 
