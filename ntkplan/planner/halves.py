@@ -18,11 +18,11 @@ _BLOCKS = 2
 
 # Blocks are further products, to compile and to launch; they are taken where the kernel
 # as a whole is expected to gain this. Smaller gains were none when they were measured.
-LEAST_GAIN = 1.07
+_LEAST_GAIN = 1.07
 
 
 def halved(
-    problem: Problem, decision: Decision, *, least_gain: float = LEAST_GAIN
+    problem: Problem, decision: Decision, *, wherever_possible: bool = False
 ) -> Decision:
     """Returns a decision in blocks of rows as far as the diagonal, where that pays.
 
@@ -32,9 +32,9 @@ def halved(
     Args:
         problem: The kernel.
         decision: What was chosen for it, all at once.
-        least_gain: What the whole kernel has to be expected to gain; 0 takes blocks
-            wherever they are possible.
+        wherever_possible: Whether to do so even where nothing is expected of it.
     """
+    least_gain = 0.0 if wherever_possible else _LEAST_GAIN
     cost = decision.cost
     own = cost.contraction_seconds
     hopeful = cost.seconds / (cost.seconds - 0.5 * own) >= least_gain

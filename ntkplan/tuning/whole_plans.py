@@ -116,7 +116,7 @@ def _in_as_many_blocks(
     """Returns the model's choice at other prices as the model would compute it."""
     if untuned.lower_blocks == 1:
         return decision
-    return halved(problem, decision, least_gain=0.0)
+    return halved(problem, decision, wherever_possible=True)
 
 
 def _is_of(item: Priced, method: Method | None) -> bool:
