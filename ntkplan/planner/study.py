@@ -232,11 +232,6 @@ class Study:
         )
 
     @functools.cached_property
-    def parameter_entries(self) -> int:
-        """Entries of all parameters."""
-        return sum(leaf.size for leaf in self.graph.leaves)
-
-    @functools.cached_property
     def data_entries(self) -> int:
         """Entries of one example."""
         return sum(map(entries, self.graph.data))

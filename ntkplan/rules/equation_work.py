@@ -1,4 +1,4 @@
-"""What equations compute: one alone, or a list of them for many examples at once."""
+"""What equations compute, for many examples at once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Collection, Hashable, Sequence
 
 from ntkplan._jax import ClosedJaxpr, Primitive, Var, primitives, sub_jaxprs
 from ntkplan.cost.symbols import Size
-from ntkplan.cost.work import Operation, Work
+from ntkplan.cost.work import Work
 from ntkplan.ir.equation import Equation
 from ntkplan.rules.work import passes
 from ntkplan.rules.work.amount import NOTHING, Level, Scale, Tally
@@ -28,81 +28,11 @@ from ntkplan.rules.work.loops import LOOPS, OF_UNKNOWN_LENGTH
 from ntkplan.rules.work.table import work_rules
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class EquationWork:
-    """What one equation computes at its own shapes.
-
-    Attributes:
-        forward: Its operations, with whole numbers.
-        is_estimate: Whether a primitive in it has no rule, or a loop no known length;
-            the operations are then an upper estimate.
-    """
-
-    forward: tuple[Operation, ...]
-    is_estimate: bool
-
-
-def equation_work(equation: Equation) -> EquationWork:
-    """Counts one evaluation of an equation.
-
-    Args:
-        equation: Any equation; control flow is counted by trip count.
-
-    Returns:
-        Its operations, and whether they are an estimate.
-    """
-    flat = flat_equations([equation])
-    fused = passes.forward(flat, _alone(flat))
-    return EquationWork(
-        forward=_operations(_merged(fused.tallies), Scale(n=1, columns=1)),
-        is_estimate=is_estimate(equation),
-    )
-
-
-def pullback_work(
-    equation: Equation, operands: Collection[int]
-) -> tuple[Operation, ...]:
-    """Counts pulling one cotangent of the results back to some operands.
-
-    Args:
-        equation: Any equation.
-        operands: Indices of the operands.
-
-    Returns:
-        The operations, with whole numbers.
-    """
-    flat = flat_equations([equation], active=_active(equation, operands))
-    fused = passes.sweep(flat, _alone(flat))
-    return _operations(_merged(fused.tallies), Scale(n=1, columns=1))
-
-
-def pushforward_work(
-    equation: Equation, operands: Collection[int]
-) -> tuple[Operation, ...]:
-    """Counts pushing one tangent of some operands forward to the results.
-
-    Args:
-        equation: Any equation.
-        operands: Indices of the operands.
-
-    Returns:
-        The operations, with whole numbers.
-    """
-    flat = flat_equations([equation], active=_active(equation, operands))
-    fused = passes.push(flat, _alone(flat))
-    return _operations(_merged(fused.tallies), Scale(n=1, columns=1))
-
-
 def is_estimate(equation: Equation) -> bool:
     """Says whether what an equation computes can only be estimated."""
     return not _is_counted(equation.primitive) or any(
         _has_estimate(closed) for _, closed in sub_jaxprs(equation.parameters)
     )
-
-
-def unruled(equations: Sequence[Equation]) -> frozenset[Primitive]:
-    """Returns the primitives, at the top, whose work can only be estimated."""
-    return frozenset(item.primitive for item in equations if is_estimate(item))
 
 
 def _is_counted(primitive: Primitive) -> bool:
@@ -387,20 +317,6 @@ def _levels(flat: Flat, shared: Collection[Var] | None) -> dict[int | None, Leve
     return levels_of(flat, numbers)
 
 
-def _alone(flat: Flat) -> dict[int | None, Level]:
-    """Returns the levels when there is but one example: all values are shared."""
-    return levels_of(flat, frozenset(flat.free))
-
-
-def _active(equation: Equation, operands: Collection[int]) -> list[Var]:
-    chosen = [equation.inputs[index] for index in operands]
-    return [*(atom for atom in chosen if isinstance(atom, Var)), *equation.outputs]
-
-
 def _merged(tallies: Sequence[Tally]) -> tuple[Tally, ...]:
     """Makes one tally of equal ones."""
     return tuple(tally.times(count) for tally, count in Counter(tallies).items())
-
-
-def _operations(tallies: Sequence[Tally], scale: Scale) -> tuple[Operation, ...]:
-    return tuple(scale.operation(tally) for tally in tallies)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import jax
 import numpy
@@ -118,10 +118,6 @@ def _times(step: Step, axis_map: AxisMap, other: Operand) -> Carried:
         found.append(axis.atoms if size > 1 else ())
     scale = Scale(variable=other, axes=tuple(found), depth=step.depth, rule=step.name)
     return dataclasses.replace(axis_map, scales=(*axis_map.scales, scale))
-
-
-def _scale(step: Step, variable: Var, found: Sequence[tuple[axes.Atom, ...]]) -> Scale:
-    return Scale(variable=variable, axes=tuple(found), depth=step.depth, rule=step.name)
 
 
 def entrywise(step: Step, axis_map: AxisMap) -> Carried:
