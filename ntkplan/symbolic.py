@@ -32,7 +32,7 @@ class Symbolic:
     forward: Work
     sweep: Work
     push: Work
-    peak_of: Callable[[], Size] = lambda: 0
+    peak_of: Callable[[], Size]
     cut: Work = dataclasses.field(default_factory=Work)
 
     @functools.cached_property
