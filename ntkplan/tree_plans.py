@@ -334,17 +334,13 @@ def plan_tree(
         raise MemoryLimitError(
             limit_bytes=int(limit_bytes), least_bytes=math.ceil(least_bytes)
         )
-    costs = [plan.cost for plan in plans.values()]
-    summed = {
-        field.name: sum(getattr(cost, field.name) for cost in costs)
-        for field in dataclasses.fields(PlanCost)
-        if field.name != "in_turn"
-    }
-    peak_bytes = max(
-        plan.cost.peak_bytes + others[path] for path, plan in plans.items()
+    cost = dataclasses.replace(
+        PlanCost.sum_of([plan.cost for plan in plans.values()]),
+        peak_bytes=max(
+            plan.cost.peak_bytes + others[path] for path, plan in plans.items()
+        ),
+        memory_limit_bytes=limit_bytes,
     )
-    summed |= {"peak_bytes": peak_bytes, "memory_limit_bytes": limit_bytes}
-    cost = PlanCost(**summed, in_turn=any(cost.in_turn for cost in costs))
     return TreePlan(outputs=plans, structure=structure, cost=cost, subject=subject)
 
 

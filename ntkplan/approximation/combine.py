@@ -37,7 +37,8 @@ def combined(
         whole: The exact plan of the whole kernel, for what stays as it is.
         record: What is known of the approximation, once it is.
     """
-    cost = _cost(exact.cost, summed.cost)
+    # A compiler may have both in memory at once.
+    cost = PlanCost.sum_of((exact.cost, summed.cost))
     notes = () if record is None else tuple(approximation_notes(record))
     for name, part in (("exact part", exact), ("sum of logits", summed)):
         notes += tuple(f"{name}: {note}" for note in part.notes)
@@ -66,7 +67,7 @@ def combined(
         moved = dataclasses.replace(
             record,
             exact_seconds=other.cost.seconds,
-            seconds=_cost(*(part.cost for part in parts)).seconds,
+            seconds=sum(part.cost.seconds for part in parts),
         )
         return combined(*parts, other, moved)
 
@@ -90,17 +91,6 @@ def _layers(exact: Plan, summed: Plan, whole: Plan) -> tuple[LayerPlan, ...]:
         why = f"stands in for the exact part, within tolerance=; {layer.why}"
         by_path[layer.path] = dataclasses.replace(layer, why=why)
     return tuple(by_path[layer.path] for layer in whole.layers)
-
-
-def _cost(exact: PlanCost, summed: PlanCost) -> PlanCost:
-    """Adds the parts up; a compiler may have both in memory at once."""
-    added = {
-        field.name: getattr(exact, field.name) + getattr(summed, field.name)
-        for field in dataclasses.fields(PlanCost)
-        if field.name != "in_turn"
-    }
-    added["memory_limit_bytes"] = exact.memory_limit_bytes
-    return PlanCost(**added, in_turn=exact.in_turn or summed.in_turn)
 
 
 def _symbolic(exact: Symbolic, summed: Symbolic) -> Symbolic:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -114,6 +114,26 @@ class PlanCost:
     peak_bytes: float
     memory_limit_bytes: float
     in_turn: bool = False
+
+    @classmethod
+    def sum_of(cls, costs: Sequence[PlanCost]) -> PlanCost:
+        """Adds up the costs of kernels that are in memory together.
+
+        What they had to fit into is what the first had to.
+
+        Args:
+            costs: One or more.
+        """
+        added = {
+            field.name: sum(getattr(cost, field.name) for cost in costs)
+            for field in dataclasses.fields(cls)
+            if field.name not in ("memory_limit_bytes", "in_turn")
+        }
+        return cls(
+            **added,
+            memory_limit_bytes=costs[0].memory_limit_bytes,
+            in_turn=any(cost.in_turn for cost in costs),
+        )
 
     @property
     def call_seconds(self) -> float:

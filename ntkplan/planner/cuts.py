@@ -252,15 +252,13 @@ def _cost(
     first, second = hidden.decision.cost, tail.decision.cost
     twice = Price() if cut.has_loop else hidden.decision.shared.forward
     call_s = tail.problem.profile.launch.call_overhead_s
-    return PlanCost(
-        seconds=first.seconds + second.seconds - call_s - twice.seconds,
-        forward_seconds=first.forward_seconds + second.forward_seconds - twice.seconds,
-        sweep_seconds=first.sweep_seconds + second.sweep_seconds,
-        contraction_seconds=first.contraction_seconds + second.contraction_seconds,
-        push_seconds=first.push_seconds + second.push_seconds,
-        flops=first.flops + second.flops - twice.flops,
-        bytes_moved=first.bytes_moved + second.bytes_moved - twice.bytes_moved,
+    both = PlanCost.sum_of((first, second))
+    return dataclasses.replace(
+        both,
+        seconds=both.seconds - call_s - twice.seconds,
+        forward_seconds=both.forward_seconds - twice.seconds,
+        flops=both.flops - twice.flops,
+        bytes_moved=both.bytes_moved - twice.bytes_moved,
         peak_bytes=max(first.peak_bytes, second.peak_bytes + held_bytes),
         memory_limit_bytes=limit_bytes,
-        in_turn=first.in_turn or second.in_turn,
     )
