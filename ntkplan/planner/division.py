@@ -187,9 +187,6 @@ def _cost(
         push_seconds=shared.push.seconds,
         flops=passes.flops + sum(each.flops for each in own),
         bytes_moved=passes.bytes_moved + sum(each.bytes_moved for each in own),
-        peak_bytes=max(
-            shared.passes_bytes,
-            *(shared.resident_bytes + item.peak_bytes for item in chosen),
-        ),
+        peak_bytes=shared.peak_bytes(item.peak_bytes for item in chosen),
         memory_limit_bytes=limit_bytes,
     )

@@ -47,8 +47,7 @@ def halved(
     if seconds * least_gain >= cost.seconds:
         return decision
     if cost.in_turn:
-        shared = decision.shared
-        peak_bytes = max(shared.passes_bytes, shared.resident_bytes + max(own_bytes))
+        peak_bytes = decision.shared.peak_bytes(own_bytes)
     else:
         peak_bytes = bytes_at_once(problem, decision.chosen, own_bytes)
     return dataclasses.replace(

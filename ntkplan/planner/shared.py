@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Generic, TypeVar, cast
 
 from ntkplan._jax import Var
@@ -35,6 +35,14 @@ class SharedWork:
     push: Price
     resident_bytes: float
     passes_bytes: float
+
+    def peak_bytes(self, own_bytes: Iterable[float]) -> float:
+        """Returns the most bytes alive where leaves take turns.
+
+        Args:
+            own_bytes: What each leaf needs in its own part.
+        """
+        return max(self.passes_bytes, self.resident_bytes + max(own_bytes))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
