@@ -9,11 +9,10 @@ from collections.abc import Iterator, Sequence
 from typing import cast
 
 from ntkplan.errors import MemoryLimitError
-from ntkplan.ir.use import Layer
 from ntkplan.planner.candidates import Priced, pushable
 from ntkplan.planner.division import Decision, decide
 from ntkplan.planner.leaf_options import leaf_options
-from ntkplan.planner.liveness import Turn, most_alive
+from ntkplan.planner.liveness import most_alive, turns_of
 from ntkplan.planner.problem import Problem
 from ntkplan.planner.shared import Counts, Sharing, push_at_least_s
 
@@ -286,13 +285,7 @@ def bytes_at_once(
         chosen: One candidate for every layer.
         own_bytes: What each needs in its own part.
     """
-    turns: list[Turn] = []
-    pushed: list[Layer] = []
-    for layer, item, own in zip(problem.study.layers, chosen, own_bytes, strict=True):
-        if item.pushed:
-            pushed.append(layer)
-            continue
-        tapped = item.candidate.layer_of(layer)
-        turns.append(Turn(layer=tapped, candidate=item.candidate, own=math.ceil(own)))
+    own = [math.ceil(each) for each in own_bytes]
+    turns, pushed = turns_of(problem.study.layers, chosen, own)
     counts = Counts.of(problem, symbolic=False)
     return max(cast(float, each) for each in most_alive(problem, turns, pushed, counts))

@@ -19,6 +19,7 @@ from ntkplan.ir.use import Layer
 from ntkplan.methods import network
 from ntkplan.methods.candidate import Candidate
 from ntkplan.methods.sharing import Key
+from ntkplan.planner.candidates import Priced
 from ntkplan.planner.moved import entries, recorded_variables
 from ntkplan.planner.problem import Problem
 from ntkplan.planner.shared import Counts, held_sizes, pushed_size
@@ -39,6 +40,27 @@ class Turn:
     layer: Layer
     candidate: Candidate
     own: Size
+
+
+def turns_of(
+    layers: Sequence[Layer], chosen: Sequence[Priced], own: Sequence[Size]
+) -> tuple[list[Turn], list[Layer]]:
+    """Returns the turns of the leaves that are tapped, and those that are pushed.
+
+    Args:
+        layers: All leaves.
+        chosen: One candidate for each.
+        own: Bytes that each needs in its own part, in numbers or in symbols.
+    """
+    turns: list[Turn] = []
+    pushed: list[Layer] = []
+    for layer, item, size in zip(layers, chosen, own, strict=True):
+        if item.pushed:
+            pushed.append(layer)
+            continue
+        tapped = item.candidate.layer_of(layer)
+        turns.append(Turn(layer=tapped, candidate=item.candidate, own=size))
+    return turns, pushed
 
 
 def most_alive(

@@ -12,12 +12,11 @@ import sympy
 from ntkplan.cost import symbols
 from ntkplan.cost.symbols import Size, most, product, total
 from ntkplan.cost.work import Operation, OperationKind, Work
-from ntkplan.ir.use import Layer
 from ntkplan.planner.candidates import Priced
 from ntkplan.planner.halves import block_starts
-from ntkplan.planner.liveness import Turn, most_alive
+from ntkplan.planner.liveness import most_alive, turns_of
 from ntkplan.planner.problem import Problem
-from ntkplan.planner.shared import Counts, held_sizes, pushed_size
+from ntkplan.planner.shared import Counts, shared_sizes
 from ntkplan.planner.tiling import Tiles, tile_of
 from ntkplan.planner.uncut import Chosen
 
@@ -33,19 +32,8 @@ def peak_formula(chosen: Chosen) -> Size:
     """
     problem, decision = chosen.problem, chosen.decision
     counts = Counts.of(problem, symbolic=True)
-    turns: list[Turn] = []
-    pushed: list[Layer] = []
-    for layer, item in zip(chosen.layers, decision.chosen, strict=True):
-        if item.pushed:
-            pushed.append(layer)
-            continue
-        turns.append(
-            Turn(
-                layer=item.candidate.layer_of(layer),
-                candidate=item.candidate,
-                own=_own(chosen, item),
-            )
-        )
+    own = [_own(chosen, item) for item in decision.chosen]
+    turns, pushed = turns_of(chosen.layers, decision.chosen, own)
     if not decision.cost.in_turn:
         return most(*most_alive(problem, turns, pushed, counts))
     tapped = [turn.layer for turn in turns]
@@ -53,15 +41,7 @@ def peak_formula(chosen: Chosen) -> Size:
         tiles = Tiles(problem, tile_of(problem, decision.tiling), decision.tiling)
         resident, passes = tiles.sizes(tapped, pushed, counts)
     else:
-        held = held_sizes(problem, tapped, counts)
-        kernels = 1 if problem.profile.fuses_products else 2
-        resident = total(
-            held.fixed_bytes,
-            product(kernels, held.kernel_bytes),
-            product(counts.points, held.side_bytes),
-        )
-        swept = product(counts.points, held.sweep_bytes)
-        passes = total(resident, most(swept, pushed_size(problem, pushed, counts)))
+        resident, passes = shared_sizes(problem, tapped, pushed, counts)
     return most(passes, *(total(resident, turn.own) for turn in turns))
 
 

@@ -101,10 +101,31 @@ def shared_bytes(
         The bytes that stay alive while the leaves' own parts run, and the most that are
         alive during the sweep and during the push.
     """
-    held = held_bytes(problem, tapped)
-    resident = _resident_bytes(problem, held)
-    swept = problem.n_points * held.sweep_bytes
-    return resident, resident + max(swept, pushed_bytes(problem, pushed))
+    counts = Counts.of(problem, symbolic=False)
+    sizes = shared_sizes(problem, tapped, pushed, counts)
+    return cast("tuple[float, float]", sizes)
+
+
+def shared_sizes(
+    problem: Problem, tapped: Sequence[Layer], pushed: Sequence[Layer], counts: Counts
+) -> tuple[Size, Size]:
+    """Counts the memory of what a division shares, in numbers or in symbols.
+
+    Args:
+        problem: The kernel's sizes.
+        tapped: Leaves whose uses are tapped.
+        pushed: Leaves that are pushed forward.
+        counts: These in numbers or in symbols.
+
+    Returns:
+        What `shared_bytes` returns.
+    """
+    held = held_sizes(problem, tapped, counts)
+    kernels = 1 if problem.profile.fuses_products else 2  # the sum so far, and the next
+    sides = counts.points * held.side_bytes
+    resident = held.fixed_bytes + kernels * held.kernel_bytes + sides
+    swept = counts.points * held.sweep_bytes
+    return resident, resident + most(swept, pushed_size(problem, pushed, counts))
 
 
 def pushed_bytes(problem: Problem, pushed: Sequence[Layer]) -> float:
@@ -160,13 +181,8 @@ def resident_bytes(problem: Problem, tapped: Sequence[Layer]) -> float:
         problem: The kernel's sizes.
         tapped: Leaves whose uses are tapped.
     """
-    return _resident_bytes(problem, held_bytes(problem, tapped))
-
-
-def _resident_bytes(problem: Problem, held: Held) -> float:
-    kernels = 1 if problem.profile.fuses_products else 2  # the sum so far, and the next
-    sides = problem.n_points * held.side_bytes
-    return held.fixed_bytes + kernels * held.kernel_bytes + sides
+    resident, _ = shared_bytes(problem, tapped, ())
+    return resident
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
