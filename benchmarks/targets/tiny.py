@@ -65,6 +65,7 @@ class Tiny:
             target=Array(name="jacobian1", labels=("n", "o", "y", "x")),
             left=Array(name="cotangents:0:0", labels=("n", "o", "s", "y")),
             right=Array(name="activations:0:0", labels=("n", "s", "x")),
+            is_jacobian=True,
             entrywise=entrywise,
         )
 

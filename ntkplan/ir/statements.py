@@ -40,12 +40,15 @@ class Contract:
         target: What is computed.
         left: An operand.
         right: The other.
+        is_jacobian: Whether the target is the Jacobian of one side, a product of its
+            cotangents and activations.
         entrywise: Whether it is printed as a product and a sum of arrays.
     """
 
     target: Array
     left: Array
     right: Array
+    is_jacobian: bool = False
     entrywise: bool = False
 
     @property

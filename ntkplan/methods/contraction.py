@@ -58,10 +58,12 @@ def members(tree: Tree) -> frozenset[str]:
     return members(tree[0]) | members(tree[1])
 
 
+_JACOBIANS = (frozenset(("C1", "A1")), frozenset(("C2", "A2")))
+
 # What a partial product is, in the field's words; any other is a partial product.
 _PRODUCT_NAMES = {
-    frozenset(("C1", "A1")): "jacobian1",
-    frozenset(("C2", "A2")): "jacobian2",
+    _JACOBIANS[0]: "jacobian1",
+    _JACOBIANS[1]: "jacobian2",
     frozenset(("A1", "A2")): "gram",
     frozenset(("C1", "C2")): "cotangent_gram",
     frozenset(("C1",)): "pulled1",
@@ -143,7 +145,10 @@ def lower(
             # A batch of vectors times matrices: XLA's CPU backend takes up to three
             # times as long where the vectors are the right operand.
             left, right = right, left
-        statements.append(Contract(target=target, left=left, right=right))
+        is_jacobian = core(members(node)) in _JACOBIANS
+        statements.append(
+            Contract(target=target, left=left, right=right, is_jacobian=is_jacobian)
+        )
         return target
 
     result = visit(tree)
@@ -278,7 +283,7 @@ def contract_operations(
             k=count(summed),
             transposed=list(left.labels) == [*batch, *summed, *rows],
             entrywise=bool(batch)
-            and target.name.startswith("jacobian")
+            and statement.is_jacobian
             and statement.spread is not None,
             flops=count([*batch, *rows, *columns, *summed], 2),
             bytes_read=read,
