@@ -17,15 +17,9 @@ from ntkplan.methods.sharing import Key
 from ntkplan.planner import shared as shared_passes
 from ntkplan.planner.candidates import Priced
 from ntkplan.planner.entrywise import entrywise
-from ntkplan.planner.explain import (
-    device_line,
-    idle_plan,
-    layer_plans,
-    rank,
-    totals,
-    tuning_notes,
-)
+from ntkplan.planner.explain import device_line, totals, tuning_notes
 from ntkplan.planner.leaf_formulas import leaf_formulas
+from ntkplan.planner.leaf_plans import idle_plan, layer_plans, rank
 from ntkplan.planner.notes import notes as notes_of
 from ntkplan.planner.peak_formula import peak_formula
 from ntkplan.planner.problem import Problem

@@ -13,16 +13,12 @@ from ntkplan.emit.join import HIDDEN_KERNEL, with_hidden
 from ntkplan.emit.source import Module, print_module
 from ntkplan.errors import InternalError
 from ntkplan.ir.plan import LayerPlan, LeafFormulas, Tuning
+from ntkplan.ir.quantities import duration
 from ntkplan.methods.cut import HIDDEN
 from ntkplan.planner.cuts import CutChosen
-from ntkplan.planner.explain import (
-    device_line,
-    duration,
-    idle_plan,
-    totals,
-    tuning_notes,
-)
+from ntkplan.planner.explain import device_line, totals, tuning_notes
 from ntkplan.planner.leaf_formulas import leaf_formulas
+from ntkplan.planner.leaf_plans import idle_plan
 from ntkplan.planner.notes import precision_notes, tiling_notes
 from ntkplan.planner.peak_formula import peak_formula
 from ntkplan.planner.request import MethodRequest

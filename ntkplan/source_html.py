@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ntkplan.ir.plan import LayerPlan, PlanCost
-from ntkplan.planner.explain import duration
+from ntkplan.ir.quantities import duration
 
 _ESTIMATE = re.compile(
     r"[;:] (?:together )?([^;]*flop, [^;]+), ([0-9.e+-]+ (?:s|ms|us|ns))$"

@@ -12,7 +12,7 @@ import pytest
 
 import ntkplan
 from ntkplan.errors import UnknownOptionError
-from ntkplan.planner.explain import duration
+from ntkplan.ir.quantities import duration
 from tests.end_to_end.saved_problems import heads, problems
 
 
