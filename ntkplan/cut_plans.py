@@ -17,12 +17,12 @@ from ntkplan.ir.quantities import duration
 from ntkplan.methods.cut import HIDDEN
 from ntkplan.planner.cuts import CutChosen
 from ntkplan.planner.explain import device_line, totals, tuning_notes
+from ntkplan.planner.held import Counts, held_sizes
 from ntkplan.planner.leaf_formulas import leaf_formulas
 from ntkplan.planner.leaf_plans import idle_plan
 from ntkplan.planner.notes import precision_notes, tiling_notes
 from ntkplan.planner.peak_formula import peak_formula
 from ntkplan.planner.request import MethodRequest
-from ntkplan.planner.shared import Counts, held_sizes
 from ntkplan.plans import Plan
 from ntkplan.signature import Signature
 from ntkplan.symbolic import Symbolic

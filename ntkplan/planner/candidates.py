@@ -10,10 +10,10 @@ from ntkplan.errors import MethodNotApplicableError
 from ntkplan.ir.use import Layer
 from ntkplan.methods.candidate import Candidate, Method
 from ntkplan.planner.forms import Figures, Named
+from ntkplan.planner.held import resident_bytes
 from ntkplan.planner.prices import Price
 from ntkplan.planner.problem import Problem
 from ntkplan.planner.request import MethodRequest
-from ntkplan.planner.shared import resident_bytes
 from ntkplan.planner.study import Study
 
 

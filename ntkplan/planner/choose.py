@@ -11,10 +11,11 @@ from typing import cast
 from ntkplan.errors import MemoryLimitError
 from ntkplan.planner.candidates import Priced, pushable
 from ntkplan.planner.division import Decision, decide
+from ntkplan.planner.held import Counts
 from ntkplan.planner.leaf_options import leaf_options
 from ntkplan.planner.liveness import most_alive, turns_of
 from ntkplan.planner.problem import Problem
-from ntkplan.planner.shared import Counts, Sharing, push_at_least_s
+from ntkplan.planner.shared import Sharing, push_at_least_s
 
 # Models with no more leaves that may be pushed or not have all divisions tried.
 _MOST_FREE = 5

@@ -10,9 +10,9 @@ from ntkplan.cost.work import Operation, OperationKind, Work
 from ntkplan.planner.candidates import Priced, price_chosen
 from ntkplan.planner.choose import bytes_at_once
 from ntkplan.planner.division import Decision
+from ntkplan.planner.held import held_bytes
 from ntkplan.planner.problem import Problem
 from ntkplan.planner.select import total_seconds
-from ntkplan.planner.shared import held_bytes
 
 _BLOCKS = 2
 

@@ -6,13 +6,9 @@ from ntkplan.ir.plan import LeafFormulas
 from ntkplan.ir.quantities import duration, quantity
 from ntkplan.ir.use import Layer
 from ntkplan.planner.candidates import Priced
+from ntkplan.planner.held import pushed_bytes, resident_bytes
 from ntkplan.planner.prices import Price
-from ntkplan.planner.shared import (
-    push_price,
-    pushed_bytes,
-    resident_bytes,
-    symbolic_work,
-)
+from ntkplan.planner.shared import push_price, symbolic_work
 from ntkplan.planner.uncut import Chosen
 
 

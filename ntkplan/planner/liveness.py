@@ -20,9 +20,9 @@ from ntkplan.methods import network
 from ntkplan.methods.candidate import Candidate
 from ntkplan.methods.sharing import Key
 from ntkplan.planner.candidates import Priced
+from ntkplan.planner.held import Counts, held_sizes, pushed_size
 from ntkplan.planner.moved import entries, recorded_variables
 from ntkplan.planner.problem import Problem
-from ntkplan.planner.shared import Counts, held_sizes, pushed_size
 
 _OF_FORWARD = ("activations:", "windows:", "factors:")
 

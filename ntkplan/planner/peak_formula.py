@@ -14,9 +14,9 @@ from ntkplan.cost.symbols import Size, most, product, total
 from ntkplan.cost.work import Operation, OperationKind, Work
 from ntkplan.planner.candidates import Priced
 from ntkplan.planner.halves import block_starts
+from ntkplan.planner.held import Counts, shared_sizes
 from ntkplan.planner.liveness import most_alive, turns_of
 from ntkplan.planner.problem import Problem
-from ntkplan.planner.shared import Counts, shared_sizes
 from ntkplan.planner.tiling import Tiles, tile_of
 from ntkplan.planner.uncut import Chosen
 

@@ -17,20 +17,16 @@ from ntkplan.planner.candidates import Priced, price, pushable
 from ntkplan.planner.choose import choose
 from ntkplan.planner.division import Decision, decide, divided, fitting_options
 from ntkplan.planner.halves import halved
+from ntkplan.planner.held import Counts, Held, held_bytes, held_sizes, pushed_bytes
 from ntkplan.planner.leaf_options import LeafOptions, leaf_options
 from ntkplan.planner.prices import Price
 from ntkplan.planner.problem import Problem
 from ntkplan.planner.request import MethodRequest
 from ntkplan.planner.shared import (
-    Counts,
-    Held,
     SharedWork,
     Sharing,
-    held_bytes,
-    held_sizes,
     push_at_least_s,
     push_price,
-    pushed_bytes,
     sweep_price,
 )
 

@@ -14,8 +14,8 @@ from ntkplan.cost.symbols import evaluate
 from ntkplan.cost.work import OperationKind, Work
 from ntkplan.errors import MemoryLimitError
 from ntkplan.planner.candidates import price
+from ntkplan.planner.held import resident_bytes
 from ntkplan.planner.request import parse_methods
-from ntkplan.planner.shared import resident_bytes
 from ntkplan.rules.equation_work import DerivativeCounts, count_push, count_sweep
 from tests.planner.test_choose import problem_of, study_of
 
