@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
 
 from ntkplan._jax import Var, array_dtype, array_shape, primitives
 from ntkplan.ir.equation import Equation
-from ntkplan.ir.graph import Flow
 from ntkplan.rules import axes
 from ntkplan.rules.axes import Absent, Atom, AxisMap, Placement, Scale
-from ntkplan.rules.labelling import AxisLabels, Labelling
 from ntkplan.rules.prefix import carry
 from ntkplan.rules.splits import SPLITS, carry_parts
 from ntkplan.rules.step import Step
-from ntkplan.rules.table import label
 from ntkplan.trace.derivatives import passes_no_derivative
-from ntkplan.trace.meeting import Absence, Meeting, Part, Parts, Uncovered
+from ntkplan.trace.meeting import Absence, Meeting, Parts, Uncovered
 from ntkplan.trace.openings import OPENINGS, Entrance
 from ntkplan.trace.scope import Scope, lifted
+from ntkplan.trace.substitution import meeting_of
 
 _MOST_PATHS = 8
 """Ways from a leaf to one array, beyond which the leaf is called opaque."""
@@ -82,7 +79,7 @@ def follow(
                 found += meetings
                 pending += [(result, axis_map) for result in again]
                 continue
-            met = _meeting(scope, step, axis_map)
+            met = meeting_of(scope.flow, step, axis_map)
             if met is None:
                 return Uncovered(reason=f"no rule for {_named(equation)}")
             found.append(met)
@@ -162,121 +159,6 @@ def _step(scope: Scope, number: int, operand: int, whole: bool) -> Step:
         partial=lambda: scope.partial(number, operand),
         derive=scope.derive,
     )
-
-
-def _meeting(scope: Scope, step: Step, axis_map: AxisMap) -> Meeting | None:
-    if len(step.equation.outputs) != 1:
-        return None
-    labelling = label(step)
-    if labelling is None:
-        return None
-    recorded = labelling.recorded
-    if recorded is not None and not isinstance(recorded, Var):
-        return None
-    substituted = _substitution(labelling, axis_map)
-    if substituted is None:
-        return None
-    parts, placements, axis_map = substituted
-    value = _placed(labelling.value, parts, {**placements, **labelling.placements})
-    activations = _placed(labelling.activations, parts, placements)
-    if value is None or activations is None:
-        return None
-    if placements.keys() & labelling.placements.keys():
-        return None
-    if labelling.patches and any(axis.placement for axis in activations):
-        return None
-    hot = None
-    if labelling.hot is not None:
-        (*others, hot) = parts[labelling.hot]
-        if others or not isinstance(hot, Atom) or labelling.hot in placements:
-            return None
-        if hot.axis < 0 and hot not in axis_map.scaled_atoms:
-            return None
-    held = {part for many in parts.values() for part in many}
-    held |= axis_map.scaled_atoms | set(axis_map.steps)
-    if not axis_map.leaf_atoms <= held:
-        return None
-    return Meeting(
-        rule=labelling.rule,
-        place=((step.number, step.operand),),
-        tap=_sunk_tap(scope.flow, step.equation.outputs[0]),
-        value=value,
-        recorded=recorded,
-        activations=activations,
-        patches=labelling.patches,
-        hot=hot,
-        axis_map=axis_map,
-        sizes=dict(labelling.sizes),
-        factor=labelling.factor * axis_map.factor,
-    )
-
-
-def _placed(
-    groups: Sequence[AxisLabels],
-    parts: dict[str, tuple[Part, ...]],
-    placements: dict[str, Placement],
-) -> tuple[Parts, ...] | None:
-    """Expresses axes in parts; an axis that is a product cannot be placed."""
-    result: list[Parts] = []
-    for group in groups:
-        placed = [placements[name] for name in group if name in placements]
-        if placed and len(group) > 1:
-            return None
-        result.append(
-            Parts(
-                parts=tuple(part for name in group for part in parts[name]),
-                placement=placed[0] if placed else None,
-            )
-        )
-    return tuple(result)
-
-
-def _substitution(
-    labelling: Labelling, axis_map: AxisMap
-) -> tuple[dict[str, tuple[Part, ...]], dict[str, Placement], AxisMap] | None:
-    """Expresses the rule's labels in the leaf's atoms.
-
-    Returns:
-        What stands for each of the rule's labels (nothing for one of length one), which
-        of them are part of a longer axis, and the map with its atoms split to fit; None
-        where an axis cannot be split so.
-    """
-    parts: dict[str, tuple[Part, ...]] = {
-        name: (name,) if size > 1 else () for name, size in labelling.sizes.items()
-    }
-    placements: dict[str, Placement] = {}
-    split: dict[Atom, tuple[Atom, ...]] = {}
-    for group, axis in zip(labelling.parameter, axis_map.axes, strict=True):
-        long = [name for name in group if labelling.sizes[name] > 1]
-        if axis.placement is not None:
-            if len(long) != 1:
-                return None
-            placements[long[0]] = axis.placement
-            parts[long[0]] = axis.atoms
-            continue
-        sizes = axes.common_refinement(
-            [labelling.sizes[name] for name in long], [atom.size for atom in axis.atoms]
-        )
-        if sizes is None:
-            return None
-        pieces: list[Part] = []
-        pending = list(sizes)
-        for atom in axis.atoms:
-            mine = [pending.pop(0)]
-            while math.prod(mine) < atom.size:
-                mine.append(pending.pop(0))
-            split[atom] = axes.split_atom(atom, mine)
-            pieces += split[atom]
-        for name in long:
-            taken: list[Part] = []
-            while _length(taken) < labelling.sizes[name]:
-                taken.append(pieces.pop(0))
-            parts[name] = tuple(taken)
-    return parts, placements, axes.split_atoms(axis_map, split)
-
-
-def _length(parts: Sequence[Part]) -> int:
-    return math.prod(part.size for part in parts if isinstance(part, Atom))
 
 
 def _enter(
@@ -417,32 +299,3 @@ def _lifted(
         n_steps=meeting.n_steps + looped,
         axis_map=dataclasses.replace(meeting.axis_map, scales=scales),
     )
-
-
-# Sums pass a cotangent on unchanged, so a tap may stand after them.
-_CARRIES_COTANGENT = {
-    primitives.add_p: (0, 1),
-    primitives.add_jaxvals_p: (0, 1),
-    primitives.sub_p: (0,),
-}
-
-
-def _sunk_tap(flow: Flow, variable: Var) -> Var:
-    """Moves a tap forward through sums while that leaves its cotangent the same.
-
-    A matrix product and the bias added to it then share one tap.
-    """
-    while True:
-        consumers = flow.consumers(variable)
-        if len(consumers) != 1 or flow.is_output(variable):
-            return variable
-        number, operand = consumers[0]
-        equation = flow.body.equations[number]
-        if operand not in _CARRIES_COTANGENT.get(equation.primitive, ()):
-            return variable
-        (result,) = equation.outputs
-        if array_shape(result) != array_shape(variable):
-            return variable
-        if array_dtype(result) != array_dtype(variable):
-            return variable
-        variable = result
