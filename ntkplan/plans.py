@@ -16,11 +16,7 @@ from ntkplan.cost.profile import DeviceProfile
 from ntkplan.emit.frame import Frame, framed
 from ntkplan.emit.load import load
 from ntkplan.emit.source import Module
-from ntkplan.errors import (
-    MemoryExceededError,
-    ModelNeededError,
-    UnknownOptionError,
-)
+from ntkplan.errors import MemoryExceededError, ModelNeededError, UnknownOptionError
 from ntkplan.export.artifact import Export
 from ntkplan.export.export_kernel import PLATFORMS, Subject, export_kernel
 from ntkplan.ir.kernel import KernelSpec
@@ -41,17 +37,11 @@ from ntkplan.plan_json.text import (
     symbolic_of,
     written,
 )
-from ntkplan.planner.explain import (
-    alternatives_table,
-    table,
-)
+from ntkplan.planner.explain import alternatives_table, table
 from ntkplan.saved_module import save_module
-from ntkplan.signature import (
-    Signature,
-    check_arguments,
-    check_sizes,
-)
-from ntkplan.source_html import notebook_html, source_page
+from ntkplan.signature import Signature, check_arguments, check_sizes
+from ntkplan.source_formats import formatted
+from ntkplan.source_html import notebook_html
 from ntkplan.symbolic import Symbolic
 from ntkplan.trace.leaves import tree_inputs
 
@@ -350,24 +340,6 @@ class Kernel:
     @functools.cached_property
     def _jitted(self) -> Any:
         return jitted(self.function, sparing=self.plan.cost.in_turn)
-
-
-def formatted(plan: Any, format: str) -> str:  # noqa: A002
-    """Returns the source of a `Plan` or a `TreePlan` in a format.
-
-    Raises:
-        UnknownOptionError: There is no such format.
-    """
-    text = plan.module.text
-    if format == "html":
-        return source_page(text, plan.layers, plan.cost, plan.headline)
-    if format != "python":
-        raise UnknownOptionError(option="format", value=format, known=FORMATS)
-    return text
-
-
-FORMATS = ("python", "html")
-"""What `plan.source` returns."""
 
 
 def plan_of(module: Module, fields: Mapping[str, Any]) -> Plan:

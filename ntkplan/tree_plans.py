@@ -27,14 +27,10 @@ from ntkplan.plan_json.records import plain, record
 from ntkplan.plan_json.text import TREE_PLAN, plan_fields, read, written
 from ntkplan.plan_json.trees import structure_fields, structure_of
 from ntkplan.planner.explain import alternatives_table, device_line, totals
-from ntkplan.plans import (
-    Plan,
-    formatted,
-    frame_of,
-    plan_of,
-)
+from ntkplan.plans import Plan, frame_of, plan_of
 from ntkplan.saved_module import save_module
 from ntkplan.signature import Signature, check_arguments
+from ntkplan.source_formats import formatted
 from ntkplan.source_html import notebook_html
 from ntkplan.symbolic import Symbolic
 
