@@ -125,14 +125,7 @@ def plan(
     n1 = count_examples("x1", x1, batch_axis)
     n2 = None if x2 is None else count_examples("x2", x2, batch_axis)
     profile = _profile(device)
-    budget_s = parse_tune(tune)
-    if parse_tolerance(tolerance) is not None and budget_s is not None:
-        raise ConflictingOptionsError(
-            what="tune= and tolerance= were both given",
-            hint="Give one of them: a stand-in is compared at estimated times",
-        )
-    if budget_s is not None and device is not None:
-        require_present(profile)
+    budget_s = _budget_s(tune, tolerance, None if device is None else profile)
     options = {
         "kernel": kernel,
         "trace_axes": trace_axes,
@@ -185,20 +178,7 @@ def plan(
             batch_axis=batch_axis,
         ),
     )
-    if not model.is_tree:
-        return plan_output(task, "", model.graphs[""], specs[""], task.limit_bytes)
-    return plan_tree(
-        {
-            path: kernel_bytes(spec, model.graphs[path].output.dtype, n1, task.n2_run)
-            for path, spec in specs.items()
-        },
-        lambda path, limit_bytes: plan_output(
-            task, path, model.graphs[path], specs[path], limit_bytes
-        ),
-        structure=model.structure,
-        subject=task.subject,
-        limit_bytes=task.limit_bytes,
-    )
+    return _plan_outputs(task, model, specs)
 
 
 def ntk(
@@ -308,6 +288,43 @@ def devices() -> tuple[DeviceProfile, ...]:
         True
     """
     return available_profiles()
+
+
+def _budget_s(
+    tune: bool | float, tolerance: float | None, asked_for: DeviceProfile | None
+) -> float | None:
+    """Returns the seconds for measuring, or None; the device has to be present."""
+    budget_s = parse_tune(tune)
+    if parse_tolerance(tolerance) is not None and budget_s is not None:
+        raise ConflictingOptionsError(
+            what="tune= and tolerance= were both given",
+            hint="Give one of them: a stand-in is compared at estimated times",
+        )
+    if budget_s is not None and asked_for is not None:
+        require_present(asked_for)
+    return budget_s
+
+
+def _plan_outputs(
+    task: Task, model: Model, specs: Mapping[str, KernelSpec]
+) -> Plan | TreePlan:
+    """Plans every output of a model."""
+    if not model.is_tree:
+        return plan_output(task, "", model.graphs[""], specs[""], task.limit_bytes)
+    return plan_tree(
+        {
+            path: kernel_bytes(
+                spec, model.graphs[path].output.dtype, task.n1, task.n2_run
+            )
+            for path, spec in specs.items()
+        },
+        lambda path, limit_bytes: plan_output(
+            task, path, model.graphs[path], specs[path], limit_bytes
+        ),
+        structure=model.structure,
+        subject=task.subject,
+        limit_bytes=task.limit_bytes,
+    )
 
 
 def _kernel_specs(model: Model, **options: Any) -> dict[str, KernelSpec]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import jax
@@ -98,29 +98,15 @@ def trace_estimate(
         >>> found.kernel.shape, found.standard_error.shape, found.n_samples
         ((3, 3), (3, 3), 16)
     """
-    if whole_number("n_samples", n_samples) < 2:
-        raise InvalidSizeError(
-            what=f"n_samples is {n_samples}",
-            hint="Draw at least 2, or there is no standard error",
-        )
-    taken = {"kernel", "trace_axes", "diagonal_axes", "tolerance"} & set(options)
-    if taken:
-        raise ConflictingOptionsError(
-            what=f"trace_estimate was given {', '.join(sorted(taken))}",
-            hint='Leave it out: what is estimated is kernel="trace"',
-        )
+    _require_samples(n_samples)
+    _require_estimable(options)
     _require_key(key)
     require_function("f", f, "a function f(params, x)")
     require_predicate(wrt)
     for name, tree in (("params", params), ("x1", x1)):
         require_arrays(name, tree)
     batch_axis = parse_batch_axis(options.get("batch_axis", 0))
-    output = output_shapes(f, params, x1, batch_axis=batch_axis)
-    if not isinstance(output, jax.ShapeDtypeStruct):
-        raise OutputError(
-            why=f"f returns {jax.tree.structure(output)}, and one array is estimated",
-            hint="return one of the arrays, and estimate the others apart",
-        )
+    output = _one_output(output_shapes(f, params, x1, batch_axis=batch_axis))
     shape = output.shape[1:]
 
     def signed(params_and_signs: Any, x: Any) -> jax.Array:
@@ -145,20 +131,53 @@ def trace_estimate(
         methods=_inside(methods),
         **options,
     ).compile()
+    return _estimate(kernel((params, each), x1, x2) for each in signs)
+
+
+def _estimate(samples: Iterable[Any]) -> TraceEstimate:
+    """Returns the mean of kernels, of which one is held at a time, and its error."""
     # In float64: the standard error is a small difference of the samples.
     mean = numpy.zeros(())
     squares = numpy.zeros(())
-    for number in range(n_samples):
-        sample = numpy.asarray(kernel((params, signs[number]), x1, x2), "float64")
+    count = 0
+    for count, each in enumerate(samples, start=1):
+        sample = numpy.asarray(each, "float64")
         difference = sample - mean
-        mean = mean + difference / (number + 1)
+        mean = mean + difference / count
         squares = squares + difference * (sample - mean)
-    variance = squares / (n_samples - 1)
+    variance = squares / (count - 1)
     return TraceEstimate(
-        kernel=mean,
-        standard_error=numpy.sqrt(variance / n_samples),
-        n_samples=n_samples,
+        kernel=mean, standard_error=numpy.sqrt(variance / count), n_samples=count
     )
+
+
+def _require_samples(n_samples: Any) -> None:
+    """Checks that there are enough samples for an error."""
+    if whole_number("n_samples", n_samples) < 2:
+        raise InvalidSizeError(
+            what=f"n_samples is {n_samples}",
+            hint="Draw at least 2, or there is no standard error",
+        )
+
+
+def _require_estimable(options: Mapping[str, Any]) -> None:
+    """Checks that no other kernel than the trace was asked for."""
+    taken = {"kernel", "trace_axes", "diagonal_axes", "tolerance"} & set(options)
+    if taken:
+        raise ConflictingOptionsError(
+            what=f"trace_estimate was given {', '.join(sorted(taken))}",
+            hint='Leave it out: what is estimated is kernel="trace"',
+        )
+
+
+def _one_output(output: Any) -> jax.ShapeDtypeStruct:
+    """Checks that a model returns one array."""
+    if not isinstance(output, jax.ShapeDtypeStruct):
+        raise OutputError(
+            why=f"f returns {jax.tree.structure(output)}, and one array is estimated",
+            hint="return one of the arrays, and estimate the others apart",
+        )
+    return output
 
 
 def _require_key(key: Any) -> None:

@@ -107,22 +107,13 @@ def kernel_in_tiles(
     first = compute(*blocks[0])
     if output_pairs is None:
         output_pairs = getattr(kernel, "output_pairs", None)
-    structure = jax.tree.structure(first)
-    results = [
-        _result(grid, *item)
-        for item in zip(
-            jax.tree.leaves(first),
-            _for_each(structure, output_pairs, "output_pairs"),
-            _for_each(structure, out, "out"),
-            strict=True,
-        )
-    ]
+    results = _results(grid, first, output_pairs, out)
     for done, (start1, start2) in enumerate(blocks, start=1):
         tile = first if done == 1 else compute(start1, start2)
         for result, block in zip(results, jax.tree.leaves(tile), strict=True):
             result.write(grid, start1, start2, block)
         report(done, len(blocks))
-    return structure.unflatten([result.array for result in results])
+    return jax.tree.structure(first).unflatten([result.array for result in results])
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -278,6 +269,20 @@ def _for_each(structure: Any, given: Any, name: str) -> list[Any]:
             what=f"{name} is no tree like the kernel's result, {structure}.",
             remedy=f"Give {name} as a tree of the same structure.",
         ) from None
+
+
+def _results(grid: _Grid, first: Any, output_pairs: Any, out: Any) -> list[_Result]:
+    """Makes room for all kernels, of which the first tiles are known."""
+    structure = jax.tree.structure(first)
+    return [
+        _result(grid, *item)
+        for item in zip(
+            jax.tree.leaves(first),
+            _for_each(structure, output_pairs, "output_pairs"),
+            _for_each(structure, out, "out"),
+            strict=True,
+        )
+    ]
 
 
 def _result(

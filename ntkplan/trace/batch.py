@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
@@ -96,8 +96,12 @@ def check_independent(
         )
     if concrete and single is not None and _differ(single, body):
         _compare_with_single(f, params, x, batch_axis)
-    if not isinstance(verdict, Independent):
-        return
+    if isinstance(verdict, Independent):
+        _check_first_axes(outputs, verdict)
+
+
+def _check_first_axes(outputs: Iterable[str], verdict: Independent) -> None:
+    """Refuses outputs, given by their paths, whose first axis is not the examples'."""
     for number, path in enumerate(outputs):
         merged = number in verdict.merged_outputs
         if merged or verdict.output_axes[number] not in (0, None):
