@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import gc
-import json
 import os
 import time
 from collections.abc import Sequence
@@ -20,11 +19,17 @@ import numpy as np
 
 import ntkplan
 from benchmarks import candidates, compare_report
+from benchmarks.command_line import (
+    RESULTS,
+    add_file,
+    add_limits,
+    limits_of,
+    measured_or_read,
+    write,
+)
 from benchmarks.contest import Contest, Limits
 from benchmarks.environment import environment, matmul_precision, same_precision
 from benchmarks.problems import PROBLEMS, Problem
-
-RESULTS = Path(__file__).resolve().parent / "results"
 
 
 def measure_problem(problem: Problem, limits: Limits) -> dict[str, Any]:
@@ -108,12 +113,11 @@ def run(problems: Sequence[Problem], limits: Limits, out: Path) -> dict[str, Any
         "first_plan_s": warm_up(),
         "configurations": [],
     }
-    out.parent.mkdir(parents=True, exist_ok=True)
     for problem in problems:
         with same_precision():
             row = measure_problem(problem, limits)
         results["configurations"].append(row)
-        out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+        write(results, out)
         print(f"{compare_report.line(row)}   took {row['took_s']:.1f} s", flush=True)
         jax.clear_caches()
         gc.collect()
@@ -133,13 +137,9 @@ def main() -> None:
     """Reads the command line; measures and writes, or reads and reports."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default="", help="configurations whose name has this")
-    parser.add_argument("--rounds", type=int, default=7, help="rounds of timing")
-    parser.add_argument("--budget-s", type=float, default=8.0, help="for a candidate")
-    parser.add_argument("--max-temp-gib", type=float, default=9.0)
-    parser.add_argument("--patience-s", type=int, default=120, help="for a compilation")
+    add_limits(parser, rounds=7, budget_s=8.0, max_temp_gib=9.0, patience_s=120)
     parser.add_argument("--quick", action="store_true", help="little of everything")
-    parser.add_argument("--report", action="store_true", help="only print the results")
-    parser.add_argument("--out", type=Path, help="the file of results")
+    add_file(parser, "print the results")
     arguments = parser.parse_args()
     problems = select(arguments.only, arguments.quick)
     if not problems:
@@ -148,18 +148,13 @@ def main() -> None:
     partial = "_partial" if arguments.only or arguments.quick else ""
     platform = jax.devices()[0].platform
     out = arguments.out or RESULTS / f"compare_{platform}{partial}.json"
-    if not arguments.report:
-        limits = Limits(
-            rounds=2 if arguments.quick else arguments.rounds,
-            budget_s=1.0 if arguments.quick else arguments.budget_s,
-            temp_bytes=arguments.max_temp_gib * 2**30,
-            patience_s=arguments.patience_s,
-        )
-        run(problems, limits, out)
-        print(f"wrote {out}\n")
-    elif not out.exists():
-        parser.error(f"{out} does not exist; run without --report first")
-    print(compare_report.report(json.loads(out.read_text(encoding="utf-8"))))
+    limits = Limits(**limits_of(arguments))
+    if arguments.quick:
+        limits = dataclasses.replace(limits, rounds=2, budget_s=1.0)
+    results = measured_or_read(
+        parser, arguments, out, lambda: run(problems, limits, out)
+    )
+    print(compare_report.report(results))
 
 
 if __name__ == "__main__":

@@ -9,9 +9,7 @@ interleaved.
 from __future__ import annotations
 
 import argparse
-import json
 import math
-import pathlib
 import statistics
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,12 +18,12 @@ from typing import Any
 import jax
 
 import ntkplan
+from benchmarks.command_line import RESULTS, add_selection, write
 from benchmarks.environment import environment
 from benchmarks.measure import Timed, interleave, memory_figures, summary
 from benchmarks.peer.configurations import CASES, Case
 from ntkplan.compiling import SOUND, printed_at_once, sparing_schedule
 
-RESULTS = pathlib.Path(__file__).parent / "results"
 ROUNDS = 9
 BUDGET_S = 2.0
 COMPILATIONS = 3
@@ -118,10 +116,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         arguments: The command line, or None for that of the process.
     """
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--out", type=pathlib.Path, default=RESULTS / "compiler_options_cpu.json"
-    )
-    parser.add_argument("--only", nargs="*", default=RUN, choices=sorted(_CASES))
+    out = RESULTS / "compiler_options_cpu.json"
+    add_selection(parser, out=out, only=RUN, names=_CASES)
     given = parser.parse_args(arguments)
     results = {
         "environment": environment(),
@@ -129,7 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "ways": ways(),
         "kernels": [measured(_CASES[name]) for name in given.only],
     }
-    given.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    write(results, given.out)
     print("\n".join(report(results["kernels"])))
 
 

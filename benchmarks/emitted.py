@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import json
 import pathlib
 import subprocess
 import sys
@@ -20,13 +19,13 @@ from typing import Any
 import jax
 
 import ntkplan
+from benchmarks.command_line import RESULTS, add_selection, write
 from benchmarks.environment import environment
 from benchmarks.measure import Timed, interleave, summary
 from benchmarks.plan_times import LARGE, MEMORY_LIMIT
 from benchmarks.problems import Problem
 from benchmarks.problems.regret_table import REGRET
 
-RESULTS = pathlib.Path(__file__).parent / "results"
 RUN = ("wide_n32_o10", "resnet18_n4_o10", "transformer_n8_o10", "tokens_n8_o10")
 ROUNDS = 9
 _PROBLEMS = {problem.name: problem for problem in REGRET}
@@ -110,10 +109,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         arguments: The command line, or None for that of the process.
     """
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--out", type=pathlib.Path, default=RESULTS / "emitted_cpu.json"
-    )
-    parser.add_argument("--only", nargs="*", default=RUN, choices=sorted(_PROBLEMS))
+    out = RESULTS / "emitted_cpu.json"
+    add_selection(parser, out=out, only=RUN, names=_PROBLEMS)
     given = parser.parse_args(arguments)
     results = {
         "environment": environment(),
@@ -121,7 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "kernels": [compared(_PROBLEMS[name]) for name in given.only],
         "lines": [counted(problem) for problem in LARGE.values()],
     }
-    given.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    write(results, given.out)
     for row in results["kernels"]:
         print(
             f"{row['name']}: saved / in process {row['ratio_of_medians']:.3f}, "

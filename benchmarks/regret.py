@@ -26,12 +26,18 @@ import numpy as np
 import ntkplan
 from benchmarks import regret_report
 from benchmarks.candidates import CHOSEN, FORCED, TUNED
+from benchmarks.command_line import (
+    RESULTS,
+    add_file,
+    add_limits,
+    limits_of,
+    measured_or_read,
+    write,
+)
 from benchmarks.compare import warm_up
 from benchmarks.contest import Contest, Limits
 from benchmarks.environment import environment, matmul_precision, same_precision
 from benchmarks.problems import REGRET, Problem
-
-RESULTS = Path(__file__).resolve().parent / "results"
 
 
 def tuned_left_out() -> str:
@@ -137,7 +143,6 @@ def run(
         "configurations": rows,
     }
     done = {row["name"] for row in rows}
-    out.parent.mkdir(parents=True, exist_ok=True)
     print(regret_report.header(), flush=True)
     for problem in problems:
         if problem.name in done:
@@ -146,7 +151,7 @@ def run(
         with same_precision():
             row = measure_problem(problem, limits)
         rows.append(row | {"git_commit": facts["git_commit"]})
-        out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+        write(results, out)
         print(f"{regret_report.line(row)}   took {row['took_s']:.1f} s", flush=True)
         jax.clear_caches()
         gc.collect()
@@ -203,15 +208,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default="", help="names, with commas between them")
     parser.add_argument("--family", default="", help="families, likewise")
-    parser.add_argument("--rounds", type=int, default=9, help="rounds of timing")
-    parser.add_argument("--budget-s", type=float, default=3.0, help="for a candidate")
-    parser.add_argument("--max-temp-gib", type=float, default=4.0)
-    parser.add_argument("--patience-s", type=int, default=60, help="for a compilation")
+    add_limits(parser, rounds=9, budget_s=3.0, max_temp_gib=4.0, patience_s=60)
     parser.add_argument(
         "--resume", action="store_true", help="keep what the file has of this commit"
     )
-    parser.add_argument("--report", action="store_true", help="only print the results")
-    parser.add_argument("--out", type=Path, help="the file of results")
+    add_file(parser, "print the results")
     arguments = parser.parse_args()
     try:
         problems = select(arguments.only, arguments.family)
@@ -220,23 +221,16 @@ def main() -> None:
     partial = "_partial" if len(problems) < len(REGRET) else ""
     platform = jax.devices()[0].platform
     out = arguments.out or RESULTS / f"regret_{platform}{partial}.json"
-    if not arguments.report:
-        limits = Limits(
-            rounds=arguments.rounds,
-            budget_s=arguments.budget_s,
-            temp_bytes=arguments.max_temp_gib * 2**30,
-            patience_s=arguments.patience_s,
-            slow_factor=30.0,
-        )
+    limits = Limits(**limits_of(arguments), slow_factor=30.0)
+
+    def measure() -> None:
         command = shlex.join(["python", "-m", "benchmarks.regret", *sys.argv[1:]])
         # What was timed before this run, and how, is not to decide.
         with tempfile.TemporaryDirectory() as folder:
             os.environ["XDG_CACHE_HOME"] = folder
             run(problems, limits, out, command=command, resume=arguments.resume)
-        print(f"wrote {out}\n")
-    elif not out.exists():
-        parser.error(f"{out} does not exist; run without --report first")
-    print(regret_report.report(json.loads(out.read_text(encoding="utf-8"))))
+
+    print(regret_report.report(measured_or_read(parser, arguments, out, measure)))
 
 
 if __name__ == "__main__":

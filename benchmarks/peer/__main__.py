@@ -13,6 +13,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.command_line import (
+    RESULTS,
+    add_file,
+    add_limits,
+    limits_of,
+    measured_or_read,
+    write,
+)
 from benchmarks.peer import markdown
 from benchmarks.peer.configurations import CASES, Case
 from benchmarks.peer.contest import AUTO, NAMES, OURS, Limits, Row, measure
@@ -20,7 +28,6 @@ from benchmarks.peer.installation import peer_python
 from benchmarks.peer.report import line, report
 from benchmarks.peer.side import Side
 
-RESULTS = Path(__file__).resolve().parents[1] / "results"
 _ASK_S = 120.0
 
 
@@ -63,8 +70,7 @@ def run(
             row = measure(case, entered, limits)
             row["git_commit"] = results["environment"]["git_commit"]
             results["cases"].append(row)
-            out.parent.mkdir(parents=True, exist_ok=True)
-            out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+            write(results, out)
             print(f"{line(row, results['peaks'])}   {row['took_s']:.0f} s", flush=True)
     finally:
         for side in sides.values():
@@ -112,16 +118,20 @@ def main() -> None:
     """Reads the command line; measures and writes, or reads and reports."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default="", help="names that have one of these, a,b")
-    parser.add_argument("--rounds", type=int, default=5, help="rounds of timing")
-    parser.add_argument("--budget-s", type=float, default=6.0, help="for a side")
-    parser.add_argument("--max-temp-gib", type=float, default=9.0)
-    parser.add_argument("--patience-s", type=float, default=120.0, help="for a kernel")
+    add_limits(
+        parser,
+        rounds=5,
+        budget_s=6.0,
+        max_temp_gib=9.0,
+        patience_s=120.0,
+        contestant="a side",
+        awaited="a kernel",
+    )
     parser.add_argument("--auto", default="", help="only in names that have this")
     parser.add_argument("--resume", action="store_true", help="keep what the file has")
     parser.add_argument("--peer", type=Path, help="folder of the peer's environment")
-    parser.add_argument("--report", action="store_true", help="only print and draw")
     parser.add_argument("--docs", action="store_true", help="write tables into docs")
-    parser.add_argument("--out", type=Path, help="the file of results")
+    add_file(parser, "print and draw")
     arguments = parser.parse_args()
     parts = arguments.only.split(",")
     cases = [case for case in CASES if any(part in case.name for part in parts)]
@@ -130,26 +140,20 @@ def main() -> None:
         parser.error(f"no case has {arguments.only!r} in its name: {names}")
     partial = "_partial" if arguments.only else ""
     out = arguments.out or RESULTS / f"peer_cpu{partial}.json"
-    if not arguments.report:
-        limits = Limits(
-            rounds=arguments.rounds,
-            budget_s=arguments.budget_s,
-            temp_bytes=arguments.max_temp_gib * 2**30,
-            patience_s=arguments.patience_s,
-            slow_factor=4.0,
-        )
-        run(
+    limits = Limits(**limits_of(arguments), slow_factor=4.0)
+    results = measured_or_read(
+        parser,
+        arguments,
+        out,
+        lambda: run(
             cases,
             limits,
             out,
             peer_python(arguments.peer),
             auto=arguments.auto,
             resume=arguments.resume,
-        )
-        print(f"wrote {out}\n")
-    elif not out.exists():
-        parser.error(f"{out} does not exist; run without --report first")
-    results = json.loads(out.read_text(encoding="utf-8"))
+        ),
+    )
     print(report(results))
     if arguments.docs:
         markdown.write(results)
