@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from ntkplan.rules.work import loops
-from ntkplan.rules.work.amount import NOTHING, Amount, Level, Tally, amount
-from ntkplan.rules.work.flat import Flat, FlatEquation, is_product
+from ntkplan.rules.work.amount import NOTHING, Level, Tally, amount
+from ntkplan.rules.work.flat import Flat, FlatEquation
 from ntkplan.rules.work.fusion import Fused, Key, Node, fuse
-from ntkplan.rules.work.step import TANGENT, Fuses, Pass, Step, WorkRule
+from ntkplan.rules.work.nodes import (
+    Levels,
+    accumulation,
+    column_bytes,
+    cotangent,
+    derivative_node,
+    forward_node,
+    node_of,
+    number_of,
+    one_pass,
+    operand_levels,
+)
+from ntkplan.rules.work.step import TANGENT, Fuses, Pass, WorkRule
 from ntkplan.rules.work.table import rule_of
-
-Levels = dict[int | None, Level]
 
 
 def forward(flat: Flat, levels: Levels, *, floor: Level = Level.SHARED) -> Fused:
@@ -26,14 +36,14 @@ def forward(flat: Flat, levels: Levels, *, floor: Level = Level.SHARED) -> Fused
     """
     nodes: list[Node] = []
     for equation in flat.equations:
-        operands = _operand_levels(equation, levels, floor)
+        operands = operand_levels(equation, levels, floor)
         nested = loops.LOOPS.get(equation.call.primitive)
         if nested is not None:
             tallies = nested.forward(equation.call, operands, _ENGINE)
-            nodes.append(_node(equation, levels, tallies=tallies, flat=flat))
+            nodes.append(node_of(equation, levels, tallies=tallies, flat=flat))
             continue
         steps = rule_of(equation.call.primitive).forward(equation.call)
-        nodes.append(_forward_node(equation, steps, operands, levels, flat))
+        nodes.append(forward_node(equation, steps, operands, levels, flat))
     return fuse(nodes, kept=flat.results)
 
 
@@ -80,7 +90,7 @@ class Derivatives:
             for node in nodes[n_before:]:
                 node.position = position
             for index in wanted:
-                parts[_number(equation, index)].append(("part", position, index))
+                parts[number_of(equation, index)].append(("part", position, index))
         for number in flat.free:
             nodes += self._accumulated(number, parts.get(number, []))
         return nodes
@@ -105,7 +115,7 @@ class Derivatives:
             return []
         key = ("accumulate", number, *parts)
         if key not in self.known:
-            self.known[key] = [_accumulation(self.flat, number, parts)]
+            self.known[key] = [accumulation(self.flat, number, parts)]
         return self.known[key]
 
     def _pulled(
@@ -118,7 +128,7 @@ class Derivatives:
         # What a cotangent is called, where it has but one part: as that part.
         sources = tuple(
             [
-                parts[number][0] if len(parts[number]) == 1 else _cotangent(number)
+                parts[number][0] if len(parts[number]) == 1 else cotangent(number)
                 for number in results
             ]
         )
@@ -166,105 +176,13 @@ class Engine:
 _ENGINE = Engine()
 
 
-def _operand_levels(
-    equation: FlatEquation, levels: Levels, floor: Level
-) -> dict[int, Level]:
-    """Returns the levels of the operands, by index, and of a tangent."""
-    found = {
-        index: levels.get(number, Level.SHARED)
-        for index, number in enumerate(equation.inputs)
-    }
-    if is_product(equation.call.primitive):
-        made = levels[equation.outputs[0]]
-        if max(found.values()) < made:
-            found[0] = made
-    else:
-        found = {
-            index: max(level, floor) if equation.inputs[index] is not None else level
-            for index, level in found.items()
-        }
-    found[TANGENT] = Level.COLUMN
-    return found
-
-
-def _forward_node(
-    equation: FlatEquation,
-    steps: Sequence[Step],
-    operands: dict[int, Level],
-    levels: Levels,
-    flat: Flat,
-) -> Node:
-    fused = _fused(steps)
-    tallies = () if fused else tuple(step.tally(operands) for step in steps)
-    node = _node(equation, levels, tallies=tallies, flat=flat)
-    if fused is not None:
-        level = max((operands[index] for index, _ in fused.reads), default=Level.SHARED)
-        node.fused = fused
-        node.levels = operands
-        node.reads = {
-            number: amount(nbytes, operands[index])
-            for index, nbytes in fused.reads
-            if (number := equation.inputs[index]) is not None
-        }
-        node.writes = {
-            number: amount(flat.arrays[number].nbytes, level)
-            for number in equation.outputs
-        }
-    return node
-
-
-def _fused(steps: Sequence[Step]) -> Pass | None:
-    """Returns the one pass of the steps, where it can be joined with others."""
-    if len(steps) == 1 and isinstance(steps[0], Pass):
-        step = steps[0]
-        return None if step.fuses is Fuses.NO else step
-    return None
-
-
 def is_entrywise(equation: FlatEquation) -> bool:
     """Says whether an equation makes one array, each entry of one of its operands'."""
     primitive = equation.call.primitive
     if primitive in loops.LOOPS or len(equation.outputs) != 1:
         return False
-    fused = _fused(rule_of(primitive).forward(equation.call))
+    fused = one_pass(rule_of(primitive).forward(equation.call))
     return fused is not None and fused.fuses in (Fuses.LOOP, Fuses.ALIAS)
-
-
-def _node(
-    equation: FlatEquation, levels: Levels, *, tallies: Sequence[Tally], flat: Flat
-) -> Node:
-    return Node(
-        tallies=tuple(tallies),
-        reads={
-            number: amount(flat.arrays[number].nbytes, levels[number])
-            for number in equation.inputs
-            if number is not None
-        },
-        writes={
-            number: amount(flat.arrays[number].nbytes, levels[number])
-            for number in equation.outputs
-        },
-    )
-
-
-def _cotangent(number: int) -> Key:
-    return ("cotangent", number)
-
-
-def _accumulation(flat: Flat, number: int, parts: Sequence[Key]) -> Node:
-    """Returns the node that adds the parts of a cotangent."""
-    array = flat.arrays[number]
-    count = amount(array.nbytes, Level.COLUMN)
-    return Node(
-        fused=Pass(
-            reads=((TANGENT, array.nbytes * len(parts)),),
-            written_bytes=array.nbytes,
-            flops=(len(parts) - 1) * array.elements,
-        ),
-        levels={TANGENT: Level.COLUMN},
-        reads=dict.fromkeys(parts, count),
-        writes={_cotangent(number): count},
-    )
 
 
 def _pull_nodes(
@@ -276,96 +194,49 @@ def _pull_nodes(
     levels: Levels,
 ) -> list[Node]:
     equation = flat.equations[position]
-    operands = _operand_levels(equation, levels, Level.SHARED)
+    operands = operand_levels(equation, levels, Level.SHARED)
     nested = loops.LOOPS.get(equation.call.primitive)
     names: dict[int, Key] = {index: ("part", position, index) for index in wanted}
     if nested is not None:
         tallies = nested.pull(equation.call, operands, wanted, _ENGINE)
         node = Node(
             tallies=tuple(tallies),
-            reads=_column_bytes(flat, zip(results, sources, strict=True)),
-            writes=_column_bytes(
-                flat, [(_number(equation, index), names[index]) for index in wanted]
+            reads=column_bytes(flat, zip(results, sources, strict=True)),
+            writes=column_bytes(
+                flat, [(number_of(equation, index), names[index]) for index in wanted]
             ),
         )
         return [node]
     rule = rule_of(equation.call.primitive)
     return [
-        _derivative_node(
-            flat,
+        derivative_node(
             equation,
             rule.pull(equation.call, index),
             operands,
             sources=sources,
-            result=(names[index], flat.arrays[_number(equation, index)].nbytes),
+            result=(names[index], flat.arrays[number_of(equation, index)].nbytes),
         )
         for index in wanted
     ]
 
 
-def _number(equation: FlatEquation, index: int) -> int:
-    number = equation.inputs[index]
-    assert number is not None, "a literal has no tangent"
-    return number
-
-
-def _column_bytes(flat: Flat, names: Iterable[tuple[int, Key]]) -> dict[Key, Amount]:
-    return {
-        key: amount(flat.arrays[number].nbytes, Level.COLUMN) for number, key in names
-    }
-
-
-def _derivative_node(
-    flat: Flat,
-    equation: FlatEquation,
-    steps: Sequence[Step],
-    operands: dict[int, Level],
-    *,
-    sources: Sequence[Key],
-    result: tuple[Key, int],
-) -> Node:
-    """Returns the node of one tangent or cotangent through one equation."""
-    fused = _fused(steps)
-    reads: dict[Key, Amount] = {}
-    for step in steps:
-        for index, nbytes in _reads_of(step):
-            if index == TANGENT:
-                share = nbytes // max(1, len(sources))
-                reads.update(dict.fromkeys(sources, amount(share, Level.COLUMN)))
-            elif equation.inputs[index] is not None:
-                reads[equation.inputs[index]] = amount(nbytes, operands[index])
-    return Node(
-        tallies=() if fused else tuple(step.tally(operands) for step in steps),
-        fused=fused,
-        levels=operands,
-        reads=reads,
-        writes={result[0]: amount(result[1], Level.COLUMN)},
-    )
-
-
-def _reads_of(step: Step) -> tuple[tuple[int, int], ...]:
-    if isinstance(step, Pass):
-        return step.reads
-    return ((step.left, step.left_bytes), (step.right, step.right_bytes))
-
-
 def _push_nodes(
     flat: Flat, equation: FlatEquation, wanted: Sequence[int], levels: Levels
 ) -> list[Node]:
-    operands = _operand_levels(equation, levels, Level.SHARED)
+    operands = operand_levels(equation, levels, Level.SHARED)
     tangents = [number for number in equation.outputs if flat.arrays[number].inexact]
-    sources = {index: ("tangent", _number(equation, index)) for index in wanted}
+    sources = {index: ("tangent", number_of(equation, index)) for index in wanted}
     nested = loops.LOOPS.get(equation.call.primitive)
     if nested is not None:
         tallies = nested.push(equation.call, operands, wanted, _ENGINE)
         return [
             Node(
                 tallies=tuple(tallies),
-                reads=_column_bytes(
+                reads=column_bytes(
                     flat,
-                    [(_number(equation, index), sources[index]) for index in wanted],
+                    [(number_of(equation, index), sources[index]) for index in wanted],
                 ),
-                writes=_column_bytes(
+                writes=column_bytes(
                     flat, [(number, ("tangent", number)) for number in tangents]
                 ),
             )
@@ -375,8 +246,7 @@ def _push_nodes(
     nbytes = sum(flat.arrays[number].nbytes for number in equation.outputs)
     single = len(wanted) == 1
     nodes = [
-        _derivative_node(
-            flat,
+        derivative_node(
             equation,
             rule.push(equation.call, index),
             operands,
