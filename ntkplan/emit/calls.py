@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from ntkplan.emit.cluster_function import ClusterFunction, cluster_functions
 from ntkplan.emit.clusters import Cluster, clusters_of
 from ntkplan.emit.unit_steps import with_unit_steps
+from ntkplan.emit.unit_windows import with_unit_windows
 from ntkplan.ir.program import Program
 
 
@@ -33,7 +34,8 @@ def calls_of(program: Program) -> list[Call]:
     What parts of the model compute by one function, of layers of the same names, is one
     row of a call; calls for the same parts follow upon each other.
     """
-    clusters = with_unit_steps(clusters_of(program))
+    clusters = with_unit_windows(program, clusters_of(program))
+    clusters = with_unit_steps(clusters)
     functions = cluster_functions(program, clusters)
     alike: dict[tuple[object, ...], list[Cluster]] = {}
     for cluster in clusters:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import re
 from collections.abc import Mapping, Sequence
@@ -55,7 +56,7 @@ def clusters_of(program: Program) -> list[Cluster]:
     order = {id(block): number for number, block in enumerate(program.blocks)}
     for cluster in found:
         cluster.sort(key=lambda block: order[id(block)])
-    return [_cluster(program, own) for blocks in found for own in _apart(blocks)]
+    return [cluster_of(program, own) for blocks in found for own in _apart(blocks)]
 
 
 def _apart(blocks: Sequence[Block]) -> list[list[Block]]:
@@ -116,6 +117,11 @@ def printer_of(
     )
 
 
+def syntax(lines: Sequence[str] | None) -> str:
+    """Returns what is equal for statements that are written alike, however split."""
+    return ast.dump(ast.parse("\n".join(lines or ())))
+
+
 def _names(block: Block) -> frozenset[str]:
     """Returns the names of all arrays that a block reads or computes."""
     arrays = [
@@ -124,7 +130,13 @@ def _names(block: Block) -> frozenset[str]:
     return frozenset(array.name for array in (*arrays, *(a for a, _ in block.results)))
 
 
-def _cluster(program: Program, blocks: Sequence[Block]) -> Cluster:
+def cluster_of(program: Program, blocks: Sequence[Block]) -> Cluster:
+    """Returns blocks of one part, or of none, as a cluster.
+
+    Args:
+        program: What they are of.
+        blocks: The blocks, in order.
+    """
     part = blocks[0].part
     names = program.part_names[part] if part else program.input_names
     made = {item.target.name for block in blocks for item in block.statements}

@@ -290,13 +290,13 @@ class BlockPrinter:
         return call(function, values, rows)
 
     def _cut(self, item: Cut) -> Expression:
-        cut = _slice if item.patches.is_slice else _windows
+        cut = _slice if item.takes_entries else _windows
         return cut(atom(self._name(item.source)), item)
 
 
 def _cut_shape(item: Cut) -> tuple[int, ...]:
     """Returns the shape of windows as they are cut, before axes are put together."""
-    return item.entries_shape if item.patches.is_slice else item.windows_shape
+    return item.entries_shape if item.takes_entries else item.windows_shape
 
 
 def _windows(source: Expression, item: Cut) -> Expression:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import re
 from collections.abc import Sequence
 
-from ntkplan.emit.clusters import Cluster
+from ntkplan.emit.clusters import Cluster, syntax
 
 _STEP = re.compile(r"::\d+")
 _SLICE = re.compile(r"(\w+) = ([\w\[\]]+)\[\.\.\., (?:::?\d*, )+:\]")
@@ -33,14 +32,10 @@ def with_unit_steps(clusters: Sequence[Cluster]) -> list[Cluster]:
     return [
         dataclasses.replace(
             cluster,
-            form=found.get((cluster.parameters, _syntax(cluster.form)), cluster.form),
+            form=found.get((cluster.parameters, syntax(cluster.form)), cluster.form),
         )
         for cluster in clusters
     ]
-
-
-def _syntax(lines: Sequence[str] | None) -> str:
-    return ast.dump(ast.parse("\n".join(lines or ())))
 
 
 def _without_slices(form: Sequence[str]) -> str | None:
@@ -48,11 +43,11 @@ def _without_slices(form: Sequence[str]) -> str | None:
 
     Example:
         >>> sliced = ["window = a[given][..., ::2, ::2, :]", "return window @ window.T"]
-        >>> _without_slices(sliced) == _syntax(["return a[given] @ a[given].T"])
+        >>> _without_slices(sliced) == syntax(["return a[given] @ a[given].T"])
         True
     """
     found = [_SLICE.fullmatch(line) for line in form]
     text = "\n".join(line for line, own in zip(form, found, strict=True) if not own)
     for own in filter(None, found):
         text = re.sub(rf"\b{own[1]}\b", own[2], text)
-    return _syntax([text]) if any(found) else None
+    return syntax([text]) if any(found) else None

@@ -141,6 +141,7 @@ class Cut:
         spatial: Sizes of the source's axes over which windows run.
         windows_shape: Shape of what is cut, the leading axes left out.
         shape: The same without axes of length one, products of axes split.
+        keeps_window: Whether windows are cut even where they are one entry.
     """
 
     target: Array
@@ -150,12 +151,18 @@ class Cut:
     spatial: tuple[int, ...]
     windows_shape: tuple[int, ...]
     shape: tuple[int, ...]
+    keeps_window: bool = False
 
     @property
     def entries_shape(self) -> tuple[int, ...]:
         """Shape of what is cut where a window is one entry, without the window."""
         rank = len(self.patches.window)
         return (*self.windows_shape[: -rank - 1], self.windows_shape[-1])
+
+    @property
+    def takes_entries(self) -> bool:
+        """Whether entries are taken, and no windows cut."""
+        return self.patches.is_slice and not self.keeps_window
 
     @property
     def is_alias(self) -> bool:

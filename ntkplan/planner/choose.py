@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import cast
 
 from ntkplan.errors import MemoryLimitError
+from ntkplan.planner.alike import made_alike
 from ntkplan.planner.candidates import Priced, pushable
 from ntkplan.planner.division import Decision, decide
 from ntkplan.planner.held import Counts
@@ -72,17 +73,27 @@ def choose(
         raise MemoryLimitError(
             limit_bytes=int(limit_bytes), least_bytes=math.ceil(search.least_bytes)
         )
-    best = search.best
+    plainer = _finished(search, search.made_alike(search.best), limit_bytes, binding)
+    if plainer.cost.peak_bytes <= limit_bytes:
+        return plainer
+    return _finished(search, search.best, limit_bytes, binding)
+
+
+def _finished(
+    search: _Search, decision: Decision, limit_bytes: float, binding: bool
+) -> Decision:
+    """Returns a decision with what the search was, and with all that is alive."""
+    problem = search.problem
     in_turn = binding or problem.computes_in_turn
-    peak_bytes = best.cost.peak_bytes
+    peak_bytes = decision.cost.peak_bytes
     if not in_turn:
-        own_bytes = [item.peak_bytes for item in best.chosen]
-        peak_bytes = bytes_at_once(problem, best.chosen, own_bytes)
+        own_bytes = [item.peak_bytes for item in decision.chosen]
+        peak_bytes = bytes_at_once(problem, decision.chosen, own_bytes)
     return dataclasses.replace(
-        best,
+        decision,
         exhaustive=search.exhaustive,
         cost=dataclasses.replace(
-            best.cost,
+            decision.cost,
             peak_bytes=peak_bytes,
             memory_limit_bytes=limit_bytes,
             in_turn=in_turn,
@@ -110,6 +121,7 @@ class _Search:
     """Compares divisions of the leaves into tapped and pushed ones.
 
     Attributes:
+        problem: The kernel.
         forced: Leaves that can only be pushed.
         able: Leaves that can be pushed.
         exhaustive: Whether all divisions are tried.
@@ -124,7 +136,7 @@ class _Search:
         limit_bytes: float,
         below_s: float,
     ) -> None:
-        self._problem, self._priced, self._limit = problem, priced, limit_bytes
+        self.problem, self._priced, self._limit = problem, priced, limit_bytes
         self._options = leaf_options(priced)
         self._sharing = Sharing.at_once(problem)
         self._below_s = below_s
@@ -151,7 +163,7 @@ class _Search:
             return
         yield self.forced
         yield self.able
-        layers = self._problem.study.layers
+        layers = self.problem.study.layers
         by_depth = sorted(
             self.able, key=lambda number: layers[number].stacks[0].first.equation
         )
@@ -185,7 +197,7 @@ class _Search:
         if self._is_hopeless(pushed, needed_gain):
             return
         decision, needed = decide(
-            self._problem,
+            self.problem,
             self._sharing,
             self._options,
             pushed,
@@ -201,6 +213,12 @@ class _Search:
             or decision.cost.seconds * needed_gain < self.best.cost.seconds
         ):
             self.best = decision
+
+    def made_alike(self, decision: Decision) -> Decision:
+        """Returns a decision in which more leaves have the orders of others."""
+        return made_alike(
+            self.problem, self._sharing, self._options, decision, self._limit
+        )
 
     def _is_hopeless(self, pushed: frozenset[int], needed_gain: float) -> bool:
         """Says whether a division takes too long, before its passes are counted.
@@ -222,11 +240,11 @@ class _Search:
         if not math.isinf(self._limit):
             # With fewer tapped leaves the others have more room, for what is quicker.
             kept_s = 0.0
-        layers = [self._problem.study.layers[number] for number in sorted(pushed)]
+        layers = [self.problem.study.layers[number] for number in sorted(pushed)]
         return any(
             # What is added up in another order may differ in the last digits.
             (kept_s + push_s * (1 - 1e-9)) * needed_gain >= known_s
-            for push_s in push_at_least_s(self._problem, layers)
+            for push_s in push_at_least_s(self.problem, layers)
         )
 
     def _kept_s(self, pushed: frozenset[int]) -> float:
@@ -243,7 +261,7 @@ class _Search:
 
     def _onward_s(self, pushed: frozenset[int]) -> float:
         """Returns the least time in which tangents are carried on to the output."""
-        problem = self._problem
+        problem = self.problem
         points = 1 if problem.spec.matched else problem.n1
         columns = problem.n2 * problem.n_basis
         flops = problem.study.onward_flops(pushed)

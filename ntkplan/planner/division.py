@@ -30,6 +30,8 @@ class Decision:
         lower_blocks: In how many blocks of rows, as far as the diagonal, the kernel is
             computed where `x2` is absent; 1 for all at once.
         exhaustive: Whether all divisions of the leaves were compared.
+        made_alike: Numbers of the layers that have the order of others, nearly as quick
+            as their own best.
     """
 
     chosen: tuple[Priced, ...]
@@ -40,6 +42,7 @@ class Decision:
     n_tiles: int = 1
     lower_blocks: int = 1
     exhaustive: bool = True
+    made_alike: frozenset[int] = frozenset()
 
 
 def decide(
@@ -70,16 +73,43 @@ def decide(
     best: Decision | None = None
     needed = float("inf")
     for selected in _by_taps(layers, fitting):
-        chosen = select(selected)
-        together = _shared_by(problem, chosen, shared, sharing)
-        own = _own(chosen)
-        cost = _cost(problem, chosen, own, together, limit_bytes)
-        needed = min(needed, cost.peak_bytes)
-        if cost.peak_bytes <= limit_bytes and (
-            best is None or cost.seconds < best.cost.seconds
+        found = _priced(problem, sharing, select(selected), shared, limit_bytes)
+        needed = min(needed, found.cost.peak_bytes)
+        if found.cost.peak_bytes <= limit_bytes and (
+            best is None or found.cost.seconds < best.cost.seconds
         ):
-            best = Decision(chosen=tuple(chosen), own=own, shared=together, cost=cost)
+            best = found
     return best, least if best else max(least, needed)
+
+
+def together(
+    problem: Problem, sharing: Sharing, chosen: Sequence[Priced], limit_bytes: float
+) -> Decision:
+    """Prices candidates as a whole, whether they fit or not.
+
+    Args:
+        problem: The sizes at which candidates are priced.
+        sharing: Says what tapped and pushed layers share.
+        chosen: One for every layer.
+        limit_bytes: What the kernel may need at once.
+    """
+    pushed = {number for number, item in enumerate(chosen) if item.pushed}
+    shared = sharing.work_of(*divided(problem.study.layers, pushed))
+    return _priced(problem, sharing, chosen, shared, limit_bytes)
+
+
+def _priced(
+    problem: Problem,
+    sharing: Sharing,
+    chosen: Sequence[Priced],
+    shared: SharedWork,
+    limit_bytes: float,
+) -> Decision:
+    """Prices candidates as a whole; `shared` is what they share without later taps."""
+    shared = _shared_by(problem, chosen, shared, sharing)
+    own = _own(chosen)
+    cost = _cost(problem, chosen, own, shared, limit_bytes)
+    return Decision(chosen=tuple(chosen), own=own, shared=shared, cost=cost)
 
 
 def divided(

@@ -13,6 +13,7 @@ from ntkplan.cost.symbols import Size, most
 from ntkplan.errors import MemoryLimitError
 from ntkplan.ir.program import Tiling
 from ntkplan.ir.use import Layer
+from ntkplan.planner.alike import made_alike
 from ntkplan.planner.candidates import Priced, price, pushable
 from ntkplan.planner.choose import choose
 from ntkplan.planner.division import Decision, decide, divided, fitting_options
@@ -159,7 +160,15 @@ class _Search:
             return False
         whole = tiles.whole(decision)
         if self.best is None or whole.cost.seconds < self.best[0].cost.seconds:
-            self.best = (whole, priced)
+            plainer = made_alike(
+                tiles.tile,
+                sharing,
+                options,
+                decision,
+                self._limit,
+                lambda each: tiles.whole(each).cost.seconds,
+            )
+            self.best = (tiles.whole(plainer), priced)
         return True
 
     def _is_slower(self, tiles: Tiles) -> bool:
