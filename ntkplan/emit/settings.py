@@ -19,7 +19,39 @@ _ROLES = {
 _OTHER_ROLE = "size"
 _OPENING, _CLOSING = "([{", ")]}"
 
-_Slot = tuple[str, tuple[ast.expr, ...]]
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Slot:
+    """A place in which texts differ.
+
+    Attributes:
+        role: What stands there, in a word.
+        nodes: What stands there in every text.
+        repeats: 1, or how often each text repeats one number there, as in `(2, 2)`;
+            the number alone is then the argument.
+    """
+
+    role: str
+    nodes: tuple[ast.expr, ...]
+    repeats: int = 1
+
+    @property
+    def name(self) -> str:
+        """What the argument is called, if that is free."""
+        return self.role.removesuffix("s") if self.repeats > 1 else self.role
+
+    @property
+    def values(self) -> tuple[str, ...]:
+        """Python texts of the arguments."""
+        if self.repeats == 1:
+            return tuple(map(_text, self.nodes))
+        return tuple(_text(n.elts[0]) for n in self.nodes if isinstance(n, ast.Tuple))
+
+    def reading(self, parameter: str) -> str:
+        """Returns Python text for the place, given the argument's name."""
+        if self.repeats == 1:
+            return parameter
+        return f"({', '.join([parameter] * self.repeats)})"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -59,8 +91,20 @@ def settled(texts: Sequence[Sequence[str]], width: int) -> Settled | None:
     slots: list[_Slot] = []
     if not _compare(trees, _OTHER_ROLE, slots):
         return None
-    parameters, values = _parameters(slots, trees[0])
-    lines = _rewritten(list(texts[0]), trees[0], slots, parameters, width)
+    found = [
+        _with_parameters(texts[0], trees[0], own, width)
+        for own in ([_squared(slot) for slot in slots], slots)
+    ]
+    # One number for both axes is a shorter call, but perhaps no shorter function.
+    return min(filter(None, found), key=lambda each: len(each.lines), default=None)
+
+
+def _with_parameters(
+    text: Sequence[str], tree: ast.Module, slots: Sequence[_Slot], width: int
+) -> Settled | None:
+    """Puts parameters in the place of slots, in the first of the texts."""
+    parameters, values = _parameters(slots, tree)
+    lines = _rewritten(list(text), tree, slots, parameters, width)
     if lines is None:
         return None
     given = {
@@ -82,9 +126,22 @@ def settled(texts: Sequence[Sequence[str]], width: int) -> Settled | None:
                     if given[name][number] != usual[name]
                 ),
             )
-            for number in range(len(texts))
+            for number in range(len(values))
         ),
     )
+
+
+def _squared(slot: _Slot) -> _Slot:
+    """Returns a slot that is read as one number, where each text repeats one."""
+    lengths = {len(n.elts) if isinstance(n, ast.Tuple) else 1 for n in slot.nodes}
+    alike = all(
+        len({_text(item) for item in node.elts}) == 1
+        for node in slot.nodes
+        if isinstance(node, ast.Tuple)
+    )
+    if len(lengths) > 1 or not alike:
+        return slot
+    return dataclasses.replace(slot, repeats=lengths.pop())
 
 
 def _usual(values: Sequence[str]) -> str | None:
@@ -98,7 +155,8 @@ def _compare(nodes: Sequence[ast.AST], role: str, slots: list[_Slot]) -> bool:
     if len({ast.dump(node) for node in nodes}) == 1:
         return True
     if all(_is_setting(node, role) for node in nodes):
-        slots.append((role, tuple(n for n in nodes if isinstance(n, ast.expr))))
+        own = tuple(node for node in nodes if isinstance(node, ast.expr))
+        slots.append(_Slot(role=role, nodes=own))
         return True
     first = nodes[0]
     if len({type(node) for node in nodes}) > 1:
@@ -162,12 +220,12 @@ def _parameters(
     names: dict[tuple[str, tuple[str, ...]], str] = {}
     parameters: list[str] = []
     columns: list[tuple[str, ...]] = []
-    for role, nodes in slots:
-        texts = tuple(_text(node) for node in nodes)
-        if (role, texts) not in names:
-            names[role, texts] = free(role, {*taken, *names.values()})
-        parameters.append(names[role, texts])
-        columns.append(texts)
+    for slot in slots:
+        values = slot.values
+        if (slot.name, values) not in names:
+            names[slot.name, values] = free(slot.name, {*taken, *names.values()})
+        parameters.append(names[slot.name, values])
+        columns.append(values)
     return parameters, [list(each) for each in zip(*columns, strict=True)]
 
 
@@ -184,9 +242,9 @@ def _rewritten(
 ) -> list[str] | None:
     """Puts names in the place of slots, and splits those statements again."""
     edits: dict[int, list[tuple[ast.expr, str]]] = {}
-    for (_, nodes), name in zip(slots, parameters, strict=True):
-        node = nodes[0]
-        edits.setdefault(node.lineno, []).append((node, name))
+    for slot, name in zip(slots, parameters, strict=True):
+        node = slot.nodes[0]
+        edits.setdefault(node.lineno, []).append((node, slot.reading(name)))
     for number, items in edits.items():
         for node, name in sorted(items, key=lambda item: -item[0].col_offset):
             if node.end_lineno != number:
