@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -13,7 +12,7 @@ import numpy as np
 from ntkplan._jax import Var
 from ntkplan.emit.primitives.composite import steps
 from ntkplan.emit.primitives.context import IDENTIFIER, Module, Step
-from ntkplan.emit.primitives.contraction import convolution_layouts
+from ntkplan.emit.primitives.contraction import convolution_layouts, extras
 from ntkplan.emit.primitives.value import (
     array_value,
     aval_of,
@@ -118,11 +117,20 @@ def print_body(
     )
 
 
-def _frequent_layouts(body: Body) -> frozenset[tuple[str, ...] | None]:
-    """Returns the orders of axes that several convolutions of a body have."""
-    counts = Counter(map(convolution_layouts, body.equations))
-    return frozenset(
-        layouts
-        for layouts, count in counts.items()
-        if layouts is not None and count >= _SEVERAL
-    )
+def _frequent_layouts(
+    body: Body,
+) -> dict[tuple[str, ...], frozenset[str]]:
+    """Returns the orders of axes that several convolutions of a body have.
+
+    With each is said what any of these has beside strides.
+    """
+    found: dict[tuple[str, ...], list[frozenset[str]]] = {}
+    for equation in body.equations:
+        layouts = convolution_layouts(equation)
+        if layouts is not None:
+            found.setdefault(layouts, []).append(extras(equation))
+    return {
+        layouts: frozenset().union(*each)
+        for layouts, each in found.items()
+        if len(each) >= _SEVERAL
+    }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ntkplan.emit.statements import dilates, pads_to_same
 from ntkplan.ir.program import Block
 from ntkplan.ir.statements import (
     Contract,
@@ -62,6 +63,15 @@ def take_rows(values, rows):
 '''
 
 _INNER_PRODUCTS = '''
+def inner_products(rows1, rows2, axes):
+    """Inner products of rows of so many axes, as one product of two matrices."""
+    shape1, shape2 = rows1.shape[:-axes], rows2.shape[:-axes]
+    rows1 = rows1.reshape(math.prod(shape1), -1)
+    rows2 = rows2.reshape(math.prod(shape2), -1)
+    return jnp.matmul(rows1, rows2.T).reshape(*shape1, *shape2)
+'''
+
+_INNER_PRODUCTS_WITH_OPTIONS = '''
 def inner_products(rows1, rows2, axes, **options):
     """Inner products of rows of so many axes, as one product of two matrices."""
     shape1, shape2 = rows1.shape[:-axes], rows2.shape[:-axes]
@@ -143,12 +153,22 @@ _HELPERS: tuple[tuple[type[Statement], str], ...] = (
 )
 
 
-_PLAIN_WINDOWS = '''
+_SAME_WINDOWS = '''
+def windows(x, window, strides):
+    """Cuts [..., *spatial, c] into windows [..., *positions, *window, c]."""
+    first = x.ndim - 1 - len(window)
+    padding = jax.lax.padtype_to_pads(x.shape[first:-1], window, strides, "SAME")
+'''
+
+_PADDED_WINDOWS = '''
 def windows(x, window, strides, padding="SAME"):
     """Cuts [..., *spatial, c] into windows [..., *positions, *window, c]."""
     first = x.ndim - 1 - len(window)
     if isinstance(padding, str):
         padding = jax.lax.padtype_to_pads(x.shape[first:-1], window, strides, padding)
+'''
+
+_CUT = """\
     config = [(0, 0, 0)] * x.ndim
     config[first:-1] = [(low, high, 0) for low, high in padding]
     x = jax.lax.pad(x, jnp.zeros((), x.dtype), config)
@@ -160,16 +180,21 @@ def windows(x, window, strides, padding="SAME"):
         pieces.append(x[tuple(index)])
     stacked = jnp.stack(pieces, axis=-2)
     return stacked.reshape(*stacked.shape[:-2], *window, stacked.shape[-1])
-'''
+"""
 
 
 def helper_sections(
-    blocks: Sequence[Block], *, tiled: bool = False, halved: bool = False
+    blocks: Sequence[Block],
+    *,
+    with_options: bool,
+    tiled: bool = False,
+    halved: bool = False,
 ) -> list[str]:
     """Returns the source of the functions that the statements of blocks call.
 
     Args:
         blocks: What is printed.
+        with_options: Whether products are told their precision or data type.
         tiled: Whether the kernel is computed tile by tile.
         halved: Whether it is computed in blocks that end at the diagonal.
     """
@@ -180,9 +205,10 @@ def helper_sections(
         if any(isinstance(item, kind) for item in statements)
     ]
     if cuts_windows(blocks):
-        helpers.insert(0, _WINDOWS if _dilates(blocks) else _PLAIN_WINDOWS)
+        helpers.insert(0, _windows_helper(blocks))
     if multiplies_rows(blocks):
-        helpers.append(_INNER_PRODUCTS)
+        options = _INNER_PRODUCTS_WITH_OPTIONS
+        helpers.append(options if with_options else _INNER_PRODUCTS)
     if tiled:
         helpers.append(_OVER_TILES)
     if halved:
@@ -201,18 +227,22 @@ def multiplies_rows(blocks: Sequence[Block]) -> bool:
 
 def cuts_windows(blocks: Sequence[Block]) -> bool:
     """Says whether a statement calls `windows`."""
-    return any(
-        isinstance(item, Cut) and not item.patches.is_slice
-        for block in blocks
-        for item in block.statements
-    )
+    return bool(_windows_cut(blocks))
 
 
-def _dilates(blocks: Sequence[Block]) -> bool:
-    """Says whether windows, or what they are cut from, are dilated."""
-    return any(
-        {*item.patches.input_dilation, *item.patches.window_dilation} != {1}
+def _windows_cut(blocks: Sequence[Block]) -> list[Cut]:
+    return [
+        item
         for block in blocks
         for item in block.statements
-        if isinstance(item, Cut) and not item.patches.is_slice
-    )
+        if isinstance(item, Cut) and not item.takes_entries
+    ]
+
+
+def _windows_helper(blocks: Sequence[Block]) -> str:
+    """Returns the function that cuts windows, without what no window needs."""
+    cuts = _windows_cut(blocks)
+    if any(dilates(item) for item in cuts):
+        return _WINDOWS
+    head = _SAME_WINDOWS if all(map(pads_to_same, cuts)) else _PADDED_WINDOWS
+    return head + _CUT

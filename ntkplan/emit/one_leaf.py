@@ -73,7 +73,9 @@ def leaf_text(
     lines.append(f"{INDENT}return theta")
     imports = ["import itertools", "import math"]
     imports += ["import jax", "import jax.numpy as jnp"]
-    text = "\n".join([*imports, *helper_sections([block]), "", "", *lines])
+    with_options = precision is not None or sums_dtype is not None
+    helpers = helper_sections([block], with_options=with_options)
+    text = "\n".join([*imports, *helpers, "", "", *lines])
     return text + "\n", tuple(taken)
 
 

@@ -52,6 +52,7 @@ def print_module(program: Program) -> Module:
         *(f"\n\n{helper.strip()}" for helper in printed.helpers),
         *helper_sections(
             program.blocks,
+            with_options=program.sums_dtype is not None,
             tiled=program.tiling is not None,
             halved=program.lower_blocks > 1,
         ),

@@ -299,14 +299,26 @@ def _cut_shape(item: Cut) -> tuple[int, ...]:
     return item.entries_shape if item.takes_entries else item.windows_shape
 
 
+def dilates(item: Cut) -> bool:
+    """Says whether windows, or what they are cut from, are dilated."""
+    patches = item.patches
+    return {*patches.input_dilation, *patches.window_dilation} != {1}
+
+
+def pads_to_same(item: Cut) -> bool:
+    """Says whether `"SAME"` stands for the padding of what is not dilated."""
+    patches = item.patches
+    return is_same_padding(
+        patches.padding, item.spatial, patches.window, patches.strides
+    )
+
+
 def _windows(source: Expression, item: Cut) -> Expression:
     patches = item.patches
     arguments = [_integers(patches.window), _integers(patches.strides)]
-    dilated = {*patches.input_dilation, *patches.window_dilation} != {1}
-    same = (patches.padding, item.spatial, patches.window, patches.strides)
-    if dilated:
+    if dilates(item):
         arguments.append(sequence([_integers(pair) for pair in patches.padding]))
-    elif not is_same_padding(*same):
+    elif not pads_to_same(item):
         arguments.append(padding_text(patches.padding))
     keywords: dict[str, Expression | str] = {}
     if set(patches.input_dilation) != {1}:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import keyword
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 from ntkplan._jax import Var
@@ -32,7 +32,7 @@ class Module:
         references: Functions that cannot be printed, by name.
         reasons: Why each of them cannot.
         layouts: Orders of axes of which a model has so many convolutions that they
-            have a function.
+            have a function, and what that takes beside strides.
         matches: Whether what has a key is a public function, once it was found out.
         keys: What a custom derivative's helper is known by, and writes it.
     """
@@ -46,7 +46,7 @@ class Module:
         self.constants: dict[str, Any] = {}
         self.references: dict[str, Callable[..., Any]] = {}
         self.reasons: dict[str, str] = {}
-        self.layouts: frozenset[Any] = frozenset()
+        self.layouts: Mapping[Any, frozenset[str]] = {}
         self.matches: dict[Any, bool] = {}
         self.keys: dict[Any, tuple[Any, Callable[[str], str]]] = {}
         self._names: dict[Any, str] = {}

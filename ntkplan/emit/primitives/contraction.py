@@ -8,13 +8,24 @@ from collections.abc import Sequence
 from jax import lax
 
 from ntkplan._jax import Primitive, primitives
-from ntkplan.emit.expression import Expression, atom, attribute, binary, call, sequence
+from ntkplan.emit.expression import (
+    Expression,
+    atom,
+    attribute,
+    binary,
+    call,
+    indented,
+    sequence,
+    statement,
+)
 from ntkplan.emit.primitives.context import Context, Printer
 from ntkplan.emit.primitives.parameters import check_known, flags, precision_keywords
 from ntkplan.emit.primitives.reduction import is_same_padding, padding_text
 from ntkplan.emit.primitives.value import Value, aval_of, exact, integers, whole
 from ntkplan.ir.equation import Equation
 
+# Columns inside of a function.
+_WIDTH = 84
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 _SPATIAL = {0: "", 1: "W", 2: "HW", 3: "DHW"}
 
@@ -158,20 +169,25 @@ def _convolution(
         **dict.fromkeys(dilations, (1,) * n_spatial),
     )
     names = _layouts(numbers, n_spatial)
+    layouts = sequence([f'"{name}"' for name in names])
     if names != _layouts_by_default(n_spatial):
-        keywords["dimension_numbers"] = sequence([f'"{name}"' for name in names])
+        keywords["dimension_numbers"] = layouts
     keywords |= flags(parameters, **dict.fromkeys(counts, 1))
     keywords |= precision_keywords(equation)
     function = "lax.conv_general_dilated"
-    if convolution_layouts(equation) in context.module.layouts:
-        layouts = keywords.pop("dimension_numbers")
+    needed = extras(equation)
+    offered = context.module.layouts.get(convolution_layouts(equation))
+    if offered is not None and needed <= offered:
+        del keywords["dimension_numbers"]
         function = context.module.helper(
-            ("convolution", layouts.text), "conv", lambda name: _helper(name, layouts)
+            ("convolution", layouts.text),
+            "conv",
+            lambda name: _helper(name, layouts, offered),
         )
     arguments = [exact(operand) for operand in operands]
     arguments.append(integers(parameters["window_strides"]))
-    if function.startswith("lax.") or not _pads_to_same(equation, operands):
-        arguments.append(_padding(equation, operands))
+    if function.startswith("lax.") or "padding" in needed:
+        arguments.append(_padding(equation))
     expression = call(function, *arguments, **keywords)
     return whole(expression, aval_of(equation.outputs[0]))
 
@@ -186,15 +202,33 @@ def convolution_layouts(equation: Equation) -> tuple[str, ...] | None:
     return None if layouts == _layouts_by_default(n_spatial) else layouts
 
 
-def _helper(name: str, layouts: Expression) -> str:
+def extras(equation: Equation) -> frozenset[str]:
+    """Says what a convolution has beside strides: its own padding, options."""
+    parameters = equation.parameters
+    others = {
+        *(x for name in ("lhs_dilation", "rhs_dilation") for x in parameters[name]),
+        parameters["feature_group_count"],
+        parameters["batch_group_count"],
+    }
+    found = {"options"} if others != {1} or precision_keywords(equation) else set()
+    return frozenset(found | ({"padding"} if not _pads_to_same(equation) else set()))
+
+
+def _helper(name: str, layouts: Expression, offered: frozenset[str]) -> str:
     """A convolution with an order of axes that many of a model's have."""
+    given, options = ["x", "kernel", "strides"], []
+    if "padding" in offered:
+        given.append('padding="SAME"')
+    if "options" in offered:
+        given, options = [*given, "**options"], ["**options"]
+    padding = "padding" if "padding" in offered else '"SAME"'
+    arguments = ["x", "kernel", "strides", padding, "dimension_numbers=axes", *options]
+    value = call("lax.conv_general_dilated", *map(atom, arguments))
     lines = [
-        f'def {name}(x, kernel, strides, padding="SAME", **options):',
+        f"def {name}({', '.join(given)}):",
         '    """A convolution whose axes are in this order."""',
         f"    axes = {layouts.text}",
-        "    return lax.conv_general_dilated(",
-        "        x, kernel, strides, padding, dimension_numbers=axes, **options",
-        "    )",
+        *indented(statement("return ", value, _WIDTH)),
     ]
     return "\n".join(lines)
 
@@ -221,22 +255,23 @@ def _layouts_by_default(n_spatial: int) -> tuple[str, ...]:
     return _layouts(lax.ConvDimensionNumbers(order, order, order), n_spatial)
 
 
-def _padding(equation: Equation, operands: Sequence[Value]) -> Expression:
+def _padding(equation: Equation) -> Expression:
     """Padding as a word where one says exactly the same."""
     padding = [(int(low), int(high)) for low, high in equation.parameters["padding"]]
-    if any(map(any, padding)) and _pads_to_same(equation, operands):
+    if any(map(any, padding)) and _pads_to_same(equation):
         return atom('"SAME"')
     return padding_text(padding)
 
 
-def _pads_to_same(equation: Equation, operands: Sequence[Value]) -> bool:
+def _pads_to_same(equation: Equation) -> bool:
     """Says whether `"SAME"` stands for the padding, as it may where there is none."""
     parameters = equation.parameters
     numbers = parameters["dimension_numbers"]
     if set(parameters["lhs_dilation"]) != {1}:
         return False
-    sizes = [operands[0].full_shape[axis] for axis in numbers.lhs_spec[2:]]
-    kernel = [operands[1].full_shape[axis] for axis in numbers.rhs_spec[2:]]
+    given, weights = (aval_of(item).shape for item in equation.inputs)
+    sizes = [given[axis] for axis in numbers.lhs_spec[2:]]
+    kernel = [weights[axis] for axis in numbers.rhs_spec[2:]]
     window = [
         (size - 1) * step + 1
         for size, step in zip(kernel, parameters["rhs_dilation"], strict=True)
