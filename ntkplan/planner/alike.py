@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from ntkplan.ir.statements import Array, Cut
 from ntkplan.methods.candidate import Candidate
 from ntkplan.planner.candidates import Priced
-from ntkplan.planner.division import Decision, together
+from ntkplan.planner.division import Decision, redecided
 from ntkplan.planner.leaf_options import LeafOptions, Options
 from ntkplan.planner.problem import Problem
 from ntkplan.planner.shared import Sharing
@@ -56,7 +56,7 @@ def made_alike(
     while True:
         room_s = most_s - seconds_of(best)
         changed = [
-            together(problem, sharing, chosen, limit_bytes)
+            redecided(problem, sharing, best, chosen, limit_bytes)
             for chosen in _changes(problem, options, best.chosen, kinds, room_s)
         ]
         fitting = [

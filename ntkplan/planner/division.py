@@ -73,7 +73,9 @@ def decide(
     best: Decision | None = None
     needed = float("inf")
     for selected in _by_taps(layers, fitting):
-        found = _priced(problem, sharing, select(selected), shared, limit_bytes)
+        chosen = select(selected)
+        together = _shared_by(problem, chosen, shared, sharing)
+        found = _priced(problem, chosen, together, limit_bytes)
         needed = min(needed, found.cost.peak_bytes)
         if found.cost.peak_bytes <= limit_bytes and (
             best is None or found.cost.seconds < best.cost.seconds
@@ -82,31 +84,35 @@ def decide(
     return best, least if best else max(least, needed)
 
 
-def together(
-    problem: Problem, sharing: Sharing, chosen: Sequence[Priced], limit_bytes: float
+def redecided(
+    problem: Problem,
+    sharing: Sharing,
+    decision: Decision,
+    chosen: Sequence[Priced],
+    limit_bytes: float,
 ) -> Decision:
-    """Prices candidates as a whole, whether they fit or not.
+    """Prices other candidates for the same division, whether they fit or not.
 
     Args:
         problem: The sizes at which candidates are priced.
         sharing: Says what tapped and pushed layers share.
-        chosen: One for every layer.
+        decision: What was chosen before.
+        chosen: One for every layer, pushed where it was.
         limit_bytes: What the kernel may need at once.
     """
+    pairs = zip(chosen, decision.chosen, strict=True)
+    if all(new.candidate.later == old.candidate.later for new, old in pairs):
+        return _priced(problem, chosen, decision.shared, limit_bytes)
     pushed = {number for number, item in enumerate(chosen) if item.pushed}
     shared = sharing.work_of(*divided(problem.study.layers, pushed))
-    return _priced(problem, sharing, chosen, shared, limit_bytes)
+    shared = _shared_by(problem, chosen, shared, sharing)
+    return _priced(problem, chosen, shared, limit_bytes)
 
 
 def _priced(
-    problem: Problem,
-    sharing: Sharing,
-    chosen: Sequence[Priced],
-    shared: SharedWork,
-    limit_bytes: float,
+    problem: Problem, chosen: Sequence[Priced], shared: SharedWork, limit_bytes: float
 ) -> Decision:
-    """Prices candidates as a whole; `shared` is what they share without later taps."""
-    shared = _shared_by(problem, chosen, shared, sharing)
+    """Prices candidates as a whole, whether they fit or not."""
     own = _own(chosen)
     cost = _cost(problem, chosen, own, shared, limit_bytes)
     return Decision(chosen=tuple(chosen), own=own, shared=shared, cost=cost)

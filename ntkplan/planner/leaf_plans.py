@@ -34,8 +34,15 @@ def layer_plans(
     )
     computed: set[int | None] = set()
     plans: list[LayerPlan] = []
-    for layer, items, chosen in zip(layers, priced, decision.chosen, strict=True):
-        plans.append(_layer_plan(layer, items, chosen, request, recorder, computed))
+    for number, (layer, items, chosen) in enumerate(
+        zip(layers, priced, decision.chosen, strict=True)
+    ):
+        is_alike = number in decision.made_alike
+        plans.append(
+            _layer_plan(
+                layer, items, chosen, request, recorder, computed, is_alike=is_alike
+            )
+        )
         computed.update(chosen.keys)
     return tuple(plans)
 
@@ -107,6 +114,8 @@ def _layer_plan(
     request: MethodRequest,
     recorder: _Recorder,
     computed: Set[int | None],
+    *,
+    is_alike: bool,
 ) -> LayerPlan:
     record = recorder.record(chosen, computed)
     alternatives = [recorder.record(item, computed) for item in items]
@@ -124,7 +133,7 @@ def _layer_plan(
         n_uses=sum(len(stack.uses) for stack in layer.stacks),
         chosen=record,
         runner_up=runner_up,
-        why=_why(layer, record, runner_up, request, shares=shares),
+        why=_why(layer, record, runner_up, request, shares=shares, is_alike=is_alike),
         alternatives=tuple(sorted(alternatives, key=rank)),
     )
 
@@ -142,6 +151,7 @@ def _why(
     request: MethodRequest,
     *,
     shares: bool,
+    is_alike: bool,
 ) -> str:
     parts: list[str] = []
     allowed, forced = request.of(layer.leaf.path)
@@ -155,6 +165,8 @@ def _why(
         parts.append("shares products with leaves above")
     if chosen.method == Method.NTK_VECTOR_PRODUCTS.value:
         parts.append("shares one push forward with the other pushed leaves")
+    elif is_alike:
+        parts.append("the order of other leaves; of the whole it costs next to nothing")
     elif runner_up is not None and chosen.seconds > 0:
         ratio = runner_up.seconds / chosen.seconds
         if ratio >= 1.005:
