@@ -60,7 +60,7 @@ class Settled:
 
     Attributes:
         lines: The text.
-        parameters: The parameters; what most texts have is a default.
+        parameters: The parameters; what half of the texts have is a default.
         arguments: For every text its arguments, those left out that are defaults.
     """
 
@@ -119,7 +119,7 @@ def _with_parameters(
         parameters=(*positional, *(f"{name}={usual[name]}" for name in others)),
         arguments=tuple(
             (
-                *(given[name][number] for name in positional),
+                *(_said(name, given[name][number]) for name in positional),
                 *(
                     f"{name}={given[name][number]}"
                     for name in others
@@ -144,10 +144,15 @@ def _squared(slot: _Slot) -> _Slot:
     return dataclasses.replace(slot, repeats=lengths.pop())
 
 
+def _said(name: str, value: str) -> str:
+    """Returns an argument, by name where the name says more than that it is a size."""
+    return value if name.startswith(_OTHER_ROLE) else f"{name}={value}"
+
+
 def _usual(values: Sequence[str]) -> str | None:
-    """Returns the value that more than half have, or None."""
+    """Returns the value that at least half have, or None."""
     value, count = collections.Counter(values).most_common(1)[0]
-    return value if 2 * count > len(values) else None
+    return value if 2 * count >= len(values) and count > 1 else None
 
 
 def _compare(nodes: Sequence[ast.AST], role: str, slots: list[_Slot]) -> bool:

@@ -306,9 +306,9 @@ def dilates(item: Cut) -> bool:
 
 
 def pads_to_same(item: Cut) -> bool:
-    """Says whether `"SAME"` stands for the padding of what is not dilated."""
+    """Says whether the padding of what is not dilated is `"SAME"`, and not said."""
     patches = item.patches
-    return is_same_padding(
+    return not item.says_padding and is_same_padding(
         patches.padding, item.spatial, patches.window, patches.strides
     )
 

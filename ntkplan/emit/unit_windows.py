@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from ntkplan.emit.clusters import Cluster, cluster_of, syntax
 from ntkplan.emit.settings import settled
+from ntkplan.emit.statements import pads_to_same
 from ntkplan.emit.taps import WIDTH
 from ntkplan.ir.program import Block, Program
 from ntkplan.ir.statements import Array, Cut, Statement
@@ -141,4 +142,5 @@ def _of_one_entry(item: Cut, steps: tuple[int, ...], *, keeps_window: bool) -> C
         windows_shape=windows,
         shape=windows if keeps_window else entries,
         keeps_window=keeps_window,
+        says_padding=not pads_to_same(item),
     )

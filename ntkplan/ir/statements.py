@@ -142,6 +142,7 @@ class Cut:
         windows_shape: Shape of what is cut, the leading axes left out.
         shape: The same without axes of length one, products of axes split.
         keeps_window: Whether windows are cut even where they are one entry.
+        says_padding: Whether the padding is said even where it goes without saying.
     """
 
     target: Array
@@ -152,6 +153,7 @@ class Cut:
     windows_shape: tuple[int, ...]
     shape: tuple[int, ...]
     keeps_window: bool = False
+    says_padding: bool = False
 
     @property
     def entries_shape(self) -> tuple[int, ...]:
