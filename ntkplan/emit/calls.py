@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from ntkplan.emit.cluster_function import ClusterFunction, cluster_functions
 from ntkplan.emit.clusters import Cluster, clusters_of
@@ -28,15 +28,19 @@ class Call:
     rows: tuple[tuple[Cluster, ...], ...]
 
 
-def calls_of(program: Program) -> list[Call]:
+def calls_of(program: Program, taken: Collection[str]) -> list[Call]:
     """Sorts the clusters of a program by what computes them, in their order.
 
     What parts of the model compute by one function, of layers of the same names, is one
     row of a call; calls for the same parts follow upon each other.
+
+    Args:
+        program: The program.
+        taken: Names that mean something else in the module.
     """
     clusters = with_unit_windows(program, clusters_of(program))
     clusters = with_unit_steps(clusters)
-    functions = cluster_functions(program, clusters)
+    functions = cluster_functions(program, clusters, taken)
     alike: dict[tuple[object, ...], list[Cluster]] = {}
     for cluster in clusters:
         form = cluster.form or ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from ntkplan.emit.clusters import Cluster, cluster_lines
 from ntkplan.emit.expression import (
@@ -70,13 +70,14 @@ class ClusterFunction:
 
 
 def cluster_functions(
-    program: Program, clusters: Sequence[Cluster]
+    program: Program, clusters: Sequence[Cluster], taken: Collection[str]
 ) -> dict[tuple[str, ...], ClusterFunction]:
     """Returns functions, by forms, where they spare lines.
 
     Args:
         program: What the clusters are of.
         clusters: All of them.
+        taken: Names that mean something else in the module.
     """
     functions: dict[tuple[str, ...], ClusterFunction] = {}
     for alike in _sorted(clusters):
@@ -96,8 +97,8 @@ def cluster_functions(
         if spared < _LEAST_SPARED:
             continue
         orders = list(dict.fromkeys(_orders(alike[0])))
-        taken = [function.name for function in functions.values()]
-        name = free(_NAMES.get(orders[0], "layer_products"), taken)
+        names = {function.name for function in functions.values()}
+        name = _name(alike, orders, {*taken, *names})
         parameters = (*alike[0].parameters, *body.parameters)
         function = ClusterFunction(
             name=name,
@@ -130,6 +131,19 @@ def _sorted(clusters: Sequence[Cluster]) -> list[list[Cluster]]:
 def _orders(cluster: Cluster) -> list[str]:
     records = [block.record for block in cluster.blocks]
     return [record.order if record else "products" for record in records]
+
+
+def _name(
+    alike: Sequence[Cluster], orders: Sequence[str], taken: Collection[str]
+) -> str:
+    """Names a function after its order, or after its leaves if that name is taken."""
+    name = _NAMES.get(orders[0], "layer_products")
+    records = [block.record for cluster in alike for block in cluster.blocks]
+    leaves = {record.path.rpartition("/")[2] for record in records if record}
+    of_leaves = f"{'_'.join(leaves)}_products"
+    if name in taken and len(leaves) == 1 and of_leaves.isidentifier():
+        name = of_leaves
+    return free(name, taken)
 
 
 def _method(alike: Sequence[Cluster]) -> str | None:

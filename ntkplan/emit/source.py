@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -14,9 +15,12 @@ from ntkplan.emit.forward import forward_lines, print_forward
 from ntkplan.emit.halves import halved_lines
 from ntkplan.emit.helpers import cuts_windows, helper_sections, multiplies_rows
 from ntkplan.emit.kernel_function import kernel_lines, pushed_lines
+from ntkplan.emit.names import RESERVED
 from ntkplan.emit.tiles import tiled_lines
 from ntkplan.emit.zero_taps import zero_functions
 from ntkplan.ir.program import Program
+
+_DEFINED = re.compile(r"^(?:class|def) (\w+)", re.MULTILINE)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -39,7 +43,8 @@ class Module:
 def print_module(program: Program) -> Module:
     """Prints a program as the source of a module that imports only JAX."""
     printed = print_forward(program)
-    calls = calls_of(program)
+    defined = [name for text in printed.helpers for name in _DEFINED.findall(text)]
+    calls = calls_of(program, {*RESERVED, *defined})
     sections = [
         _docstring(program),
         _imports(

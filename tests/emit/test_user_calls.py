@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -108,3 +110,36 @@ def test_names_that_the_module_has_are_not_taken(problem):
     assert "def kernel_1(params, x, taps):" in plan.source()
     wanted = dense_kernel(network, params, x1, x2)
     assert relative_error(plan.compile()(params, x1, x2), wanted) < 1e-5
+
+
+def test_no_function_is_called_as_one_of_the_users():
+    """Functions of blocks are named after the user's, whatever they are called."""
+
+    def jacobian_products(params, x):
+        x = jnp.tanh(x @ params["w"] * params["scale"])
+        return x + jnp.sin(x @ params["v"]) * params["scale"]
+
+    def network(params, x):
+        for block in params["blocks"]:
+            x = jacobian_products(block, x)
+        return x @ params["head"]
+
+    rng = np.random.default_rng(0)
+    block = {"w": (4, 4), "scale": (4,), "v": (4, 4)}
+    blocks = [
+        {key: rng.normal(size=shape).astype(np.float32) for key, shape in block.items()}
+        for _ in range(4)
+    ]
+    params = {"blocks": blocks, "head": rng.normal(size=(4, 2)).astype(np.float32)}
+    x = rng.normal(size=(2, 3, 4)).astype(np.float32)
+
+    def pooled(params, x):
+        return network(params, x).sum(1)
+
+    methods = {"*": "jacobian_contraction"}
+    plan = ntkplan.plan(pooled, params, x, device="cpu", methods=methods)
+    defined = re.findall(r"^def (\w+)", plan.source(), re.MULTILINE)
+    assert {"jacobian_products", "jacobian_products_1"} <= {*defined}
+    assert len(set(defined)) == len(defined)
+    got = plan.compile()(params, x)
+    assert relative_error(got, dense_kernel(pooled, params, x)) < 1e-5
