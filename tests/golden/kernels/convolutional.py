@@ -28,11 +28,10 @@ PARAMS = {"conv1": {"bias": "float32[8]", "kernel": "float32[3,3,3,8]"},
 X = "float32[n,16,16,3]"
 
 
-def windows(x, window, strides, padding="SAME"):
+def windows(x, window, strides):
     """Cuts [..., *spatial, c] into windows [..., *positions, *window, c]."""
     first = x.ndim - 1 - len(window)
-    if isinstance(padding, str):
-        padding = jax.lax.padtype_to_pads(x.shape[first:-1], window, strides, padding)
+    padding = jax.lax.padtype_to_pads(x.shape[first:-1], window, strides, "SAME")
     config = [(0, 0, 0)] * x.ndim
     config[first:-1] = [(low, high, 0) for low, high in padding]
     x = jax.lax.pad(x, jnp.zeros((), x.dtype), config)
@@ -46,13 +45,12 @@ def windows(x, window, strides, padding="SAME"):
     return stacked.reshape(*stacked.shape[:-2], *window, stacked.shape[-1])
 
 
-def inner_products(rows1, rows2, axes, **options):
+def inner_products(rows1, rows2, axes):
     """Inner products of rows of so many axes, as one product of two matrices."""
     shape1, shape2 = rows1.shape[:-axes], rows2.shape[:-axes]
     rows1 = rows1.reshape(math.prod(shape1), -1)
     rows2 = rows2.reshape(math.prod(shape2), -1)
-    products = jnp.matmul(rows1, rows2.T, **options)
-    return products.reshape(*shape1, *shape2)
+    return jnp.matmul(rows1, rows2.T).reshape(*shape1, *shape2)
 
 
 def forward(params, x, taps):

@@ -67,13 +67,12 @@ def sum_rows(values, rows, size):
     return zeros.at[rows].add(values, mode="drop")
 
 
-def inner_products(rows1, rows2, axes, **options):
+def inner_products(rows1, rows2, axes):
     """Inner products of rows of so many axes, as one product of two matrices."""
     shape1, shape2 = rows1.shape[:-axes], rows2.shape[:-axes]
     rows1 = rows1.reshape(math.prod(shape1), -1)
     rows2 = rows2.reshape(math.prod(shape2), -1)
-    products = jnp.matmul(rows1, rows2.T, **options)
-    return products.reshape(*shape1, *shape2)
+    return jnp.matmul(rows1, rows2.T).reshape(*shape1, *shape2)
 
 
 def forward(params, x, taps):

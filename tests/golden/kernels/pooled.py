@@ -25,11 +25,10 @@ PARAMS = {"conv1": "float32[3,3,3,8]", "conv2": "float32[3,3,8,16]",
 X = "float32[n,8,8,3]"
 
 
-def windows(x, window, strides, padding="SAME"):
+def windows(x, window, strides):
     """Cuts [..., *spatial, c] into windows [..., *positions, *window, c]."""
     first = x.ndim - 1 - len(window)
-    if isinstance(padding, str):
-        padding = jax.lax.padtype_to_pads(x.shape[first:-1], window, strides, padding)
+    padding = jax.lax.padtype_to_pads(x.shape[first:-1], window, strides, "SAME")
     config = [(0, 0, 0)] * x.ndim
     config[first:-1] = [(low, high, 0) for low, high in padding]
     x = jax.lax.pad(x, jnp.zeros((), x.dtype), config)

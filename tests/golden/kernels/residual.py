@@ -4,8 +4,8 @@ Params: {blocks: [2 x 6 leaves, 7 leaves, 2 x 6 leaves], head: {b: 4, w: 16x4}, 
 3x3x3x8}, 15,644 numbers in 34 leaves, float32. x: float32[n,8,8,3]. Axis 0 of x counts
 examples; n1 and n2 are free.
 
-total 1.2 ms: call 4.8 us, forward 172 us, sweep 427 us, contractions 600 us, push 0 s.
-total 37.4 Mflop, 10.1MiB moved, peak 1.18MiB of at most 16.9GiB.
+total 1.22 ms: call 4.8 us, forward 172 us, sweep 427 us, contractions 613 us, push 0 s.
+total 37.8 Mflop, 10.3MiB moved, peak 1.19MiB of at most 16.9GiB.
 of the ways to divide the leaves into tapped and pushed ones only the likely were
 compared.
 device golden_cpu (cpu), rates measured 2026-11-21.
@@ -38,16 +38,14 @@ PARAMS = {"blocks": [*[PARAMS_BLOCKS_0] * 2, {"conv1": "float32[3,3,8,16]",
 X = "float32[n,8,8,3]"
 
 
-def conv(x, kernel, strides, padding="SAME", **options):
+def conv(x, kernel, strides):
     """A convolution whose axes are in this order."""
     axes = ("NHWC", "HWIO", "NHWC")
-    return lax.conv_general_dilated(
-        x, kernel, strides, padding, dimension_numbers=axes, **options
-    )
+    return lax.conv_general_dilated(x, kernel, strides, "SAME", dimension_numbers=axes)
 
 
 def block(params, x, taps):
-    """`blocks/0` to `blocks/3`, 3 parts: output, and what its layers were given."""
+    """`blocks/0` to `blocks/4`, 4 parts: output, and what its layers were given."""
     conv1_out = conv(x, params["conv1"], (1, 1)) + taps["conv1"]
     norm1_out = conv1_out * params["norm1"]["scale"] + params["norm1"]["shift"]
     norm1_out += taps["norm1"]
@@ -84,29 +82,10 @@ def block_1(params, x, taps):
     return h0, activations
 
 
-def block_2(params, x, taps):
-    """`blocks/4`: outputs, and what its layers were given."""
-    conv1_out = conv(x, params["conv1"], (1, 1)) + taps["conv1"]
-    norm1_out = conv1_out * params["norm1"]["scale"] + params["norm1"]["shift"]
-    norm1_out += taps["norm1"]
-    norm1_act = jax.nn.relu(norm1_out)
-    norm1_act_1 = conv(norm1_act, params["conv2"], (1, 1))
-    h0 = params["norm2"]["scale"][None, None, None]
-    h1 = x + (norm1_act_1 * h0 + params["norm2"]["shift"])
-    activations = {
-        "conv1_in": x[0],
-        "norm1_act": norm1_act[0],
-        "conv1_out": conv1_out[0],
-        "norm1_act_1": norm1_act_1[0],
-    }
-    return h0, h1, activations
-
-
-def windows(x, window, strides, padding="SAME"):
+def windows(x, window, strides):
     """Cuts [..., *spatial, c] into windows [..., *positions, *window, c]."""
     first = x.ndim - 1 - len(window)
-    if isinstance(padding, str):
-        padding = jax.lax.padtype_to_pads(x.shape[first:-1], window, strides, padding)
+    padding = jax.lax.padtype_to_pads(x.shape[first:-1], window, strides, "SAME")
     config = [(0, 0, 0)] * x.ndim
     config[first:-1] = [(low, high, 0) for low, high in padding]
     x = jax.lax.pad(x, jnp.zeros((), x.dtype), config)
@@ -120,13 +99,12 @@ def windows(x, window, strides, padding="SAME"):
     return stacked.reshape(*stacked.shape[:-2], *window, stacked.shape[-1])
 
 
-def inner_products(rows1, rows2, axes, **options):
+def inner_products(rows1, rows2, axes):
     """Inner products of rows of so many axes, as one product of two matrices."""
     shape1, shape2 = rows1.shape[:-axes], rows2.shape[:-axes]
     rows1 = rows1.reshape(math.prod(shape1), -1)
     rows2 = rows2.reshape(math.prod(shape2), -1)
-    products = jnp.matmul(rows1, rows2.T, **options)
-    return products.reshape(*shape1, *shape2)
+    return jnp.matmul(rows1, rows2.T).reshape(*shape1, *shape2)
 
 
 def forward(params, x, taps):
@@ -137,19 +115,10 @@ def forward(params, x, taps):
     h1, activations["blocks_1"] = block(params["blocks"][1], h0, taps["blocks_1"])
     h2, activations["blocks_2"] = block_1(params["blocks"][2], h1, taps["blocks_2"])
     h3, activations["blocks_3"] = block(params["blocks"][3], h2, taps["blocks_3"])
-    h4, h5, activations["blocks_4"] = block_2(params["blocks"][4], h3, taps["blocks_4"])
-    blocks_4_later_out = jnp.sum(jax.nn.relu(h5), axis=(1, 2)) + taps["blocks_4_later"]
-    blocks_4_later_act = blocks_4_later_out / 16.0
-    head_out = blocks_4_later_act @ params["head"]["w"] + params["head"]["b"]
-    head_out += taps["head"]
-    blocks_4_later_slope_1 = jnp.where(h5 > 0.0, jnp.float32(1.0), 0.0)
-    blocks_4_later_slope = 1.0 * h4 * blocks_4_later_slope_1
-    activations |= {
-        "blocks_4_later_slope": blocks_4_later_slope[0],
-        "blocks_4_later_slope_1": blocks_4_later_slope_1[0],
-        "blocks_4_later_act": blocks_4_later_act[0],
-        "x": x,
-    }
+    h4, activations["blocks_4"] = block(params["blocks"][4], h3, taps["blocks_4"])
+    head_in = jnp.mean(h4, axis=(1, 2))
+    head_out = head_in @ params["head"]["w"] + params["head"]["b"] + taps["head"]
+    activations |= {"head_in": head_in[0], "x": x}
     return head_out[0], activations
 
 
@@ -159,10 +128,9 @@ def zero_taps():
         "norm2": (8, 8, 8)}  # fmt: skip
     shapes_blocks_2 = {"conv1": (4, 4, 16), "conv2": (4, 4, 16), "norm1": (4, 4, 16),
         "norm2": (4, 4, 16)}  # fmt: skip
-    shapes = {"blocks_4_later": (16,), "head": (4,), "stem": (8, 8, 8),
-        "blocks_0": shapes_blocks_0, "blocks_1": shapes_blocks_0,
-        "blocks_2": shapes_blocks_2, "blocks_3": shapes_blocks_2,
-        "blocks_4": {"conv1": (4, 4, 16), "norm1": (4, 4, 16)}}  # fmt: skip
+    shapes = {"head": (4,), "stem": (8, 8, 8), "blocks_0": shapes_blocks_0,
+        "blocks_1": shapes_blocks_0,
+        **{f"blocks_{i}": shapes_blocks_2 for i in range(2, 5)}}  # fmt: skip
     specs, tree = jax.tree.flatten(shapes, is_leaf=lambda x: isinstance(x, tuple))
     return tree.unflatten([jnp.zeros(spec, jnp.float32) for spec in specs])
 
@@ -177,18 +145,18 @@ def derivatives(params, x):
     return activations, cotangents
 
 
-def jacobian_products(side1, side2, layer, given):
-    """Inner products of Jacobians: jacobian_contraction, (C1 A1)(C2 A2), 5 leaves."""
+def jacobian_products(side1, side2, layer, given, window=3, stride=1):
+    """Inner products of Jacobians: jacobian_contraction, (C1 A1)(C2 A2), 6 leaves."""
     (a1, c1), (a2, c2) = side1, side2
-    windows1 = windows(a1[given], (3, 3), (1, 1))
+    windows1 = windows(a1[given], (window, window), (stride, stride))
     jacobian1 = jnp.einsum("noijy,nijabc->noyabc", c1[layer], windows1)
-    windows2 = windows(a2[given], (3, 3), (1, 1))
+    windows2 = windows(a2[given], (window, window), (stride, stride))
     jacobian2 = jnp.einsum("noijy,nijabc->noyabc", c2[layer], windows2)
     return inner_products(jacobian1, jacobian2, 4)
 
 
-def jacobian_products_1(side1, side2, layer, given):
-    """Inner products of Jacobians: jacobian_contraction, (C1 A1)(C2 A2), 9 leaves."""
+def scale_products(side1, side2, layer, given):
+    """Inner products of Jacobians: jacobian_contraction, (C1 A1)(C2 A2), 10 leaves."""
     (a1, c1), (a2, c2) = side1, side2
     jacobian1 = jnp.einsum("nijg,noijg->nog", a1[given], c1[layer])
     jacobian2 = jnp.einsum("nijg,noijg->nog", a2[given], c2[layer])
@@ -196,18 +164,18 @@ def jacobian_products_1(side1, side2, layer, given):
 
 
 def cotangent_products(side1, side2, layer):
-    """Inner products of cotangents: structured_derivatives, C1 C2, 9 leaves."""
+    """Inner products of cotangents: structured_derivatives, C1 C2, 10 leaves."""
     (_, c1), (_, c2) = side1, side2
     sum_c1 = c1[layer].sum(axis=(2, 3))
     sum_c2 = c2[layer].sum(axis=(2, 3))
     return jnp.einsum("noy,mpy->nomp", sum_c1, sum_c2)
 
 
-def layer_products(side1, side2, layer, given, strides=(1, 1)):
-    """What layers add: structured_derivatives, C1 ((A1 A2) C2), 5 leaves."""
+def layer_products(side1, side2, layer, given, stride=1):
+    """What layers add: structured_derivatives, C1 ((A1 A2) C2), 6 leaves."""
     (a1, c1), (a2, c2) = side1, side2
-    windows1 = windows(a1[given], (3, 3), strides)
-    windows2 = windows(a2[given], (3, 3), strides)
+    windows1 = windows(a1[given], (3, 3), (stride, stride))
+    windows2 = windows(a2[given], (3, 3), (stride, stride))
     gram = inner_products(windows1, windows2, 3)
     product_a1a2c2 = jnp.einsum("nijmst,mpsty->mnijpy", gram, c2[layer])
     return jnp.einsum("noijy,mnijpy->nomp", c1[layer], product_a1a2c2)
@@ -233,66 +201,30 @@ def kernel(params, x1, x2=None):
     parts = ("blocks_0", "blocks_1", "blocks_2", "blocks_3", "blocks_4")
     theta = 0.0
 
-    # conv1, conv2, stem: 10 Mflop, 2.99MiB, 234 us
+    # conv1, conv2, skip, stem: 10.2 Mflop, 3.11MiB, 247 us
     add(parts[:2], jacobian_products, "conv1", "conv1_in")
     add(parts[:2], jacobian_products, "conv2", "norm1_act")
+    add(["blocks_2"], jacobian_products, "norm2", "conv1_in", window=1, stride=2)
     theta += jacobian_products(side1, side2, "stem", "x")
 
-    # norm1/scale, norm2/scale: 231 kflop, 1.41MiB, 96.7 us
-    add(parts, jacobian_products_1, "norm1", "conv1_out")
-    add(parts[:4], jacobian_products_1, "norm2", "conv2_out")
+    # norm1/scale, norm2/scale: 252 kflop, 1.52MiB, 106 us
+    add(parts, scale_products, "norm1", "conv1_out")
+    add(parts, scale_products, "norm2", "conv2_out")
 
-    # norm1/shift, norm2/shift: 138 kflop, 416KiB, 50 us
+    # norm1/shift, norm2/shift: 151 kflop, 450KiB, 54.4 us
     add(parts, cotangent_products, "norm1")
-    add(parts[:4], cotangent_products, "norm2")
+    add(parts, cotangent_products, "norm2")
 
-    # conv1, conv2: 6.44 Mflop, 2.27MiB, 167 us
-    add(["blocks_2"], layer_products, "conv1", "conv1_in", strides=(2, 2))
-    add(parts[2:4], layer_products, "conv2", "norm1_act")
+    # conv1, conv2: 7.82 Mflop, 2.74MiB, 202 us
+    add(["blocks_2"], layer_products, "conv1", "conv1_in", stride=2)
+    add(parts[2:], layer_products, "conv2", "norm1_act")
     add(parts[3:], layer_products, "conv1", "conv1_in")
-
-    # blocks/2/skip [1x1x8x16]: jacobian_contraction, (C1 A1)(C2 A2); 164 kflop, 126KiB,
-    # 13 us
-    windows1 = a1["blocks_2"]["conv1_in"][..., ::2, ::2, :]
-    jacobian1 = jnp.einsum("noijy,nijx->noyx", c1["blocks_2"]["norm2"], windows1)
-    windows2 = a2["blocks_2"]["conv1_in"][..., ::2, ::2, :]
-    jacobian2 = jnp.einsum("noijy,nijx->noyx", c2["blocks_2"]["norm2"], windows2)
-    theta += inner_products(jacobian1, jacobian2, 2)
-
-    # blocks/4/conv2 [3x3x16x16]: structured_derivatives, C1 ((((A1 A2) K1) K2) C2),
-    # tapped later; 996 kflop, 288KiB, 24.6 us
-    windows1 = windows(a1["blocks_4"]["norm1_act"], (3, 3), (1, 1))
-    windows2 = windows(a2["blocks_4"]["norm1_act"], (3, 3), (1, 1))
-    gram = inner_products(windows1, windows2, 3)
-    gram_k = jnp.einsum("nijg,nijmst->ngmst", a1["blocks_4_later_slope"], gram)
-    gram_kk = jnp.einsum("mstg,ngmst->gmn", a2["blocks_4_later_slope"], gram_k)
-    product_a1a2c2_kk = jnp.einsum("gmn,mpg->nmpg", gram_kk, c2["blocks_4_later"])
-    theta += jnp.einsum("nog,nmpg->nomp", c1["blocks_4_later"], product_a1a2c2_kk)
-
-    # blocks/4/norm2/scale [16]: jacobian_contraction, (C1 (A1 K1))(C2 (A2 K2)), tapped
-    # later; 10.4 kflop, 51.1KiB, 7.14 us
-    scaled1 = jnp.einsum(
-        "nijg,nijg->ng", a1["blocks_4"]["norm1_act_1"], a1["blocks_4_later_slope_1"]
-    )
-    jacobian1_k = c1["blocks_4_later"] * scaled1[:, None, ...]
-    scaled2 = jnp.einsum(
-        "nijg,nijg->ng", a2["blocks_4"]["norm1_act_1"], a2["blocks_4_later_slope_1"]
-    )
-    jacobian2_k = c2["blocks_4_later"] * scaled2[:, None, ...]
-    theta += jnp.einsum("nog,mpg->nomp", jacobian1_k, jacobian2_k)
-    # blocks/4/norm2/shift [16]: structured_derivatives, (C1 K1)(C2 K2), tapped later;
-    # 8.58 kflop, 16.1KiB, 4.08 us
-    sum_k1_0 = a1["blocks_4_later_slope_1"].sum(axis=(1, 2))
-    pulled1 = c1["blocks_4_later"] * sum_k1_0[:, None, ...]
-    sum_k2_0 = a2["blocks_4_later_slope_1"].sum(axis=(1, 2))
-    pulled2 = c2["blocks_4_later"] * sum_k2_0[:, None, ...]
-    theta += jnp.einsum("nog,mpg->nomp", pulled1, pulled2)
 
     # head/b [4]: structured_derivatives, C1 C2; 1.73 kflop, 3.44KiB, 1.26 us
     # head/w [16x4]: structured_derivatives, (C1 C2)(A1 A2); 768 flop, 4.28KiB, 1.77 us
     cotangent_gram_head = jnp.einsum("noy,mpy->nomp", c1["head"], c2["head"])
     theta += cotangent_gram_head
-    gram = jnp.einsum("nx,mx->nm", a1["blocks_4_later_act"], a2["blocks_4_later_act"])
+    gram = jnp.einsum("nx,mx->nm", a1["head_in"], a2["head_in"])
     theta += cotangent_gram_head * gram[:, None, :, None]
 
     return theta.transpose(0, 2, 1, 3)
