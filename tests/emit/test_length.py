@@ -6,20 +6,37 @@ import jax
 import pytest
 
 import ntkplan
+from benchmarks.plan_times import LARGE, MEMORY_LIMIT
 from benchmarks.problems.bottlenecks import resnet50
+
+_MOST_LINES = 400
+_COLUMNS = 88
+
+
+def _lines(network, *arguments, **options):
+    plan = ntkplan.plan(network.apply, *arguments, device="x86_64_cpu", **options)
+    return plan.source().splitlines()
 
 
 @pytest.mark.parametrize(
-    ("side", "most_lines"),
-    [
-        pytest.param(224, 400, id="large_images"),
-        pytest.param(64, 480, id="small_images"),
-    ],
+    ("side", "most_functions"),
+    [pytest.param(224, 2, id="large_images"), pytest.param(64, 1, id="small_images")],
 )
-def test_a_resnet_of_161_leaves_is_a_short_file(side, most_lines):
+def test_a_resnet_of_161_leaves_is_a_short_file(side, most_functions):
     network = resnet50(side=side)
     params = jax.eval_shape(network.init, jax.random.key(0))
     x = jax.ShapeDtypeStruct((2, side, side, 3), "float32")
-    source = ntkplan.plan(network.apply, params, x, device="x86_64_cpu").source()
-    assert len(source.splitlines()) < most_lines
-    assert max(map(len, source.splitlines())) <= 88
+    lines = _lines(network, params, x)
+    assert len(lines) < _MOST_LINES
+    assert max(map(len, lines)) <= _COLUMNS
+    assert sum(line.startswith("def block") for line in lines) <= most_functions
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LARGE)
+def test_large_models_are_short_files(name):
+    problem = LARGE[name]
+    arguments = jax.eval_shape(lambda: problem.build().arguments)
+    lines = _lines(problem.network, *arguments, memory_limit=MEMORY_LIMIT)
+    assert len(lines) < _MOST_LINES
+    assert max(map(len, lines)) <= _COLUMNS
