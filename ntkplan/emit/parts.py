@@ -15,40 +15,16 @@ from collections.abc import Collection, Sequence
 from ntkplan._jax import Var
 from ntkplan.emit import user_calls
 from ntkplan.emit.names import RESERVED, free, function_name, layer_name
-from ntkplan.emit.primitives.context import Context, Module, Step
-from ntkplan.emit.primitives.value import array_value, aval_of, literal_value
-from ntkplan.emit.writer import write_function
+from ntkplan.emit.part_steps import Key, Member, StepReader
+from ntkplan.emit.primitives.context import Step
 from ntkplan.ir.graph import KernelGraph, Leaf
 from ntkplan.ir.program import Part
 
 _ACCESS = re.compile(r"\[[^\]]*\]|\.\w+")
-_INTEGER = re.compile(r"(?<![\w.\"])\d+(?![\w.\"])")
 _LEAST_STEPS = 3
 # Steps that functions must spare, a call being as long as two of them.
 _LEAST_SPARED = 8
 _CALL_STEPS = 2
-
-Key = tuple[object, ...]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _Member:
-    """A subtree of `params`, and the steps that belong to it.
-
-    Attributes:
-        path: The subtree.
-        access: Python text that reads it from `params`.
-        start: Its first step.
-        stop: The step after its last.
-        core: First and last likewise, of the steps that read its leaves and of those
-            between them.
-    """
-
-    path: str
-    access: str
-    start: int
-    stop: int
-    core: tuple[int, int]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -60,7 +36,7 @@ class _Family:
         widened: How many steps before and after those that read leaves are theirs.
     """
 
-    members: tuple[_Member, ...]
+    members: tuple[Member, ...]
     widened: tuple[int, int]
 
     @property
@@ -81,23 +57,24 @@ def find_parts(
         steps: Its equations, as they are printed.
         tapped: Variables to which something is added.
     """
-    reader = _Reader(graph, steps, tapped)
+    reader = StepReader(graph, steps, tapped)
+    search = _Search(reader)
     families: list[_Family] = []
     while True:
         taken = [member for family in families for member in family.members]
         found = [
             family
-            for members in reader.proposals(taken)
-            for family in reader.families(members, taken)
+            for members in search.proposals(taken)
+            for family in search.families(members, taken)
             if family.spared >= _LEAST_SPARED
         ]
         if not found:
             break
         families.append(max(found, key=lambda family: family.spared))
-    return _named(reader, [*families, *reader.others(families)])
+    return _named(reader, [*families, *search.others(families)])
 
 
-def _named(reader: _Reader, families: Sequence[_Family]) -> tuple[Part, ...]:
+def _named(reader: StepReader, families: Sequence[_Family]) -> tuple[Part, ...]:
     """Gives parts their keys, in the order in which they run."""
     names: list[str] = []
     parts: list[tuple[int, Part]] = []
@@ -124,48 +101,24 @@ def _named(reader: _Reader, families: Sequence[_Family]) -> tuple[Part, ...]:
     return tuple(part for _, part in sorted(parts, key=lambda item: item[0]))
 
 
-class _Reader:
-    """Who reads what, and what steps look like without the names in them."""
+class _Search:
+    """Finds members, and families of them."""
 
-    def __init__(
-        self, graph: KernelGraph, steps: Sequence[Step], tapped: Collection[Var]
-    ) -> None:
-        self._steps = steps
-        self._calls = user_calls.UserCalls(graph.body)
-        self._leaves = {leaf.variable: leaf for leaf in graph.leaves}
-        self._local_inputs = frozenset(graph.taps)
-        self._constants = frozenset(variable for variable, _ in graph.body.constants)
-        self._returned = frozenset(
-            item for item in graph.body.outputs if isinstance(item, Var)
-        )
-        self._tapped = frozenset(tapped)
-        self._definition: dict[Var, tuple[int, int]] = {}
-        self._readers: dict[Var, list[int]] = {}
-        for index, step in enumerate(steps):
-            for position, variable in enumerate(step.outputs):
-                self._definition[variable] = (index, position)
-            for item in step.inputs:
-                if isinstance(item, Var):
-                    self._readers.setdefault(item, []).append(index)
-        self._last = max(
-            (self._definition[v][0] for v in self._returned if v in self._definition),
-            default=len(steps),
-        )
-        self._texts = [self._text(step) for step in steps]
+    def __init__(self, reader: StepReader) -> None:
+        self._reader = reader
 
-    def proposals(self, taken: Sequence[_Member]) -> list[list[_Member]]:
+    def proposals(self, taken: Sequence[Member]) -> list[list[Member]]:
         """Returns subtrees of `params` that differ in a number, each with its steps."""
         reads: dict[tuple[str, str], list[int]] = {}
-        for leaf in self._leaves.values():
-            # What follows the output are slopes, which may read leaves anywhere.
-            at = [n for n in self._readers.get(leaf.variable, []) if n <= self._last]
+        for leaf in self._reader.leaves.values():
+            at = self._reader.reads(leaf.variable)
             for path, access in _prefixes(leaf):
                 reads.setdefault((path, access), []).extend(at)
-        groups: dict[str, list[_Member]] = {}
+        groups: dict[str, list[Member]] = {}
         for (path, access), at in reads.items():
             if at and re.search(r"\d", path.rpartition("/")[2]):
                 start, stop = min(at), max(at) + 1
-                member = _Member(
+                member = Member(
                     path=path, access=access, start=start, stop=stop, core=(start, stop)
                 )
                 if not any(_overlap(member, other) for other in taken):
@@ -179,7 +132,7 @@ class _Reader:
         return result
 
     def families(
-        self, members: Sequence[_Member], taken: Sequence[_Member]
+        self, members: Sequence[Member], taken: Sequence[Member]
     ) -> list[_Family]:
         """Sorts members by what their steps are, and widens them alike.
 
@@ -187,9 +140,9 @@ class _Reader:
             members: Subtrees with their steps.
             taken: Others, whose steps are not to be had.
         """
-        by_key: dict[Key, list[_Member]] = {}
+        by_key: dict[Key, list[Member]] = {}
         for member in members:
-            by_key.setdefault(self._key(member), []).append(member)
+            by_key.setdefault(self._reader.key(member), []).append(member)
         return [
             self._widened(family, [*members, *taken])
             for family in by_key.values()
@@ -214,115 +167,10 @@ class _Reader:
                     found.append(self._widened([member], [member, *others], most[name]))
         return found
 
-    def calls(self, member: _Member) -> user_calls.Stack:
-        """Returns the user's calls around a member, as many as are around all of it.
-
-        What it took in beside what reads its leaves may be none of them.
-        """
-        for start, stop in ((member.start, member.stop), member.core):
-            steps = self._steps[start:stop]
-            found = self._calls.around([v for step in steps for v in step.outputs])
-            if len(found) > 1:
-                return found
-        return ()
-
-    def variables(self, member: _Member) -> frozenset[Var]:
-        """Returns what is a member's own: its leaves, taps and values."""
-        inside = range(member.start, member.stop)
-        own = {v for index in inside for v in self._steps[index].outputs}
-        for index in inside:
-            for item in self._steps[index].inputs:
-                if isinstance(item, Var) and self._is_local(member, item):
-                    own.add(item)
-        return frozenset(own)
-
-    def given(self, member: _Member) -> tuple[Var, ...]:
-        """Returns the values from outside that a member reads, in order."""
-        found: dict[Var, None] = {}
-        for index in range(member.start, member.stop):
-            for item in self._steps[index].inputs:
-                if isinstance(item, Var) and item not in self._constants:
-                    defined = self._definition.get(item, (-1, 0))[0]
-                    if defined < member.start and not self._is_local(member, item):
-                        found[item] = None
-        return tuple(found)
-
-    def returned(self, member: _Member) -> tuple[Var, ...]:
-        """Returns the values of a member that are read outside of it."""
-        inside = range(member.start, member.stop)
-        return tuple(
-            variable
-            for index in inside
-            for variable in self._steps[index].outputs
-            if variable in self._returned
-            or any(i not in inside for i in self._readers.get(variable, ()))
-        )
-
-    def _is_local(self, member: _Member, variable: Var) -> bool:
-        if variable in self._local_inputs:
-            return all(
-                member.start <= index < member.stop for index in self._readers[variable]
-            )
-        return self._leaf_of(member, variable) is not None
-
-    def _leaf_of(self, member: _Member, variable: Var) -> str | None:
-        """Returns the place of a leaf in a member, or None for everything else."""
-        leaf = self._leaves.get(variable)
-        if leaf is None or not leaf.path.startswith(f"{member.path}/"):
-            return None
-        return leaf.path[len(member.path) :]
-
-    def _text(self, step: Step) -> Key:
-        """Returns what a step prints from operands that are numbered.
-
-        Integers may differ in parts that are alike: they are arguments.
-        """
-        context = Context(
-            module=Module(()),
-            local=set(),
-            width=88,
-            deciding=False,
-            write_function=write_function,
-        )
-        operands = [
-            array_value(f"operand{number}", aval_of(item))
-            if isinstance(item, Var)
-            else literal_value(item)
-            for number, item in enumerate(step.inputs)
-        ]
-        written = step.write(operands, context).expression.text
-        taps = tuple(variable in self._tapped for variable in step.outputs)
-        texts = (written, *context.before)
-        return (*(_INTEGER.sub("#", text) for text in texts), taps)
-
-    def _key(self, member: _Member) -> Key:
-        """Returns what members must share to be the same code."""
-        outside: dict[Var, int] = {}
-        key: list[object] = []
-        for index in range(member.start, member.stop):
-            operands = tuple(
-                self._operand(member, item, outside)
-                for item in self._steps[index].inputs
-                if isinstance(item, Var)
-            )
-            key.append((self._texts[index], operands))
-        return tuple(key)
-
-    def _operand(self, member: _Member, variable: Var, outside: dict[Var, int]) -> Key:
-        place = self._leaf_of(member, variable)
-        if place is not None:
-            return ("leaf", place)
-        if variable in self._constants:
-            return ("constant", variable)
-        index, position = self._definition.get(variable, (-1, 0))
-        if index >= member.start:
-            return ("inside", index - member.start, position)
-        return ("outside", outside.setdefault(variable, len(outside)))
-
     def _widened(
         self,
-        family: Sequence[_Member],
-        members: Sequence[_Member],
+        family: Sequence[Member],
+        members: Sequence[Member],
         most: tuple[int, int] | None = None,
     ) -> _Family:
         """Takes in steps before and after, the same for all, where that pays.
@@ -353,7 +201,7 @@ class _Reader:
         ]
         choices.sort(
             key=lambda choice: (
-                self._crossings(choice.members[0]),
+                self._reader.crossings(choice.members[0]),
                 -sum(choice.widened),
             )
         )
@@ -362,12 +210,12 @@ class _Reader:
             chosen = choice.members
             ordered = sorted((*chosen, *separate), key=lambda member: member.start)
             apart = not any(_overlap(*pair) for pair in itertools.pairwise(ordered))
-            if apart and len({self._key(member) for member in chosen}) == 1:
+            if apart and len({self._reader.key(member) for member in chosen}) == 1:
                 return choice
         return _Family(members=tuple(family), widened=(0, 0))
 
     def _room(
-        self, family: Sequence[_Member], members: Sequence[_Member]
+        self, family: Sequence[Member], members: Sequence[Member]
     ) -> tuple[int, int]:
         """Returns how many steps all members have before and after them to take in."""
         before, after = [], []
@@ -375,23 +223,19 @@ class _Reader:
             stops = [m.stop for m in members if m.stop <= member.start]
             starts = [m.start for m in members if m.start >= member.stop]
             before.append(member.start - max(stops, default=0))
-            after.append(min(starts, default=len(self._steps)) - member.stop)
+            after.append(min(starts, default=len(self._reader.texts)) - member.stop)
         return min(before), min(after)
 
-    def _alike(self, family: Sequence[_Member], direction: int, room: int) -> int:
+    def _alike(self, family: Sequence[Member], direction: int, room: int) -> int:
         """Returns for how many steps onwards all members print the same."""
         for distance in range(room):
             at = [
                 member.stop + distance if direction > 0 else member.start - 1 - distance
                 for member in family
             ]
-            if len({self._texts[index] for index in at}) > 1:
+            if len({self._reader.texts[index] for index in at}) > 1:
                 return distance
         return room
-
-    def _crossings(self, member: _Member) -> int:
-        """Counts arrays that pass into a member or out of it."""
-        return len(self.given(member)) + len(self.returned(member))
 
 
 def _prefixes(leaf: Leaf) -> list[tuple[str, str]]:
@@ -413,5 +257,5 @@ def _template(path: str) -> str:
     return re.sub(r"\d+", "#", path)
 
 
-def _overlap(one: _Member, other: _Member) -> bool:
+def _overlap(one: Member, other: Member) -> bool:
     return one.start < other.stop and other.start < one.stop
