@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ntkplan.emit.statements import dilates, pads_to_same
+from ntkplan.emit.window_text import dilates, pads_to_same
 from ntkplan.ir.program import Block
 from ntkplan.ir.statements import (
     Contract,

@@ -11,12 +11,11 @@ from ntkplan.emit.expression import (
     binary,
     call,
     method,
-    sequence,
     statement,
     subscript,
 )
-from ntkplan.emit.primitives.reduction import is_same_padding, padding_text
 from ntkplan.emit.taps import WIDTH
+from ntkplan.emit.window_text import cut_shape, cut_text
 from ntkplan.errors import InternalError
 from ntkplan.ir.program import Block
 from ntkplan.ir.statements import (
@@ -112,7 +111,7 @@ class BlockPrinter:
     def _assign(self, item: Statement) -> list[str]:
         name = self._name(item.target)
         lines = statement(f"{name} = ", self._expression(item), self._width)
-        if isinstance(item, Cut) and _cut_shape(item) != item.shape:
+        if isinstance(item, Cut) and cut_shape(item) != item.shape:
             kept, sizes = f"*{name}.shape[:{item.n_kept}]", map(str, item.shape)
             shaped = method(atom(name), "reshape", kept, *sizes)
             lines += statement(f"{name} = ", shaped, self._width)
@@ -154,7 +153,7 @@ class BlockPrinter:
                 source = atom(self._name(item.source))
                 return method(source, "sum", f"axis={chosen}", *dtype)
             case Cut():
-                return self._cut(item)
+                return cut_text(atom(self._name(item.source)), item)
             case Match():
                 return self._match(item)
             case Scatter():
@@ -288,54 +287,6 @@ class BlockPrinter:
         for _ in range(times):
             function = f"jax.vmap({function})"
         return call(function, values, rows)
-
-    def _cut(self, item: Cut) -> Expression:
-        cut = _slice if item.takes_entries else _windows
-        return cut(atom(self._name(item.source)), item)
-
-
-def _cut_shape(item: Cut) -> tuple[int, ...]:
-    """Returns the shape of windows as they are cut, before axes are put together."""
-    return item.entries_shape if item.takes_entries else item.windows_shape
-
-
-def dilates(item: Cut) -> bool:
-    """Says whether windows, or what they are cut from, are dilated."""
-    patches = item.patches
-    return {*patches.input_dilation, *patches.window_dilation} != {1}
-
-
-def pads_to_same(item: Cut) -> bool:
-    """Says whether the padding of what is not dilated is `"SAME"`, and not said."""
-    patches = item.patches
-    return not item.says_padding and is_same_padding(
-        patches.padding, item.spatial, patches.window, patches.strides
-    )
-
-
-def _windows(source: Expression, item: Cut) -> Expression:
-    patches = item.patches
-    arguments = [_integers(patches.window), _integers(patches.strides)]
-    if dilates(item):
-        arguments.append(sequence([_integers(pair) for pair in patches.padding]))
-    elif not pads_to_same(item):
-        arguments.append(padding_text(patches.padding))
-    keywords: dict[str, Expression | str] = {}
-    if set(patches.input_dilation) != {1}:
-        keywords["input_dilation"] = _integers(patches.input_dilation)
-    if set(patches.window_dilation) != {1}:
-        keywords["window_dilation"] = _integers(patches.window_dilation)
-    return call("windows", source, *arguments, **keywords)
-
-
-def _slice(source: Expression, item: Cut) -> Expression:
-    """Takes the entries that windows of one entry are."""
-    steps = [":" if step == 1 else f"::{step}" for step in item.patches.strides]
-    return source if set(steps) == {":"} else subscript(source, "...", *steps, ":")
-
-
-def _integers(values: Sequence[int]) -> Expression:
-    return sequence([str(value) for value in values])
 
 
 def _scaled(value: Expression, factor: float) -> Expression:

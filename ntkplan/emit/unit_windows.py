@@ -13,8 +13,8 @@ from collections.abc import Sequence
 
 from ntkplan.emit.clusters import Cluster, cluster_of, syntax
 from ntkplan.emit.settings import settled
-from ntkplan.emit.statements import pads_to_same
 from ntkplan.emit.taps import WIDTH
+from ntkplan.emit.window_text import pads_to_same
 from ntkplan.ir.program import Block, Program
 from ntkplan.ir.statements import Array, Cut, Statement
 

@@ -1,0 +1,63 @@
+"""Windows of an array, as Python: cut by a function, or slices that take entries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ntkplan.emit.expression import Expression, call, sequence, subscript
+from ntkplan.emit.primitives.reduction import is_same_padding, padding_text
+from ntkplan.ir.statements import Cut
+
+
+def cut_text(source: Expression, item: Cut) -> Expression:
+    """Returns what cuts windows.
+
+    Args:
+        source: What they are cut from.
+        item: How they are cut.
+    """
+    return (_slice if item.takes_entries else _windows)(source, item)
+
+
+def cut_shape(item: Cut) -> tuple[int, ...]:
+    """Returns the shape of windows as they are cut, before axes are put together."""
+    return item.entries_shape if item.takes_entries else item.windows_shape
+
+
+def dilates(item: Cut) -> bool:
+    """Says whether windows, or what they are cut from, are dilated."""
+    patches = item.patches
+    return {*patches.input_dilation, *patches.window_dilation} != {1}
+
+
+def pads_to_same(item: Cut) -> bool:
+    """Says whether the padding of what is not dilated is `"SAME"`, and not said."""
+    patches = item.patches
+    return not item.says_padding and is_same_padding(
+        patches.padding, item.spatial, patches.window, patches.strides
+    )
+
+
+def _windows(source: Expression, item: Cut) -> Expression:
+    patches = item.patches
+    arguments = [_integers(patches.window), _integers(patches.strides)]
+    if dilates(item):
+        arguments.append(sequence([_integers(pair) for pair in patches.padding]))
+    elif not pads_to_same(item):
+        arguments.append(padding_text(patches.padding))
+    keywords: dict[str, Expression | str] = {}
+    if set(patches.input_dilation) != {1}:
+        keywords["input_dilation"] = _integers(patches.input_dilation)
+    if set(patches.window_dilation) != {1}:
+        keywords["window_dilation"] = _integers(patches.window_dilation)
+    return call("windows", source, *arguments, **keywords)
+
+
+def _slice(source: Expression, item: Cut) -> Expression:
+    """Takes the entries that windows of one entry are."""
+    steps = [":" if step == 1 else f"::{step}" for step in item.patches.strides]
+    return source if set(steps) == {":"} else subscript(source, "...", *steps, ":")
+
+
+def _integers(values: Sequence[int]) -> Expression:
+    return sequence([str(value) for value in values])
