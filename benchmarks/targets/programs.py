@@ -145,7 +145,9 @@ def _source(program: Program) -> str:
             "import math",
             "import jax",
             "import jax.numpy as jnp",
-            *helper_sections(program.blocks),
+            *helper_sections(
+                program.blocks, with_options=program.precision is not None
+            ),
             f"def contraction({', '.join(_GIVEN)}):",
             *(f"    {line}" for line in lines),
             "    return theta",
