@@ -116,7 +116,7 @@ class _Grouping:
     """
 
     def __init__(self, body: Body, protected: Collection[Var]) -> None:
-        self._producers = Producers(body)
+        self._producers = Producers(body, protected)
         self._matcher = Matcher(self._producers)
         self._protected = frozenset(protected)
         self._read = {*protected, *(v for v in body.outputs if isinstance(v, Var))}

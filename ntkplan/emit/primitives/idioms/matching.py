@@ -7,7 +7,7 @@ taken only if it traces to just these equations.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import jax
@@ -52,9 +52,15 @@ Proposer = Callable[[Equation, "Producers"], Iterator[Proposal]]
 
 
 class Producers:
-    """Which equation defines a variable, and which ones read it."""
+    """Which equation defines a variable, and which ones read it.
 
-    def __init__(self, body: Body) -> None:
+    Args:
+        body: The equations.
+        protected: Variables that something may be added to: they are no numbers.
+    """
+
+    def __init__(self, body: Body, protected: Collection[Var] = ()) -> None:
+        self._protected = frozenset(protected)
         self._by_variable = {
             variable: equation
             for equation in body.equations
@@ -100,7 +106,7 @@ class Producers:
         """Returns the number that all elements of an atom are, or None."""
         dtypes = [aval_of(item).dtype]
         equation = self.find(item, *_SPREADING)
-        while equation is not None:
+        while equation is not None and self._protected.isdisjoint(equation.outputs):
             item = equation.inputs[0]
             dtypes.append(aval_of(item).dtype)
             equation = self.find(item, *_SPREADING)
