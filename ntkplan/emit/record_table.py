@@ -53,7 +53,8 @@ def table_of_records(prefix: str, entries: Sequence[tuple[str, str]]) -> list[st
     if len(lines) < _LEAST_PACKED:
         return lines
     texts = [f'"{key}": {text}' for key, text in entries]
-    return packed(f"{prefix}{{", texts, "}", INDENT)
+    side_by_side = packed(f"{prefix}{{", texts, "}", INDENT)
+    return side_by_side if max(map(len, side_by_side)) <= WIDTH else lines
 
 
 def _record_expression(record: Record, names: Mapping[Var, str]) -> Expression:
