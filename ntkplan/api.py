@@ -16,6 +16,7 @@ from ntkplan.arguments import (
     require_methods,
     require_predicate,
 )
+from ntkplan.calibration.machine import memory_of
 from ntkplan.call_text import call_text
 from ntkplan.checked_kernel import Claim, checked_kernel
 from ntkplan.cost.device import available_profiles, load_profile, profile_for
@@ -86,7 +87,8 @@ def plan(
         device: A device profile, its name or file, or a `jax.Device`; None for where
             JAX runs.
         memory_limit: Bytes, or text such as `8GiB` (`8Gi`, 1024s) or `8GB` (`8G`,
-            1000s); None for what the device has.
+            1000s); None for what the device has, less a margin: the device that is
+            present, or the profile that `device` names.
         precision: `jax.lax.Precision`, or its name, of every product: of the kernel and
             of the model in it, but where the model sets one itself. None: `highest` on
             GPUs and TPUs, since small eigenvalues survive neither TF32 nor bfloat16
@@ -163,7 +165,7 @@ def plan(
         n1=n1,
         n2=n2,
         profile=profile,
-        limit_bytes=_memory_limit(memory_limit, profile),
+        limit_bytes=_memory_limit(memory_limit, device, profile),
         precision=_precision(precision, profile),
         request=parse_methods(methods, [item.path for item in tree_inputs(params)]),
         probing=None
@@ -363,11 +365,17 @@ def _profile(device: Device) -> DeviceProfile:
     return profile_for(running.platform, running.device_kind)
 
 
-def _memory_limit(limit: int | float | str | None, profile: DeviceProfile) -> float:
+def _memory_limit(
+    limit: int | float | str | None, device: Device, profile: DeviceProfile
+) -> float:
+    """Reads the limit, or takes what the device has, less the profile's margin."""
     if limit is not None:
         return parse_bytes(limit)
     memory = profile.memory
-    return memory.usable_bytes * (1 - memory.scratch_margin_fraction)
+    if device is None or isinstance(device, jax.Device):
+        # Its profile may be of a machine with more memory, or of the nearest device.
+        memory = memory_of(device or jax.devices()[0], profile)
+    return memory.usable_bytes * (1 - profile.memory.scratch_margin_fraction)
 
 
 def _precision(precision: Any, profile: DeviceProfile) -> str | None:

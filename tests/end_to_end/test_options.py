@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import ntkplan
+from ntkplan.calibration import machine
 from tests.cases import jacobians, leaf_jacobians, problem
 from tests.end_to_end.matrix import FLOAT32_TOLERANCE, METHODS, methods_option
 from tests.models.reference import MODELS
@@ -130,3 +131,19 @@ def test_shapes_are_enough_to_plan():
     got = plan.compile()(params, x1, x2)
     wanted = kernel_of_jacobians(*jacobians("plain_cnn_same_strided"))
     assert relative_error(got, wanted) < FLOAT32_TOLERANCE
+
+
+def test_the_default_limit_is_what_the_device_that_is_present_has(monkeypatch):
+    """Its profile may be of a machine with more memory; a named one is asked itself."""
+    monkeypatch.setattr(machine, "_main_memory_bytes", lambda: 2**30)
+    w, x = np.ones((3, 2), np.float32), np.ones((4, 3), np.float32)
+
+    def planned(device):
+        return ntkplan.plan(lambda w, x: x @ w, w, x, device=device)
+
+    for device in (None, jax.devices("cpu")[0]):
+        plan = planned(device)
+        kept = 1 - plan.device.memory.scratch_margin_fraction
+        assert plan.cost.memory_limit_bytes == pytest.approx(kept * 0.8 * 2**30)
+    named = planned("x86_64_cpu")
+    assert named.cost.memory_limit_bytes > 2**30
