@@ -182,7 +182,7 @@ class Plan:
         Raises:
             UnprintableError: Parts of the model have no source, or are not found in
                 the function that `model` names.
-            ModelReferenceError: There is no such function.
+            ModelReferenceError: There is no such function, or it is not the model.
             UnwritableFileError: The file cannot be written.
         """
         return save_module(self.module, path, self.signature, model)

@@ -19,7 +19,6 @@ from ntkplan.errors import (
     ArgumentTypeError,
     ModelReferenceError,
     NtkPlanWarning,
-    UnprintableError,
 )
 from ntkplan.trace.leaves import shape_of
 
@@ -53,8 +52,8 @@ def module_with_model(
 
     Raises:
         ArgumentTypeError: The reference is no text.
-        ModelReferenceError: There is no such function.
-        UnprintableError: It is not the model, or parts of the model are not found.
+        ModelReferenceError: There is no such function, or it is not the model.
+        UnprintableError: Parts of the model are not found in it.
     """
     if not isinstance(reference, str):
         raise ArgumentTypeError(
@@ -77,8 +76,9 @@ def module_with_model(
     checks_itself = jax.tree.structure(planned["PARAMS"]) == jax.tree.structure(params)
     made = with_model(module, model, checks_itself=checks_itself)
     if not _agree(planned, _namespace(made), params, x, batch_axis):
-        raise UnprintableError(
-            parts=(f"{reference}: with it the kernel is not the one that was planned",)
+        raise ModelReferenceError(
+            reference=reference,
+            reason="with it the kernel is not the one that was planned",
         )
     return made
 

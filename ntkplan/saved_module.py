@@ -25,7 +25,7 @@ def save_module(
 
     Raises:
         ArgumentTypeError: The path is none.
-        ModelReferenceError: `model` names no function.
+        ModelReferenceError: `model` names no function, or one that is not the model.
         UnprintableError: Parts of the model have no source.
         UnwritableFileError: The file cannot be written.
     """

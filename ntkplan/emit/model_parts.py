@@ -214,6 +214,7 @@ def _rewritten(reference: Reference) -> bool:
 
 def _not_found(name: str, reasons: Mapping[str, str], model: Model) -> UnprintableError:
     where = f"{model.module}.{model.name}"
-    return UnprintableError(
-        parts=(f"{name}: {reasons[name]}; it is not found for sure in {where}",)
+    return UnprintableError.of_model(
+        f"{model.module}:{model.name}",
+        f"{name}: {reasons[name]}; it is not found for sure in {where}",
     )

@@ -7,30 +7,59 @@ from typing import Self
 
 from ntkplan.errors.base import NtkPlanError
 
+_NO_FILE = "it cannot be saved as a file of its own"
+_GIVE_MODEL = (
+    "Replace them in the model, keep using plan.compile(), or let the file import the "
+    'model: plan.save(path, model="package.module:function")'
+)
+
 
 class UnprintableError(NtkPlanError):
     """The kernel holds parts that no Python source can stand for."""
 
-    def __init__(self, *, parts: tuple[str, ...]) -> None:
-        """Builds the message from the list of such parts."""
+    def __init__(
+        self, *, parts: tuple[str, ...], what: str = _NO_FILE, remedy: str = _GIVE_MODEL
+    ) -> None:
+        """Builds the message.
+
+        Args:
+            parts: The parts, each with why.
+            what: What cannot be done, as a clause.
+            remedy: What to do about it, as a sentence without its full stop.
+        """
         listed = "\n".join(f"  {part}" for part in parts)
         super().__init__(
-            "the kernel runs in this process, but it cannot be saved as a file of its "
-            f"own, since these parts have no source:\n{listed}\nReplace them in the "
-            "model, keep using plan.compile(), or let the file import the model: "
-            'plan.save(path, model="package.module:function").'
+            f"the kernel runs in this process, but {what}, since these parts have no "
+            f"source:\n{listed}\n{remedy}."
         )
 
     @classmethod
-    def of(cls, references: Iterable[str], reasons: Mapping[str, str]) -> Self:
+    def of(
+        cls, references: Iterable[str], reasons: Mapping[str, str], **said: str
+    ) -> Self:
         """Builds the error for what a module calls by reference, by name.
 
         Args:
             references: Names of the functions that have no source.
             reasons: Why, by name.
+            **said: `what` and `remedy`, where they are others.
+        """
+        parts = tuple(f"{name}: {reasons[name]}" for name in sorted(references))
+        return cls(parts=parts, **said)
+
+    @classmethod
+    def of_model(cls, reference: str, part: str) -> Self:
+        """Builds the error for a model that the file was to import.
+
+        Args:
+            reference: `package.module:function`.
+            part: What is not found in it, and why.
         """
         return cls(
-            parts=tuple(f"{name}: {reasons[name]}" for name in sorted(references))
+            parts=(part,),
+            what=f"no file that imports {reference} can be written",
+            remedy="Give the function that was planned. Where it is that, replace "
+            "these parts in the model, or keep using plan.compile()",
         )
 
 

@@ -52,7 +52,7 @@ class UnwritableFileError(NtkPlanError):
 
 
 class ModelReferenceError(NtkPlanError):
-    """`model=` names no function that a saved file could import."""
+    """`model=` does not name the model, to be imported by a saved file."""
 
     def __init__(self, *, reference: str, reason: str) -> None:
         """Builds the message.

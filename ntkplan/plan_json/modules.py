@@ -20,7 +20,13 @@ def module_fields(module: Module) -> dict[str, Any]:
         UnprintableError: Parts of it run in this process alone.
     """
     if module.references:
-        raise UnprintableError.of(module.references, module.reasons)
+        raise UnprintableError.of(
+            module.references,
+            module.reasons,
+            what="its plan cannot be written as JSON",
+            remedy="Replace them in the model, or keep a file that imports the model: "
+            'plan.save(path, model="package.module:function")',
+        )
     constants = {
         name: _array_fields(numpy.asarray(array))
         for name, array in sorted(module.constants.items())

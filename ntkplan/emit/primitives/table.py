@@ -74,7 +74,7 @@ def find(primitive: Primitive) -> Printer:
         printer = PRINTERS_BY_NAME.get(primitive.name)
     if printer is None:
         raise NotPrintableError(
-            primitive=primitive.name, reason="no public function of JAX is it"
+            primitive=primitive.name, reason="JAX has no public function for it"
         )
     return printer
 
