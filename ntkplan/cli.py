@@ -179,7 +179,8 @@ def add_problem_options(parser: argparse.ArgumentParser) -> None:
         "--memory-limit", metavar="SIZE", help="most memory at once, as 8GiB"
     )
     parser.add_argument(
-        "--precision", help="of every contraction: default, high or highest"
+        "--precision",
+        help="of every product, the model's own among them: default, high or highest",
     )
     parser.add_argument(
         "--tolerance",
