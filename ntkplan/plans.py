@@ -165,7 +165,7 @@ class Plan:
         return notebook_html(self.module.text, self.layers, self.cost, self.headline)
 
     def save(self, path: str | Path, *, model: str | None = None) -> Path:
-        """Writes the emitted module, which imports only JAX.
+        """Writes the emitted module, which imports only JAX and NumPy.
 
         Arrays that the model closed over and that are too large for the text are
         written beside it, as `.npz`.
@@ -174,7 +174,7 @@ class Plan:
             path: Where to; a file that is there is replaced.
             model: Where the file is to import `f` from, as `package.module:function`,
                 for parts of it that have no source: callbacks, foreign calls. None: the
-                file imports only JAX.
+                file imports only JAX and NumPy.
 
         Returns:
             The path.

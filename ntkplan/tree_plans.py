@@ -157,7 +157,7 @@ class TreePlan:
         return notebook_html(self.module.text, self.layers, self.cost, self.headline)
 
     def save(self, path: str | Path, *, model: str | None = None) -> Path:
-        """Writes one file for all outputs, which imports only JAX.
+        """Writes one file for all outputs, which imports only JAX and NumPy.
 
         Its function `kernel` returns the tree; `kernel_logits` and its like return the
         kernel of one output.
