@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -313,20 +314,26 @@ def _plan_outputs(
     """Plans every output of a model."""
     if not model.is_tree:
         return plan_output(task, "", model.graphs[""], specs[""], task.limit_bytes)
-    return plan_tree(
-        {
-            path: kernel_bytes(
-                spec, model.graphs[path].output.dtype, task.n1, task.n2_run
-            )
-            for path, spec in specs.items()
-        },
-        lambda path, limit_bytes: plan_output(
-            task, path, model.graphs[path], specs[path], limit_bytes
-        ),
-        structure=model.structure,
-        subject=task.subject,
-        limit_bytes=task.limit_bytes,
-    )
+
+    def plan_at(n1: int, n2: int | None) -> TreePlan:
+        resized = dataclasses.replace(task, n1=n1, n2=n2)
+        return plan_tree(
+            {
+                path: kernel_bytes(
+                    spec, model.graphs[path].output.dtype, n1, resized.n2_run
+                )
+                for path, spec in specs.items()
+            },
+            lambda path, limit_bytes: plan_output(
+                resized, path, model.graphs[path], specs[path], limit_bytes
+            ),
+            structure=model.structure,
+            subject=task.subject,
+            limit_bytes=task.limit_bytes,
+            plan_at=plan_at,
+        )
+
+    return plan_at(task.n1, task.n2)
 
 
 def _kernel_specs(model: Model, **options: Any) -> dict[str, KernelSpec]:

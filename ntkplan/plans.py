@@ -345,19 +345,28 @@ class Kernel:
 def plan_of(module: Module, fields: Mapping[str, Any]) -> Plan:
     """Returns the plan whose fields were read from JSON."""
     signature = Signature(**signature_of(fields))
-
-    def plan_at(n1: int, n2: int | None) -> Plan:
-        raise ModelNeededError(what=f"plan.at(n1={n1}, n2={n2})", call=signature.call)
-
     return Plan(
         **records_of(fields),
         signature=signature,
         emit=lambda: module,
         symbolic_work=lambda: Symbolic(**symbolic_of(fields)),
         formulas_of=lambda path: formulas_of(fields, path),
-        plan_at=plan_at,
+        plan_at=without_model(signature.call),
         printed=module,
     )
+
+
+def without_model(call: str) -> Callable[[int, int | None], Any]:
+    """Returns what plans for other sizes where there is no model: an error.
+
+    Args:
+        call: How the plan was made, as Python text.
+    """
+
+    def refuse(n1: int, n2: int | None) -> Any:
+        raise ModelNeededError(what=f"plan.at(n1={n1}, n2={n2})", call=call)
+
+    return refuse
 
 
 def frame_of(*outputs: Plan) -> Frame:

@@ -27,9 +27,9 @@ from ntkplan.plan_json.records import plain, record
 from ntkplan.plan_json.text import TREE_PLAN, plan_fields, read, written
 from ntkplan.plan_json.trees import structure_fields, structure_of
 from ntkplan.planner.explain import alternatives_table, device_line, totals
-from ntkplan.plans import Plan, frame_of, plan_of
+from ntkplan.plans import Plan, frame_of, plan_of, without_model
 from ntkplan.saved_module import save_module
-from ntkplan.signature import Signature, check_arguments
+from ntkplan.signature import Signature, check_arguments, check_sizes
 from ntkplan.source_formats import formatted
 from ntkplan.source_html import notebook_html
 from ntkplan.symbolic import Symbolic
@@ -47,6 +47,7 @@ class TreePlan:
         structure: The tree that `f` returns, a `PyTreeDef`; the kernel returns it too.
         cost: What all of them are estimated to cost.
         subject: What the kernels are of, in words.
+        plan_at: Plans the same for other numbers of examples.
         printed: The finished module, of a plan that was read from JSON.
     """
 
@@ -54,6 +55,7 @@ class TreePlan:
     structure: Any
     cost: PlanCost
     subject: str
+    plan_at: Callable[[int, int | None], TreePlan]
     printed: Module | None = None
 
     @property
@@ -99,6 +101,26 @@ class TreePlan:
         listed = ", ".join(self.outputs)
         plural = "s" * (count > 1)
         return f"The neural tangent kernel{plural} of {self.subject}: {listed}"
+
+    def at(self, *, n1: int | None = None, n2: int | None = None) -> TreePlan:
+        """Plans the same kernels for other numbers of examples, without tracing again.
+
+        Everything is priced anew. With `tune=` every output is measured at these sizes,
+        with `tolerance=` compared again.
+
+        Args:
+            n1: Examples in `x1`; None for as many as before.
+            n2: Examples in `x2`; None for as many as before, or none.
+
+        Raises:
+            InvalidSizeError: A number is below one or not whole, or the plan is of a
+                whole batch.
+            MemoryLimitError: Nothing fits the memory limit at these sizes.
+        """
+        check_sizes(self._any.spec, n1, n2)
+        return self.plan_at(
+            self.n1 if n1 is None else int(n1), self.n2 if n2 is None else int(n2)
+        )
 
     @functools.cached_property
     def symbolic(self) -> Mapping[str, Symbolic]:
@@ -234,11 +256,13 @@ class TreePlan:
                 path: plan_of(module_of(held["module"]), held)
                 for path, held in fields["outputs"].items()
             }
+            signature = next(iter(outputs.values())).signature
             return cls(
                 outputs=outputs,
                 structure=structure_of(fields["structure"]),
                 cost=record(PlanCost, fields["cost"], "cost"),
                 subject=fields["subject"],
+                plan_at=without_model(signature.call),
                 printed=module,
             )
 
@@ -304,6 +328,7 @@ def plan_tree(
     structure: Any,
     subject: str,
     limit_bytes: float,
+    plan_at: Callable[[int, int | None], TreePlan],
 ) -> TreePlan:
     """Plans output after output, each beside the finished kernels of all others.
 
@@ -313,6 +338,7 @@ def plan_tree(
         structure: The tree of the outputs, a `PyTreeDef`.
         subject: What the kernels are of, in words.
         limit_bytes: What all of it has to fit into.
+        plan_at: Plans the same for other numbers of examples.
 
     Raises:
         MemoryLimitError: An output does not fit; with the least that all of them need.
@@ -337,7 +363,13 @@ def plan_tree(
         ),
         memory_limit_bytes=limit_bytes,
     )
-    return TreePlan(outputs=plans, structure=structure, cost=cost, subject=subject)
+    return TreePlan(
+        outputs=plans,
+        structure=structure,
+        cost=cost,
+        subject=subject,
+        plan_at=plan_at,
+    )
 
 
 def kernel_bytes(spec: KernelSpec, dtype: str, n1: int, n2: int) -> float:

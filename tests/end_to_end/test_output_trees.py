@@ -139,6 +139,22 @@ def of_frozen(params, x):
     return [images.sum(-1), {"a b": images[:, :, ::9], "3": hidden[:, :2]}]
 
 
+def test_plan_at_other_sizes_is_that_which_is_made_for_them():
+    larger = np.concatenate([X1, X1, X1])
+    plan = ntkplan.plan(model, PARAMS, X1, X2, memory_limit="1MiB")
+    assert str(plan.at(n1=12)) == str(
+        ntkplan.plan(model, PARAMS, larger, X2, memory_limit="1MiB")
+    )
+    assert str(plan.at(n1=12).at(n1=4)) == str(plan)
+    with pytest.raises(errors.InvalidSizeError, match="n1 is 0"):
+        plan.at(n1=0)
+    with pytest.raises(errors.MemoryLimitError):
+        plan.at(n1=300, n2=300)
+    read = ntkplan.TreePlan.from_json(plan.to_json())
+    with pytest.raises(errors.ModelNeededError, match="n1=12, n2=4"):
+        read.at(n1=12)
+
+
 def test_saved_file_returns_the_tree_and_holds_shared_parts_once(tmp_path):
     params = {"w": PARAMS["w"], "filter": np.linspace(-1.0, 2.0, 10).reshape(2, 1, 5)}
     with x64():
