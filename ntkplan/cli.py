@@ -9,6 +9,7 @@ import importlib.util
 import os
 import pathlib
 import sys
+import tempfile
 import textwrap
 import warnings
 from collections.abc import Sequence
@@ -31,10 +32,8 @@ from ntkplan.calibration.report import report
 from ntkplan.cost.device import choice_for, user_folder
 from ntkplan.cost.profile import DeviceProfile
 from ntkplan.demo import generated_file, job
-from ntkplan.errors import (
-    NtkPlanError,
-    NtkPlanWarning,
-)
+from ntkplan.errors import NtkPlanError, NtkPlanWarning, UnwritableFileError
+from ntkplan.files import writing
 from ntkplan.named_problem import load_problem
 
 REFERENCE_HELP = (
@@ -250,6 +249,8 @@ def run_emit(options: argparse.Namespace) -> None:
 
 def run_calibrate(options: argparse.Namespace) -> int:
     """Measures, prints, and writes the profile where it is not too noisy."""
+    if options.output is not None:
+        check_profile_path(options.output)
     budget_s = QUICK_BUDGET_S if options.quick else options.budget
     # Imports are part of what the user waits for.
     left_s = max(_LEAST_BUDGET_S, budget_s - process_age_s() - _EXIT_S)
@@ -267,10 +268,31 @@ def run_calibrate(options: argparse.Namespace) -> int:
         )
         return TOO_NOISY
     path = options.output or user_folder() / f"{profile.name}.toml"
-    profile.save(path)
+    with writing(path):
+        profile.save(path)
     used = "" if options.output else " Plans for this machine use it from now on."
     print(f"Wrote {path}.{used}", file=sys.stderr)
     return 0
+
+
+def check_profile_path(path: pathlib.Path) -> None:
+    """Makes sure, before a minute is spent, that a profile may be written there.
+
+    Args:
+        path: The file; folders that are missing will be made.
+
+    Raises:
+        UnwritableFileError: With the reason.
+    """
+    if path.suffix != ".toml":
+        raise UnwritableFileError(
+            path=str(path),
+            reason="the file of a device profile ends in .toml",
+            remedy=f"Write to {path}.toml.",
+        )
+    there = next(place for place in path.parents if place.exists())
+    with writing(path), tempfile.TemporaryFile(dir=there):
+        pass
 
 
 def run_devices(options: argparse.Namespace) -> None:

@@ -112,6 +112,20 @@ def test_the_command_writes_where_it_is_told(tiny, tmp_path, capsys):
     assert not user_folder().exists()
 
 
+def test_a_file_that_cannot_be_written_is_refused_before_anything_is_measured(
+    tiny, tmp_path, capsys
+):
+    (tmp_path / "file").write_text("")
+    for name, said in (
+        ("mine", "ends in .toml"),
+        ("file/mine.toml", "is no folder"),
+    ):
+        command = ["calibrate", "--quick", "-o", str(tmp_path / name)]
+        assert cli.main(command) == 2
+        assert said in capsys.readouterr().err
+    assert tiny == []
+
+
 def test_too_much_noise_writes_nothing_and_keeps_the_rates(tiny, monkeypatch, capsys):
     before = load_profile("cpu")
     monkeypatch.setattr(module, "noise", lambda programs: (0.2, 0.36))
