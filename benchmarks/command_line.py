@@ -85,23 +85,30 @@ def measured_or_read(
     return json.loads(out.read_text(encoding="utf-8"))
 
 
-def add_selection(
-    parser: argparse.ArgumentParser,
-    *,
-    out: Path,
-    only: Sequence[str],
-    names: Iterable[str],
-) -> None:
+def add_selection(parser: argparse.ArgumentParser, names: Iterable[str]) -> None:
     """Adds the options that name the file of results and what is measured.
 
     Args:
         parser: The command line.
-        out: The file by default.
-        only: What is measured by default.
-        names: All that can be.
+        names: All that can be measured.
     """
-    parser.add_argument("--out", type=Path, default=out)
-    parser.add_argument("--only", nargs="*", default=only, choices=sorted(names))
+    parser.add_argument("--out", type=Path, help="the file of results")
+    parser.add_argument("--only", nargs="*", choices=sorted(names))
+
+
+def selected(
+    given: argparse.Namespace, *, out: Path, all_of: Sequence[str]
+) -> tuple[Path, Sequence[str]]:
+    """Returns the file of results and what is measured.
+
+    Args:
+        given: What the command line was given, options of `add_selection` among it.
+        out: The file where all is measured: a part never replaces the whole.
+        all_of: What is measured where nothing is selected.
+    """
+    if not given.only:
+        return given.out or out, all_of
+    return given.out or out.with_stem(f"{out.stem}_partial"), given.only
 
 
 def write(results: Any, out: Path) -> None:

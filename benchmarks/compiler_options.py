@@ -18,7 +18,7 @@ from typing import Any
 import jax
 
 import ntkplan
-from benchmarks.command_line import RESULTS, add_selection, write
+from benchmarks.command_line import RESULTS, add_selection, selected, write
 from benchmarks.environment import environment
 from benchmarks.measure import Timed, interleave, memory_figures, summary
 from benchmarks.peer.configurations import CASES, Case
@@ -116,16 +116,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
         arguments: The command line, or None for that of the process.
     """
     parser = argparse.ArgumentParser(description=__doc__)
-    out = RESULTS / "compiler_options_cpu.json"
-    add_selection(parser, out=out, only=RUN, names=_CASES)
-    given = parser.parse_args(arguments)
+    add_selection(parser, _CASES)
+    out, names = selected(
+        parser.parse_args(arguments),
+        out=RESULTS / "compiler_options_cpu.json",
+        all_of=RUN,
+    )
     results = {
         "environment": environment(),
         "rounds": ROUNDS,
         "ways": ways(),
-        "kernels": [measured(_CASES[name]) for name in given.only],
+        "kernels": [measured(_CASES[name]) for name in names],
     }
-    write(results, given.out)
+    write(results, out)
     print("\n".join(report(results["kernels"])))
 
 

@@ -19,7 +19,7 @@ from typing import Any
 import jax
 
 import ntkplan
-from benchmarks.command_line import RESULTS, add_selection, write
+from benchmarks.command_line import RESULTS, add_selection, selected, write
 from benchmarks.environment import environment
 from benchmarks.measure import Timed, interleave, summary
 from benchmarks.plan_times import LARGE, MEMORY_LIMIT
@@ -109,16 +109,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         arguments: The command line, or None for that of the process.
     """
     parser = argparse.ArgumentParser(description=__doc__)
-    out = RESULTS / "emitted_cpu.json"
-    add_selection(parser, out=out, only=RUN, names=_PROBLEMS)
-    given = parser.parse_args(arguments)
+    add_selection(parser, _PROBLEMS)
+    out, names = selected(
+        parser.parse_args(arguments), out=RESULTS / "emitted_cpu.json", all_of=RUN
+    )
     results = {
         "environment": environment(),
         "rounds": ROUNDS,
-        "kernels": [compared(_PROBLEMS[name]) for name in given.only],
+        "kernels": [compared(_PROBLEMS[name]) for name in names],
         "lines": [counted(problem) for problem in LARGE.values()],
     }
-    write(results, given.out)
+    write(results, out)
     for row in results["kernels"]:
         print(
             f"{row['name']}: saved / in process {row['ratio_of_medians']:.3f}, "

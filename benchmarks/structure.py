@@ -15,10 +15,8 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -26,10 +24,10 @@ import jax.numpy as jnp
 import numpy
 
 import ntkplan
+from benchmarks.command_line import RESULTS, add_selection, selected, write
 from benchmarks.environment import environment
 from benchmarks.measure import Timed, interleave, memory_figures, summary
 
-DEFAULT_OUT = Path(__file__).parent / "results" / "structure_cpu.json"
 _BUDGET_S = 20.0
 
 
@@ -250,12 +248,14 @@ def report(name: str, row: dict[str, Any]) -> str:
 def main() -> None:
     """Measures, prints and writes the results."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--out", type=Path, default=DEFAULT_OUT)
+    add_selection(parser, PAIRS)
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--only", nargs="*", choices=sorted(PAIRS), default=None)
     arguments = parser.parse_args()
+    out, names = selected(
+        arguments, out=RESULTS / "structure_cpu.json", all_of=tuple(PAIRS)
+    )
     rows: dict[str, Any] = {}
-    for name in arguments.only or PAIRS:
+    for name in names:
         rows[name] = measure(PAIRS[name](), arguments.rounds)
         print(report(name, rows[name]), flush=True)
     document = {
@@ -263,7 +263,7 @@ def main() -> None:
         "environment": environment(),
         "pairs": rows,
     }
-    arguments.out.write_text(json.dumps(document, indent=1) + "\n")
+    write(document, out)
 
 
 if __name__ == "__main__":
