@@ -64,13 +64,12 @@ def compared(problem: Problem) -> dict[str, Any]:
             raise RuntimeError(f"{path} cannot be imported")
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
-        sparing = plan.cost.in_turn
         timed = {
             name: _compiled(function, built.arguments)
             for name, function in (
                 ("in_process", plan.compile()),
                 ("saved", module.kernel),
-                ("saved_same_options", jitted(module.kernel, sparing=sparing)),
+                ("saved_same_options", jitted(module.kernel, plan.cost)),
             )
         }
         interleave(list(timed.values()), ROUNDS)

@@ -22,6 +22,7 @@ from jax import lax
 from ntkplan._jax import is_traced
 from ntkplan.cost.host import this_host
 from ntkplan.errors import MiscompiledSumsWarning
+from ntkplan.ir.plan import PlanCost
 
 SOUND = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"}
 """The option of a compiler that gets sums wrong with which it does not."""
@@ -30,6 +31,10 @@ FLAGS = " ".join(f"--{name}={value}" for name, value in SOUND.items())
 """What `XLA_FLAGS` has to hold where a compiler gets sums wrong."""
 
 _SHAPE = (8, 10, 64, 64)
+
+# Compilation takes seconds: what it may save is waited for more often than that where a
+# call takes this long.
+_WORTH_OPTIMISING_S = 0.1
 
 
 @functools.cache
@@ -75,8 +80,9 @@ def quick_compilation() -> dict[str, Any]:
     """Returns options with which this compiler is done sooner.
 
     By default the CPU backend goes by way of MLIR, pass after pass, optimises most, and
-    divides every kernel among 32 modules. Most of a kernel's time is spent in products
-    and convolutions, which libraries compute; it runs no faster for that.
+    divides every kernel among 32 modules. Small kernels run no faster for that; large
+    ones do, where most of their time is not in products and convolutions, which
+    libraries compute.
     """
     return {
         **_first_known((("xla_cpu_use_fusion_emitters", False),)),
@@ -98,13 +104,16 @@ def _first_known(choices: tuple[tuple[str, Any], ...]) -> dict[str, Any]:
     return {}
 
 
-def compiler_options(*, sparing: bool = False) -> dict[str, Any]:
+def compiler_options(
+    *, sparing: bool = False, optimised: bool = False
+) -> dict[str, Any]:
     """Returns the options with which kernels are compiled here.
 
     Args:
         sparing: Whether to hold as little at once as can be, though it may be slower.
+        optimised: Whether to take the compiler's time, though it is long.
     """
-    options = quick_compilation()
+    options = {} if optimised else quick_compilation()
     if sums_are_wrong():
         options |= SOUND
     if sparing:
@@ -112,14 +121,25 @@ def compiler_options(*, sparing: bool = False) -> dict[str, Any]:
     return options
 
 
-def jitted(function: Any, *, sparing: bool = False) -> Any:
+def options_of(cost: PlanCost) -> dict[str, Any]:
+    """Returns the options with which a plan's kernel is compiled here.
+
+    Args:
+        cost: What the kernel is estimated to cost.
+    """
+    return compiler_options(
+        sparing=cost.in_turn, optimised=cost.seconds >= _WORTH_OPTIMISING_S
+    )
+
+
+def jitted(function: Any, cost: PlanCost | None = None) -> Any:
     """Returns a function that is compiled as kernels are, where nothing traces it.
 
     Args:
         function: A function, jitted or not.
-        sparing: Whether to hold as little at once as can be, though it may be slower.
+        cost: What it is estimated to cost, if it is a whole kernel.
     """
-    options = compiler_options(sparing=sparing)
+    options = compiler_options() if cost is None else options_of(cost)
     if not options and hasattr(function, "lower"):
         return function
     return jax.jit(function, compiler_options=options or None)

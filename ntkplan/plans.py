@@ -339,7 +339,7 @@ class Kernel:
 
     @functools.cached_property
     def _jitted(self) -> Any:
-        return jitted(self.function, sparing=self.plan.cost.in_turn)
+        return jitted(self.function, self.plan.cost)
 
 
 def plan_of(module: Module, fields: Mapping[str, Any]) -> Plan:

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from ntkplan.compiling import jitted
 from ntkplan.cost.profile import DeviceProfile
+from ntkplan.ir.plan import PlanCost
 from ntkplan.tuning import timer
 from ntkplan.tuning.cache import Timing, TimingCache, digest
 from ntkplan.tuning.machine import free_bytes, surroundings
@@ -121,24 +122,23 @@ class Session:
         functions: Sequence[Callable[..., Any]],
         arguments: Sequence[Sequence[Any]],
         *,
-        sparing: Sequence[bool] = (),
+        costs: Sequence[PlanCost] = (),
     ) -> list[Callable[[], Any] | None]:
         """Compiles functions for their arguments, side by side.
 
         Args:
             functions: The functions.
             arguments: Those of each.
-            sparing: Which of them hold as little at once as can be; none where empty.
+            costs: What they are estimated to cost, if they are whole kernels.
 
         Returns:
             For every function the call, or None where it needs more memory than there
             is.
         """
-        sparing = sparing or [False] * len(functions)
         traced = [
-            jitted(function, sparing=spares).lower(*given)
-            for function, given, spares in zip(
-                functions, arguments, sparing, strict=True
+            jitted(function, cost).lower(*given)
+            for function, given, cost in zip(
+                functions, arguments, costs or [None] * len(functions), strict=True
             )
         ]
         with ThreadPoolExecutor(max_workers=len(traced)) as pool:

@@ -228,7 +228,7 @@ def _timed(
     compiled = session.compiled(
         [_kernel(modules[number]) for number in ready],
         [given] * len(ready),
-        sparing=[found[number].decision.cost.in_turn for number in ready],
+        costs=[found[number].decision.cost for number in ready],
     )
     calls: dict[int, Callable[[], Any]] = {}
     for number, call in zip(ready, compiled, strict=True):
