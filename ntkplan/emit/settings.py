@@ -83,6 +83,10 @@ def settled(texts: Sequence[Sequence[str]], width: int) -> Settled | None:
         >>> found = settled([["h = x.reshape(2, 4)"], ["h = x.reshape(2, 5)"]], 80)
         >>> found.lines, found.parameters, found.arguments
         (('h = x.reshape(2, size)',), ('size',), (('4',), ('5',)))
+        >>> texts = [[f"h = windows(x, {n}, 1).reshape({n + 3})"] for n in (1, 2)]
+        >>> found = settled(texts, 80)
+        >>> found.parameters, found.arguments
+        (('size', 'window'), (('4', 'window=1'), ('5', 'window=2')))
     """
     if len({tuple(lines) for lines in texts}) == 1:
         nothing = ((),) * len(texts)
@@ -113,6 +117,8 @@ def _with_parameters(
     }
     usual = {name: _usual(column) for name, column in given.items()}
     positional = [name for name in given if usual[name] is None]
+    # Arguments without a name stand before those with one.
+    positional.sort(key=lambda name: not _is_size(name))
     others = [name for name in given if usual[name] is not None]
     return Settled(
         lines=tuple(lines),
@@ -146,7 +152,11 @@ def _squared(slot: _Slot) -> _Slot:
 
 def _said(name: str, value: str) -> str:
     """Returns an argument, by name where the name says more than that it is a size."""
-    return value if name.startswith(_OTHER_ROLE) else f"{name}={value}"
+    return value if _is_size(name) else f"{name}={value}"
+
+
+def _is_size(name: str) -> bool:
+    return name.startswith(_OTHER_ROLE)
 
 
 def _usual(values: Sequence[str]) -> str | None:
