@@ -102,10 +102,12 @@ COMPILERS: Mapping[str, Compiler] = {
             topology="1x1x1",
             needs="jax_cuda12_plugin",
             packages=("jax-cuda12-plugin", "jax-cuda12-pjrt"),
-            # Nothing can be tuned without the device.
+            # Nothing can be tuned without the device, and what Triton takes untuned
+            # fits not every product: they are left to the library.
             environment={
                 "JAX_PLATFORMS": "cpu",
-                "XLA_FLAGS": "--xla_gpu_autotune_level=0",
+                "XLA_FLAGS": "--xla_gpu_autotune_level=0 "
+                "--xla_gpu_enable_triton_gemm=false",
             },
             config=_H100,
         ),
