@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 
+from ntkplan.compiling import options_of
 from ntkplan.emit.load import load
 from ntkplan.emit.source import Module
 from ntkplan.errors import MemoryLimitError
@@ -151,7 +152,9 @@ def fastest(
         return found[0], (_told(found[0], None, "it has no rival"),)
     modules = [module_of(rival.decision) for rival in found]
     keys = [
-        session.key("kernel", _identity(module), shapes, rival.decision.cost.in_turn)
+        session.key(
+            "kernel", _identity(module), shapes, options_of(rival.decision.cost)
+        )
         for module, rival in zip(modules, found, strict=True)
     ]
     measured = None
