@@ -39,7 +39,7 @@ from ntkplan.plan_json.text import (
 )
 from ntkplan.planner.explain import alternatives_table, table
 from ntkplan.saved_module import save_module
-from ntkplan.signature import Signature, check_arguments, check_sizes
+from ntkplan.signature import Signature, check_arguments, sizes_asked_for
 from ntkplan.source_formats import formatted
 from ntkplan.source_html import notebook_html
 from ntkplan.symbolic import Symbolic
@@ -122,10 +122,8 @@ class Plan:
             >>> plan.at(n1=300).cost.flops > plan.cost.flops
             True
         """
-        check_sizes(self.spec, n1, n2)
-        return self.plan_at(
-            self.n1 if n1 is None else int(n1), self.n2 if n2 is None else int(n2)
-        )
+        planned = (self.n1, self.n2)
+        return self.plan_at(*sizes_asked_for(self.spec, planned, n1, n2))
 
     @functools.cached_property
     def symbolic(self) -> Symbolic:

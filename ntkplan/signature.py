@@ -36,8 +36,19 @@ class Signature:
         return [self.batch_axis, *([list(s.shape), str(s.dtype)] for s in specs)]
 
 
-def check_sizes(spec: KernelSpec, n1: int | None, n2: int | None) -> None:
-    """Checks numbers of examples to plan for.
+def sizes_asked_for(
+    spec: KernelSpec,
+    planned: tuple[int, int | None],
+    n1: int | None,
+    n2: int | None,
+) -> tuple[int, int | None]:
+    """Checks numbers of examples to plan for, and returns them.
+
+    Args:
+        spec: What the kernel is.
+        planned: How many of both there were before.
+        n1: Examples in `x1`; None for as many as before.
+        n2: Examples in `x2`; None for as many as before, or none.
 
     Raises:
         InvalidSizeError: A number is below one or not whole, or the plan is of a whole
@@ -59,6 +70,10 @@ def check_sizes(spec: KernelSpec, n1: int | None, n2: int | None) -> None:
             what="the plan is of a whole batch, whose examples interact",
             hint="Plan again with a batch of another size",
         )
+    return (
+        planned[0] if n1 is None else int(n1),
+        planned[1] if n2 is None else int(n2),
+    )
 
 
 def check_arguments(

@@ -29,7 +29,7 @@ from ntkplan.plan_json.trees import structure_fields, structure_of
 from ntkplan.planner.explain import alternatives_table, device_line, totals
 from ntkplan.plans import Plan, frame_of, plan_of, without_model
 from ntkplan.saved_module import save_module
-from ntkplan.signature import Signature, check_arguments, check_sizes
+from ntkplan.signature import Signature, check_arguments, sizes_asked_for
 from ntkplan.source_formats import formatted
 from ntkplan.source_html import notebook_html
 from ntkplan.symbolic import Symbolic
@@ -117,10 +117,8 @@ class TreePlan:
                 whole batch.
             MemoryLimitError: Nothing fits the memory limit at these sizes.
         """
-        check_sizes(self._any.spec, n1, n2)
-        return self.plan_at(
-            self.n1 if n1 is None else int(n1), self.n2 if n2 is None else int(n2)
-        )
+        planned = (self.n1, self.n2)
+        return self.plan_at(*sizes_asked_for(self._any.spec, planned, n1, n2))
 
     @functools.cached_property
     def symbolic(self) -> Mapping[str, Symbolic]:
