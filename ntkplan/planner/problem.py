@@ -54,10 +54,12 @@ class Problem:
     def computes_in_turn(self) -> bool:
         """Whether leaves take turns even where memory would do for all at once.
 
-        A CPU's convolutions use all cores by themselves: nothing is gained by running
-        others beside them, and what these hold is larger than the caches.
+        A GPU or TPU runs one operation after another, in an order that its compiler
+        chooses to hold little. A CPU's convolutions use all cores by themselves:
+        nothing is gained by running others beside them, and what these hold is larger
+        than the caches.
         """
-        return self.profile.platform is Platform.CPU and self.study.convolves
+        return self.profile.platform is not Platform.CPU or self.study.convolves
 
     @property
     def n_points(self) -> int:
