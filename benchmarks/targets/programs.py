@@ -94,7 +94,7 @@ def contractions(shape: Shape) -> list[Contraction]:
             order=candidate.order,
             method=candidate.method,
             work=_without_addition(candidate, work),
-            **_emitted(graph, layer, frame, candidate, sizes),
+            **_emitted(graph, weight, layer, frame, candidate, sizes),
         )
         for candidate, work in zip(found, works, strict=True)
     ]
@@ -107,6 +107,7 @@ def _without_addition(candidate: Candidate, work: Work) -> Work:
 
 def _emitted(
     graph: KernelGraph,
+    weight: jax.ShapeDtypeStruct,
     layer: Layer,
     frame: Frame,
     candidate: Candidate,
@@ -118,6 +119,7 @@ def _emitted(
         graph,
         [choice],
         frame,
+        params=weight,
         batch_axis=0,
         data_access=("",),
         precision=PRECISION,

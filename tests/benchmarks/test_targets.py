@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.targets import compiled, hlo
+from benchmarks.targets.__main__ import evaluate
 from benchmarks.targets.compilers import missing
 from benchmarks.targets.datasheets import DATASHEETS
 from benchmarks.targets.devices import TARGETS
@@ -184,3 +185,20 @@ def test_a_compiler_agrees_with_the_choice(name):
         )
         assert best == pytest.approx(least, rel=0.5)
     assert summary(rows)["mean_regret_fraction"] <= 0.10
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("nvidia_h100", id="nvidia_h100-1_minute"),
+        pytest.param("tpu_v5e", id="tpu_v5e-20_minutes"),
+    ],
+)
+def test_a_compiler_agrees_with_the_choice_for_all_ten_layers(name):
+    reason = missing(TARGETS[name].compiler)
+    if reason:
+        pytest.skip(reason)
+    found = evaluate(TARGETS[name], load_profile(name), EVALUATED, {})
+    assert [row["shape"] for row in found["rows"]] == [one.name for one in EVALUATED]
+    assert found["mean_regret_fraction"] <= 0.10
