@@ -6,6 +6,7 @@ import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 
+from ntkplan.compiling import device_notes
 from ntkplan.cost.work import Operation, Work
 from ntkplan.emit.lower import Choice, lower
 from ntkplan.emit.source import Module, print_module
@@ -17,13 +18,14 @@ from ntkplan.methods.sharing import Key
 from ntkplan.planner import shared as shared_passes
 from ntkplan.planner.candidates import Priced
 from ntkplan.planner.entrywise import entrywise
-from ntkplan.planner.explain import device_line, totals, tuning_notes
+from ntkplan.planner.explain import totals, tuning_notes
 from ntkplan.planner.leaf_formulas import leaf_formulas
 from ntkplan.planner.leaf_plans import idle_plan, layer_plans, rank
 from ntkplan.planner.notes import notes as notes_of
 from ntkplan.planner.peak_formula import peak_formula
 from ntkplan.planner.problem import Problem
 from ntkplan.planner.request import MethodRequest
+from ntkplan.planner.turned import turns_kernels
 from ntkplan.planner.uncut import Chosen
 from ntkplan.plans import Plan
 from ntkplan.signature import Signature
@@ -63,7 +65,9 @@ def assemble(
     )
     title = headline(problem.spec, subject, problem.n1, n2)
     remarks = notes_of(problem, decision)
-    notes = (*totals(decision.cost), *remarks, device_line(problem.profile))
+    profile = problem.profile
+    ends = device_notes(profile)
+    notes = (*totals(decision.cost), *remarks, *ends)
 
     def emit() -> Module:
         return print_module(
@@ -80,7 +84,7 @@ def assemble(
     return Plan(
         layers=all_records,
         cost=decision.cost,
-        device=problem.profile,
+        device=profile,
         spec=problem.spec,
         n1=problem.n1,
         n2=n2,
@@ -98,7 +102,12 @@ def assemble(
 def records_of(chosen: Chosen, request: MethodRequest) -> tuple[LayerPlan, ...]:
     """Records what was chosen for every layer, and why."""
     records = layer_plans(
-        chosen.layers, chosen.priced, chosen.decision, request, chosen.limit_bytes
+        chosen.layers,
+        chosen.priced,
+        chosen.decision,
+        request,
+        chosen.limit_bytes,
+        chosen.unlimited,
     )
     if chosen.instead_of is None:
         return records
@@ -170,11 +179,13 @@ def program_of(
             for layer, item, record in items
         ],
         study.frame,
+        params=signature.params,
         batch_axis=signature.batch_axis,
         data_access=tuple(item.access for item in tree_inputs(signature.x)),
         precision=chosen.problem.precision,
         tiling=chosen.decision.tiling,
         lower_blocks=chosen.decision.lower_blocks,
+        turns_kernels=turns_kernels(chosen),
         title=title,
         notes=tuple(notes),
     )

@@ -32,7 +32,12 @@ from ntkplan.calibration.report import report
 from ntkplan.cost.device import choice_for, user_folder
 from ntkplan.cost.profile import DeviceProfile
 from ntkplan.demo import generated_file, job
-from ntkplan.errors import NtkPlanError, NtkPlanWarning, UnwritableFileError
+from ntkplan.errors import (
+    NtkPlanError,
+    NtkPlanWarning,
+    TooLittleTimeError,
+    UnwritableFileError,
+)
 from ntkplan.files import writing
 from ntkplan.named_problem import load_problem
 
@@ -45,7 +50,11 @@ REFERENCE_HELP = (
 
 FULL_BUDGET_S = 60.0
 TOO_NOISY = 3
-"""Exit code of a calibration that wrote nothing, since it was too noisy."""
+"""Exit code of a calibration that wrote nothing: too noisy, or out of time."""
+
+_KEPT = (
+    "Nothing was written; the rates stay as they were (`ntkplan devices` shows them)."
+)
 
 _LEAST_BUDGET_S = 5.0
 _EXIT_S = 0.7
@@ -60,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         0; 2 where the user made a mistake, whose message went to standard error; 3
-        where a calibration was too noisy and wrote nothing.
+        where a calibration was too noisy or out of time, and wrote nothing.
     """
     options = build_parser().parse_args(arguments)
     try:
@@ -134,9 +143,9 @@ def add_calibrate_command(commands: Any) -> None:
     command = commands.add_parser(
         "calibrate",
         help="measure this machine's device; its rates are used from then on",
-        epilog=f"Where the noise is too high (p90 over {NOISE_LIMIT_FRACTION:.0%}), "
-        f"nothing is written, the rates stay as they were, and the exit code is "
-        f"{TOO_NOISY}.",
+        epilog=f"Where the noise is too high (p90 over {NOISE_LIMIT_FRACTION:.0%}), or "
+        "too little is measured in time, nothing is written, the rates stay as they "
+        f"were, and the exit code is {TOO_NOISY}.",
     )
     length = command.add_mutually_exclusive_group()
     length.add_argument(
@@ -252,17 +261,21 @@ def run_calibrate(options: argparse.Namespace) -> int:
     if options.output is not None:
         check_profile_path(options.output)
     budget_s = QUICK_BUDGET_S if options.quick else options.budget
-    # Imports are part of what the user waits for.
-    left_s = max(_LEAST_BUDGET_S, budget_s - process_age_s() - _EXIT_S)
-    with progress_bar() as bar, warnings.catch_warnings():
-        # Too much noise is told below, together with what follows from it.
-        warnings.filterwarnings("ignore", message="noise p90", category=NtkPlanWarning)
-        profile = calibrate(options.device, left_s, name=options.name, progress=bar)
+    try:
+        profile = _measured(options, budget_s)
+    except TooLittleTimeError as error:
+        print(
+            f"ntkplan: {error.why}, which is what starting up left of the "
+            f"{budget_s:.0f} s given: something else is running, or the machine is "
+            f"slow. {_KEPT} Calibrate again when the machine is quiet, or give it more "
+            "time with --budget SECONDS.",
+            file=sys.stderr,
+        )
+        return TOO_NOISY
     print(report(profile))
     if profile.provenance.noise_p90_fraction > NOISE_LIMIT_FRACTION:
         print(
-            f"ntkplan: {noise_text(profile)}: something else was running. Nothing was "
-            "written; the rates stay as they were (`ntkplan devices` shows them). "
+            f"ntkplan: {noise_text(profile)}: something else was running. {_KEPT} "
             "Calibrate again when the machine is quiet.",
             file=sys.stderr,
         )
@@ -273,6 +286,15 @@ def run_calibrate(options: argparse.Namespace) -> int:
     used = "" if options.output else " Plans for this machine use it from now on."
     print(f"Wrote {path}.{used}", file=sys.stderr)
     return 0
+
+
+def _measured(options: argparse.Namespace, budget_s: float) -> DeviceProfile:
+    # Imports are part of what the user waits for.
+    left_s = max(_LEAST_BUDGET_S, budget_s - process_age_s() - _EXIT_S)
+    with progress_bar() as bar, warnings.catch_warnings():
+        # Too much noise is told by the command, together with what follows from it.
+        warnings.filterwarnings("ignore", message="noise p90", category=NtkPlanWarning)
+        return calibrate(options.device, left_s, name=options.name, progress=bar)
 
 
 def check_profile_path(path: pathlib.Path) -> None:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
+from ntkplan.cost.choice import PLATFORM_NAMES
+from ntkplan.cost.profile import DeviceProfile
+from ntkplan.errors import ConflictingOptionsError
 from ntkplan.signature import Signature
 
 
@@ -22,9 +27,30 @@ class CompiledMemory:
         temporary_bytes: The temporaries among them.
     """
 
-    estimated_bytes: float
+    estimated_bytes: int
     compiled_bytes: int
     temporary_bytes: int
+
+
+def require_platform(profile: DeviceProfile) -> None:
+    """Refuses to compare a plan with what the compiler of another platform says.
+
+    Args:
+        profile: The device that the plan is for.
+
+    Raises:
+        ConflictingOptionsError: JAX compiles for another platform.
+    """
+    (running,) = jnp.zeros(()).devices()
+    if PLATFORM_NAMES.get(running.platform) == profile.platform:
+        return
+    raise ConflictingOptionsError(
+        what=f"check_memory= compiles for the device that is present, "
+        f"{running.platform} ({running.device_kind}), and the plan is for "
+        f"{profile.name} ({profile.device_kind}) and its memory",
+        hint="Leave check_memory= out, compile on such a device, or plan with "
+        f"device={running.platform!r} to check the kernel here",
+    )
 
 
 def compiled_memory(
@@ -60,7 +86,7 @@ def compiled_memory(
     found = lowered.compile().memory_analysis()
     temporary = found.temp_size_in_bytes
     return CompiledMemory(
-        estimated_bytes=estimated_bytes,
+        estimated_bytes=math.ceil(estimated_bytes),
         compiled_bytes=temporary
         + found.argument_size_in_bytes
         + found.output_size_in_bytes

@@ -21,14 +21,22 @@ from jax import lax
 
 from ntkplan._jax import is_traced
 from ntkplan.cost.host import this_host
+from ntkplan.cost.profile import DeviceProfile, Platform
 from ntkplan.errors import MiscompiledSumsWarning
 from ntkplan.ir.plan import PlanCost
+from ntkplan.planner.explain import device_line
 
 SOUND = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"}
 """The option of a compiler that gets sums wrong with which it does not."""
 
 FLAGS = " ".join(f"--{name}={value}" for name, value in SOUND.items())
 """What `XLA_FLAGS` has to hold where a compiler gets sums wrong."""
+
+FAULT = (
+    "JAX 0.10's CPU compiler gets some sums of derivatives wrong, unless XLA_FLAGS "
+    f"holds {FLAGS}"
+)
+"""What is said of it in files that are to run on CPUs, where nothing tries it."""
 
 _SHAPE = (8, 10, 64, 64)
 
@@ -157,6 +165,12 @@ def called(function: Any, compiled: Any, *arguments: Any) -> Any:
         warn_of_sums("inside of another jax.jit")
         return function(*arguments)
     return compiled(*arguments)
+
+
+def device_notes(profile: DeviceProfile) -> tuple[str, ...]:
+    """Returns what a kernel's file says of its device and of that one's compilers."""
+    faults = (FAULT,) if profile.platform is Platform.CPU else ()
+    return (device_line(profile), *faults)
 
 
 def warn_of_sums(where: str) -> None:

@@ -7,20 +7,21 @@ import functools
 from collections.abc import Callable, Sequence
 
 from ntkplan.assembly import headline, program_of, records_of, symbolic_work
+from ntkplan.compiling import device_notes
 from ntkplan.cost.symbols import Size, most, total
 from ntkplan.cost.work import joined
 from ntkplan.emit.join import HIDDEN_KERNEL, with_hidden
 from ntkplan.emit.source import Module, print_module
 from ntkplan.errors import InternalError
 from ntkplan.ir.plan import LayerPlan, LeafFormulas, Tuning
-from ntkplan.ir.quantities import duration
+from ntkplan.ir.quantities import counted, duration
 from ntkplan.methods.cut import HIDDEN
 from ntkplan.planner.cuts import CutChosen
-from ntkplan.planner.explain import device_line, totals, tuning_notes
+from ntkplan.planner.explain import totals, tuning_notes
 from ntkplan.planner.held import Counts, held_sizes
 from ntkplan.planner.leaf_formulas import leaf_formulas
 from ntkplan.planner.leaf_plans import idle_plan
-from ntkplan.planner.notes import precision_notes, tiling_notes
+from ntkplan.planner.notes import precision_notes, search_notes, tiling_notes
 from ntkplan.planner.peak_formula import peak_formula
 from ntkplan.planner.request import MethodRequest
 from ntkplan.plans import Plan
@@ -84,7 +85,8 @@ def assemble_cut(
 
 def _behind(record: LayerPlan, chosen: CutChosen) -> LayerPlan:
     """Says of a leaf that its figures are of the kernel at the cut."""
-    why = f"to the {chosen.cut.bottleneck.size} values at the cut: {record.why}"
+    values = counted(chosen.cut.bottleneck.size, "value")
+    why = f"to the {values} at the cut: {record.why}"
     return dataclasses.replace(record, why=why)
 
 
@@ -94,16 +96,21 @@ def cut_notes(chosen: CutChosen) -> tuple[str, ...]:
     gain = "nothing fits the memory limit without"
     if chosen.gain is not None:
         gain = f"{chosen.gain:.3g} times faster than without"
-    plural = "s" * (bottleneck.size > 1)
-    leaves = len(bottleneck.paths)
+    values = counted(bottleneck.size, "value")
+    leaves = counted(len(bottleneck.paths), "leaf", "leaves")
     return (
-        f"cut at {bottleneck.describe()} with {bottleneck.size} value{plural}: "
+        f"cut at {bottleneck.describe()} with {values}: "
         f"Theta = G Theta_cut G^T, {gain}",
-        f"the kernel of {leaves} {'leaf' if leaves == 1 else 'leaves'} at the cut "
+        f"the kernel of {leaves} at the cut "
         f"{duration(chosen.hidden.decision.cost.seconds)}, its products with G "
         f"{duration(products.seconds)} in the order {products.candidate.order}",
         *(f"the kernel at the cut {line}" for line in _hidden_tiles(chosen)),
         *precision_notes(chosen.tail.problem.precision),
+        *dict.fromkeys(
+            line
+            for part in (chosen.hidden, chosen.tail)
+            for line in search_notes(part.decision)
+        ),
     )
 
 
@@ -123,15 +130,15 @@ def _emit(
 ) -> Module:
     """Prints both kernels, that of the values at the cut first."""
     cut, tail = chosen.cut, chosen.tail
-    size = cut.bottleneck.size
-    ends = [*totals(chosen.cost), device_line(tail.problem.profile)]
-    products = (f"the {size} values at the cut: G Theta_cut G^T, {after[-1].order}",)
+    values = counted(cut.bottleneck.size, "value")
+    ends = [*totals(chosen.cost), *device_notes(tail.problem.profile)]
+    products = (f"the {values} at the cut: G Theta_cut G^T, {after[-1].order}",)
     hidden_program = program_of(
         chosen.hidden,
         cut.layering,
         behind,
         signature,
-        title=f"The kernel of the {size} values at the cut.",
+        title=f"The kernel of the {values} at the cut.",
         notes=(),
     )
     program = program_of(

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 
 from ntkplan.approximation.combine import sum_of_logits_spec
+from ntkplan.approximation.parts import Planned
 from ntkplan.approximation.probes import Probes
 from ntkplan.approximation.readout import readout_paths
 from ntkplan.approximation.search import within_tolerance
@@ -21,9 +22,7 @@ from ntkplan.ir.graph import KernelGraph, restricted
 from ntkplan.ir.kernel import KernelSpec
 from ntkplan.ir.plan import Tuning
 from ntkplan.ir.use import Layer
-from ntkplan.planner.candidates import Priced
 from ntkplan.planner.cuts import Cut, CutChosen, choose_best, find_cuts
-from ntkplan.planner.division import Decision
 from ntkplan.planner.problem import Problem
 from ntkplan.planner.request import MethodRequest
 from ntkplan.planner.study import Study
@@ -34,7 +33,6 @@ from ntkplan.trace.coverage import prove_covered
 from ntkplan.trace.layers import Layering, find_layers
 from ntkplan.tuning.arrays import stand_in, with_examples
 from ntkplan.tuning.tune import tune as tune_choice
-from ntkplan.tuning.tune import untimed
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -109,38 +107,38 @@ def plan_output(
         spec: The kernel.
         limit_bytes: What this output's kernel may need at once.
     """
+    chooser = _chooser(task, path, graph, spec, limit_bytes)
     if task.probing is None:
-        return _plan_exactly(task, path, graph, spec, limit_bytes)
+        return chooser.plan_at(task.n1, task.n2)
     tolerance, probes = task.probing
-    layering = find_layers(graph)
 
-    def plan_of(paths: frozenset[str], sums_logits: bool) -> Plan:
-        return _plan_exactly(
-            task,
-            path,
-            restricted(graph, paths),
-            sum_of_logits_spec(spec) if sums_logits else spec,
-            limit_bytes,
-        )
+    def plan_of(paths: frozenset[str], sums_logits: bool) -> Planned:
+        part_spec = sum_of_logits_spec(spec) if sums_logits else spec
+        part = _chooser(task, path, restricted(graph, paths), part_spec, limit_bytes)
 
-    whole = _plan_exactly(task, path, graph, spec, limit_bytes)
+        @functools.cache
+        def planned(n1: int, n2: int | None, part_bytes: float) -> Plan:
+            return dataclasses.replace(part, limit_bytes=part_bytes).plan_at(n1, n2)
+
+        return planned
+
     return within_tolerance(
-        whole,
+        chooser.plan_at(task.n1, task.n2),
         plan_of,
-        readout=readout_paths(layering.graph, layering.layers),
+        readout=readout_paths(chooser.layering.graph, chooser.layering.layers),
         tolerance=tolerance,
         probes=probes,
     )
 
 
-def _plan_exactly(
+def _chooser(
     task: Task, path: str, graph: KernelGraph, spec: KernelSpec, limit_bytes: float
-) -> Plan:
+) -> _Chooser:
     """Traces the layers and studies them once; `plan.at` chooses from there again."""
     layering = find_layers(graph)
     prove_covered(layering)
     study = Study(layering.graph, _active_layers(path, layering.layers), spec)
-    chooser = _Chooser(
+    return _Chooser(
         task=task,
         layering=layering,
         study=study,
@@ -148,7 +146,6 @@ def _plan_exactly(
         subject=f"output {path} of {task.subject}" if path else task.subject,
         limit_bytes=limit_bytes,
     )
-    return chooser.plan_at(task.n1, task.n2)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -185,10 +182,7 @@ class _Chooser:
         best = choose_best(problem, self.cuts, task.request, self.limit_bytes)
         if task.tuning is None:
             return self._assembled(best, n2, None)
-        if not isinstance(best, CutChosen):
-            return self._tuned(best, task.tuning, n1, n2)
-        why_not = "kernels of a model that is cut are not timed"
-        record = untimed(best.cost.seconds, why_not, task.tuning.budget_s)
+        best, record = self._tuned(best, task.tuning, n1, n2)
         return self._assembled(best, n2, record)
 
     def _assembled(
@@ -205,28 +199,19 @@ class _Chooser:
             return assemble_cut(best, self.layering, self.task.request, **parts)
         return assemble(best, self.layering, self.task.request, **parts)
 
-    def _tuned(self, best: Chosen, tuning: TuningTask, n1: int, n2: int | None) -> Plan:
-        """Measures what is close, and plans by that."""
-
-        def made(
-            priced: Sequence[tuple[Priced, ...]],
-            decision: Decision,
-            record: Tuning | None = None,
-        ) -> Plan:
-            chosen = dataclasses.replace(best, priced=tuple(priced), decision=decision)
-            return self._assembled(chosen, n2, record)
-
-        tuned = tune_choice(
-            best.problem,
-            best.priced,
-            self.task.request,
-            self.limit_bytes,
+    def _tuned(
+        self, untuned: Chosen | CutChosen, tuning: TuningTask, n1: int, n2: int | None
+    ) -> tuple[Chosen | CutChosen, Tuning]:
+        """Measures what is close, and chooses by that."""
+        return tune_choice(
+            untuned,
+            self.task.profile,
+            limit_bytes=self.limit_bytes,
             budget_s=tuning.budget_s,
-            module_of=lambda priced, decision: made(priced, decision).emit(),
+            module_of=lambda choice: self._assembled(choice, n2, None).emit(),
             arguments=functools.partial(tuning.arguments, n1, n2),
             shapes=[self.task.signature.fields, n1, n2],
         )
-        return made(tuned.priced, tuned.decision, tuned.record)
 
 
 def _active_layers(path: str, layers: Sequence[Layer]) -> list[Layer]:

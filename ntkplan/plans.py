@@ -10,7 +10,7 @@ from typing import Any
 
 import jax
 
-from ntkplan.compiled_memory import CompiledMemory, compiled_memory
+from ntkplan.compiled_memory import CompiledMemory, compiled_memory, require_platform
 from ntkplan.compiling import called, jitted
 from ntkplan.cost.profile import DeviceProfile
 from ntkplan.emit.frame import Frame, framed
@@ -90,6 +90,10 @@ class Plan:
     approximation: Approximation | None = None
     printed: Module | None = None
 
+    def __repr__(self) -> str:
+        """Returns a line; `str` returns the table."""
+        return self.signature.brief(self, self.headline, self.device.name)
+
     def __str__(self) -> str:
         """Returns the table."""
         return table(
@@ -105,7 +109,8 @@ class Plan:
         """Plans the same kernel for other numbers of examples, without tracing again.
 
         Everything is priced anew, and other methods may be chosen. A plan that was
-        made with `tune=` measures at these sizes too, within the same budget.
+        made with `tune=` measures at these sizes too, within the same budget, unless
+        the timings are kept from before.
 
         Args:
             n1: Examples in `x1`; None for as many as before.
@@ -252,7 +257,11 @@ class Plan:
 
         Raises:
             MemoryExceededError: The compiled kernel needs more than the limit.
+            ConflictingOptionsError: Memory is to be checked of a plan for another
+                platform than JAX compiles for.
         """
+        if check_memory:
+            require_platform(self.device)
         namespace = load(
             self.module.text,
             constants=self.module.constants,
@@ -291,6 +300,11 @@ class Kernel:
     plan: Plan
     function: Callable[..., jax.Array]
     memory: CompiledMemory | None = None
+
+    def __repr__(self) -> str:
+        """Returns a line."""
+        plan = self.plan
+        return plan.signature.brief(self, plan.headline, plan.device.name)
 
     @property
     def output_pairs(self) -> tuple[tuple[int, int], ...]:

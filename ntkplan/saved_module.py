@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ntkplan.compiling import warn_of_sums
 from ntkplan.emit.load import save_constants
 from ntkplan.emit.source import Module
 from ntkplan.errors import UnprintableError
@@ -40,6 +41,7 @@ def save_module(
         )
     if module.references:
         raise UnprintableError.of(module.references, module.reasons)
+    warn_of_sums("from a file")
     with writing(target):
         target.write_text(module.text, encoding="utf-8")
         save_constants(module.constants, target)

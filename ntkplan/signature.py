@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 import jax
@@ -11,6 +12,10 @@ import numpy
 from ntkplan.arguments import require_arrays
 from ntkplan.errors import InvalidSizeError, MismatchedInputsError
 from ntkplan.ir.kernel import KernelSpec
+from ntkplan.ir.quantities import counted
+
+# Arrays of x that a plan's `repr` names.
+_MOST_ARRAYS = 3
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -34,6 +39,26 @@ class Signature:
         """Shapes and dtypes in the order of `jax.tree`, as JSON can hold them."""
         specs = jax.tree.leaves((self.params, self.x))
         return [self.batch_axis, *([list(s.shape), str(s.dtype)] for s in specs)]
+
+    def brief(self, kind: object, headline: str, device: str) -> str:
+        """Returns in a line what a plan or a kernel is, for `repr`.
+
+        Args:
+            kind: The plan or the kernel.
+            headline: What it is of, in words.
+            device: What it was planned for.
+        """
+        leaves = jax.tree.leaves(self.params)
+        size = sum(math.prod(leaf.shape) for leaf in leaves)
+        arrays = [
+            f"{s.dtype}[{','.join(map(str, s.shape))}]" for s in jax.tree.leaves(self.x)
+        ]
+        more = ", ..." if len(arrays) > _MOST_ARRAYS else ""
+        return (
+            f"<{type(kind).__name__}: {headline}; x {', '.join(arrays[:_MOST_ARRAYS])}"
+            f"{more}; {size:,} parameters in {counted(len(leaves), 'leaf', 'leaves')}; "
+            f"for {device}>"
+        )
 
 
 def sizes_asked_for(

@@ -98,7 +98,8 @@ def _margins(
         "pushed": cost.push_seconds,
         "kernel": cost.seconds,
     }
-    why = {layer.path or "params": layer.why for layer in layers}
+    why = {layer.path.removesuffix("/value"): layer.why for layer in layers}
+    why |= {layer.path or "params": layer.why for layer in layers}
     found: dict[int, str] = {}
     for number, line in enumerate(lines):
         function = _FUNCTION.match(line)

@@ -11,7 +11,7 @@ from typing import Any
 
 import jax
 
-from ntkplan.compiling import warn_of_sums
+from ntkplan.compiling import device_notes, warn_of_sums
 from ntkplan.cost.profile import DeviceProfile
 from ntkplan.emit.frame import framed
 from ntkplan.emit.join import join_modules
@@ -26,7 +26,7 @@ from ntkplan.plan_json.modules import module_fields, module_of
 from ntkplan.plan_json.records import plain, record
 from ntkplan.plan_json.text import TREE_PLAN, plan_fields, read, written
 from ntkplan.plan_json.trees import structure_fields, structure_of
-from ntkplan.planner.explain import alternatives_table, device_line, totals
+from ntkplan.planner.explain import alternatives_table, totals
 from ntkplan.plans import Plan, frame_of, plan_of, without_model
 from ntkplan.saved_module import save_module
 from ntkplan.signature import Signature, check_arguments, sizes_asked_for
@@ -86,6 +86,10 @@ class TreePlan:
     @property
     def _any(self) -> Plan:
         return next(iter(self.outputs.values()))
+
+    def __repr__(self) -> str:
+        """Returns a line; `str` returns the tables."""
+        return self.signature.brief(self, self.headline, self.device.name)
 
     def __str__(self) -> str:
         """Returns the table of every output, and what all of them cost."""
@@ -155,7 +159,7 @@ class TreePlan:
             self.structure,
             title=f"{self.headline}.",
             notes=[
-                f"{note}." for note in (*totals(self.cost), device_line(self.device))
+                f"{note}." for note in (*totals(self.cost), *device_notes(self.device))
             ],
         )
         return framed(joined, frame_of(*self.outputs.values()))
@@ -291,6 +295,11 @@ class TreeKernel:
 
     plan: TreePlan
     function: Callable[..., Any]
+
+    def __repr__(self) -> str:
+        """Returns a line."""
+        plan = self.plan
+        return plan.signature.brief(self, plan.headline, plan.device.name)
 
     @property
     def output_pairs(self) -> Any:

@@ -26,6 +26,11 @@ def pytest_addoption(parser):
         action="store_true",
         help="write the files in tests/golden/kernels anew",
     )
+    parser.addoption(
+        "--device-results",
+        metavar="FILE",
+        help="with -m device: write there how far the kernels of a device are off",
+    )
 
 
 @pytest.hookimpl(wrapper=True)

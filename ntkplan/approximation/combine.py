@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
+from ntkplan.compiling import device_notes
 from ntkplan.cost.symbols import total
 from ntkplan.cost.work import Work, joined
 from ntkplan.emit.source import Module
 from ntkplan.emit.sum_of_parts import sum_of_parts
 from ntkplan.ir.kernel import KernelSpec
 from ntkplan.ir.plan import Approximation, LayerPlan, LeafFormulas, PlanCost
-from ntkplan.planner.explain import approximation_notes, device_line, totals
+from ntkplan.planner.explain import approximation_notes, totals
 from ntkplan.plans import Plan
 from ntkplan.symbolic import Symbolic
 
@@ -27,7 +29,11 @@ def sum_of_logits_spec(spec: KernelSpec) -> KernelSpec:
 
 
 def combined(
-    exact: Plan, summed: Plan, whole: Plan, record: Approximation | None = None
+    exact: Plan,
+    summed: Plan,
+    whole: Plan,
+    plan_at: Callable[[int, int | None], Plan],
+    record: Approximation | None = None,
 ) -> Plan:
     """Returns the plan of a kernel of two parts.
 
@@ -35,13 +41,19 @@ def combined(
         exact: Of the leaves that stay exact.
         summed: Of the sum of logits of the others.
         whole: The exact plan of the whole kernel, for what stays as it is.
+        plan_at: Plans the same for other numbers of examples.
         record: What is known of the approximation, once it is.
     """
     # A compiler may have both in memory at once.
-    cost = PlanCost.sum_of((exact.cost, summed.cost))
+    cost = dataclasses.replace(
+        PlanCost.sum_of((exact.cost, summed.cost)),
+        memory_limit_bytes=whole.cost.memory_limit_bytes,
+    )
     notes = () if record is None else tuple(approximation_notes(record))
     for name, part in (("exact part", exact), ("sum of logits", summed)):
         notes += tuple(f"{name}: {note}" for note in part.notes)
+
+    ends = device_notes(whole.device)
 
     def emit() -> Module:
         return sum_of_parts(
@@ -49,27 +61,12 @@ def combined(
             summed.emit(),
             whole.spec,
             title=f"{whole.headline}.",
-            notes=[
-                f"{note}."
-                for note in (*totals(cost), *notes, device_line(whole.device))
-            ],
+            notes=[f"{note}." for note in (*totals(cost), *notes, *ends)],
         )
 
     def formulas_of(path: str) -> LeafFormulas:
         stands_in = any(layer.path == path for layer in summed.layers)
         return (summed if stands_in else exact).formulas_of(path)
-
-    def plan_at(n1: int, n2: int | None) -> Plan:
-        parts = (exact.plan_at(n1, n2), summed.plan_at(n1, n2))
-        other = whole.plan_at(n1, n2)
-        if record is None:
-            return combined(*parts, other)
-        moved = dataclasses.replace(
-            record,
-            exact_seconds=other.cost.seconds,
-            seconds=sum(part.cost.seconds for part in parts),
-        )
-        return combined(*parts, other, moved)
 
     return dataclasses.replace(
         whole,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
+import functools
 
-from ntkplan.approximation.combine import combined
+from ntkplan.approximation.parts import Parts, PlanOf
 from ntkplan.approximation.probes import Probes, relative_error
 from ntkplan.errors import MemoryLimitError
 from ntkplan.ir.plan import Approximation, Trial
@@ -14,30 +14,6 @@ from ntkplan.plans import Plan
 
 # Single leaves that are tried: those whose own part takes longest.
 _MOST_LEAVES = 4
-
-PlanOf = Callable[[frozenset[str], bool], Plan]
-"""Plans the kernel of some leaves by their paths; True: of the sum of logits."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class _Parts:
-    """A kernel of two parts.
-
-    Attributes:
-        exact: The exact part.
-        summed: The sum of logits.
-        plan: Both together.
-    """
-
-    exact: Plan
-    summed: Plan
-    plan: Plan
-
-    @classmethod
-    def of(cls, paths: frozenset[str], whole: Plan, plan_of: PlanOf) -> _Parts:
-        exact = plan_of(_active(whole) - paths, False)
-        summed = plan_of(paths, True)
-        return cls(exact=exact, summed=summed, plan=combined(exact, summed, whole))
 
 
 def within_tolerance(
@@ -65,24 +41,22 @@ def within_tolerance(
         The best plan within the tolerance, with what was tried; the exact one where
         there is none that saves time.
     """
+    stand_ins = _StandIns(whole, plan_of)
+    groups = _groups(whole, readout)
     taken: frozenset[str] = frozenset()
-    best = whole
-    parts: _Parts | None = None
-    error = 0.0
+    best, error = whole, 0.0
     trials: list[Trial] = []
     wanted = None
-    for what, group in _by_saving(_groups(whole, readout), whole, plan_of):
-        paths = taken | group
-        if paths == taken or paths == _active(whole):
-            continue
-        tried = _parts(paths, whole, plan_of)
-        if tried is None or tried.plan.cost.seconds >= best.cost.seconds:
+    for what in _by_saving(groups, whole, stand_ins):
+        paths = taken | groups[what]
+        tried = None if paths == taken else stand_ins.faster(what, paths, best)
+        if tried is None:
             continue
         wanted = probes.kernel(whole) if wanted is None else wanted
-        found = relative_error(probes.kernel(tried.plan), wanted)
-        trials.append(Trial(what=what, error=found, seconds=tried.plan.cost.seconds))
+        found = relative_error(probes.kernel(tried), wanted)
+        trials.append(Trial(what=what, error=found, seconds=tried.cost.seconds))
         if found <= tolerance:
-            taken, best, parts, error = paths, tried.plan, tried, found
+            taken, best, error = paths, tried, found
     record = Approximation(
         tolerance=tolerance,
         paths=tuple(layer.path for layer in whole.layers if layer.path in taken),
@@ -91,11 +65,12 @@ def within_tolerance(
         exact_seconds=whole.cost.seconds,
         seconds=best.cost.seconds,
         trials=tuple(trials),
+        too_large=tuple(stand_ins.too_large),
     )
-    if parts is None:
+    if not taken:
         notes = (*whole.notes, *approximation_notes(record))
         return dataclasses.replace(whole, approximation=record, notes=notes)
-    return combined(parts.exact, parts.summed, whole, record)
+    return stand_ins.parts(taken).plan(record)
 
 
 def _active(whole: Plan) -> frozenset[str]:
@@ -116,24 +91,54 @@ def _groups(whole: Plan, readout: frozenset[str]) -> dict[str, frozenset[str]]:
 
 
 def _by_saving(
-    groups: dict[str, frozenset[str]], whole: Plan, plan_of: PlanOf
-) -> Iterable[tuple[str, frozenset[str]]]:
+    groups: dict[str, frozenset[str]], whole: Plan, stand_ins: _StandIns
+) -> list[str]:
     """Returns the groups that save time by themselves, the largest saving first."""
     costs: dict[str, float] = {}
     for what, paths in groups.items():
-        parts = None if paths == _active(whole) else _parts(paths, whole, plan_of)
-        if parts is not None and parts.plan.cost.seconds < whole.cost.seconds:
-            costs[what] = parts.plan.cost.seconds
-    return [
-        (what, groups[what]) for what in sorted(costs, key=lambda what: costs[what])
-    ]
+        plan = stand_ins.faster(what, paths, whole)
+        if plan is not None:
+            costs[what] = plan.cost.seconds
+    return sorted(costs, key=lambda what: costs[what])
 
 
-def _parts(paths: frozenset[str], whole: Plan, plan_of: PlanOf) -> _Parts | None:
-    """Plans two parts, or returns None where they do not fit the memory together."""
-    try:
-        parts = _Parts.of(paths, whole, plan_of)
-    except MemoryLimitError:
+class _StandIns:
+    """Kernels in which sum of logits stands in for some leaves.
+
+    Attributes:
+        too_large: What would save time and leaves no room for the rest, in words.
+    """
+
+    def __init__(self, whole: Plan, plan_of: PlanOf) -> None:
+        self._whole, self._plan_of = whole, plan_of
+        self.parts = functools.cache(self._parts)
+        self.too_large: dict[str, None] = {}
+
+    def _parts(self, paths: frozenset[str]) -> Parts:
+        return Parts(
+            whole=self._whole,
+            exact=self._plan_of(_active(self._whole) - paths, False),
+            summed=self._plan_of(paths, True),
+        )
+
+    def faster(self, what: str, paths: frozenset[str], best: Plan) -> Plan | None:
+        """Plans a kernel, or returns None where none that fits is faster.
+
+        Args:
+            what: The leaves that are new, in words.
+            paths: All leaves that sum of logits stands in for.
+            best: What the kernel has to be faster than.
+        """
+        if paths == _active(self._whole):
+            return None
+        parts = self.parts(paths)
+        try:
+            if parts.at_best_s() >= best.cost.seconds:
+                return None
+            plan = parts.plan()
+        except MemoryLimitError:
+            plan = None
+        if plan is not None and plan.cost.seconds < best.cost.seconds:
+            return plan
+        self.too_large[what] = None
         return None
-    cost = parts.plan.cost
-    return parts if cost.peak_bytes <= cost.memory_limit_bytes else None

@@ -37,7 +37,7 @@ from ntkplan.cost.profile import (
 )
 from ntkplan.cost.samples import Sample
 from ntkplan.cost.work import Variant
-from ntkplan.errors import CalibrationError, NtkPlanWarning, UnknownDeviceError
+from ntkplan.errors import NtkPlanWarning, TooLittleTimeError, UnknownDeviceError
 
 NOISE_LIMIT_FRACTION = 0.35
 """With a 90th percentile above this, a measurement is no better than a guess."""
@@ -97,7 +97,8 @@ def calibrate(
         The profile. Where the times are too noisy to be relied on, a warning says so.
 
     Raises:
-        CalibrationError: JAX runs on no such device, or there was not enough time.
+        CalibrationError: JAX runs on no such device.
+        TooLittleTimeError: There was not enough time.
     """
     device = machine.find_device(device)
     budget = Budget(start_s=time.perf_counter(), total_s=budget_s)
@@ -134,8 +135,7 @@ def measure(
     """Measures a device with given programs within a budget.
 
     Raises:
-        CalibrationError: There was not enough time for the classes that every profile
-            has.
+        TooLittleTimeError: There was not enough for the classes that every profile has.
     """
     known = _known(device)
     memory = machine.memory_of(device, known.profile if known else None)
@@ -151,7 +151,7 @@ def measure(
         progress.phase("timing", _MOST_ROUNDS * len(programs))
         interleave(programs, _MOST_ROUNDS, budget, progress.advance)
     if min(len(program.rounds) for program in programs) < _LEAST_ROUNDS:
-        raise _too_slow(device, budget, "too few rounds of timing fitted in")
+        raise _too_slow(device, budget, "too few rounds of timing")
     progress.phase("fitting", 1)
     launch, overhead_s = measured_launch(launches)
     profile = _without_rates(device, name, known, memory, launch, noise(programs))
@@ -160,15 +160,15 @@ def measure(
     for kind in REQUIRED_KINDS:
         plain = (kind, "float32", "default", Variant.PLAIN)
         if not any(rate.key == plain for rate in rates):
-            raise _too_slow(device, budget, f"too few programs of {kind} fitted in")
+            raise _too_slow(device, budget, f"too few programs of {kind}")
     progress.advance()
     return dataclasses.replace(profile, rates=rates)
 
 
-def _too_slow(device: Any, budget: Budget, why: str) -> CalibrationError:
-    return CalibrationError(
+def _too_slow(device: Any, budget: Budget, what: str) -> TooLittleTimeError:
+    return TooLittleTimeError(
         device=device.device_kind,
-        why=f"{why} within {budget.total_s:.0f} s",
+        why=f"{what} fitted into {budget.total_s:.0f} s",
         hint="Wait until nothing else runs on the machine, or give it more time with "
         "budget_s=, on the command line with --budget SECONDS in place of --quick",
     )

@@ -47,7 +47,7 @@ def available_profiles() -> tuple[DeviceProfile, ...]:
             the user's cache is left out with a warning.
     """
     found: dict[str, DeviceProfile] = {}
-    for profile in (*_calibrated(), *_shipped()):
+    for profile in (*_calibrated(warns=True), *_shipped()):
         found.setdefault(profile.name, profile)
     return tuple(found.values())
 
@@ -57,11 +57,13 @@ def _shipped() -> Iterator[DeviceProfile]:
         yield read_profile(path)
 
 
-def _calibrated() -> Iterator[DeviceProfile]:
+def _calibrated(*, warns: bool) -> Iterator[DeviceProfile]:
     for path in sorted(user_folder().glob("*.toml")):
         try:
             yield read_profile(path)
         except InvalidDeviceProfileError as error:
+            if not warns:
+                continue
             message = (
                 f"the calibrated profile is ignored. {error}\n"
                 "Run `ntkplan calibrate` again, or delete the file."
@@ -70,8 +72,8 @@ def _calibrated() -> Iterator[DeviceProfile]:
 
 
 def calibrated_names() -> frozenset[str]:
-    """Returns the names of the profiles in the user's cache."""
-    return frozenset(profile.name for profile in _calibrated())
+    """Returns the names of the valid profiles in the user's cache."""
+    return frozenset(profile.name for profile in _calibrated(warns=False))
 
 
 def read_profile(path: str | os.PathLike[str]) -> DeviceProfile:

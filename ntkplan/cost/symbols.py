@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import sympy
+from sympy.printing.pycode import PythonCodePrinter
 
 if TYPE_CHECKING:
     from ntkplan.cost.work import Work
@@ -26,6 +27,8 @@ Size = int | sympy.Expr
 """A number of things: known, or a formula in the symbols above."""
 
 SYMBOLS: tuple[sympy.Symbol, ...] = (n1, n2, n_outputs)
+
+_FOREIGN = PythonCodePrinter({"fully_qualified_modules": False})
 
 
 @functools.cache
@@ -158,35 +161,17 @@ def compile_formulas(
     """Returns one function of `n1`, `n2`, `n_outputs` that computes all formulas.
 
     The usual formulas are sums of monomials, and for these printing the source here
-    takes a tenth of what `sympy.lambdify` takes; it is still asked for all others.
+    takes a tenth of what sympy's own printer takes, which is asked for all others.
     """
     texts: dict[sympy.Basic, str] = {}
-    lines: list[str] = []
-    foreign: list[int] = []
-    for index, formula in enumerate(formulas):
+
+    def printed(formula: sympy.Basic) -> str:
         text = _source(formula, texts)
-        if text is None:
-            foreign.append(index)
-        lines.append(f"{text},")
-    names = ", ".join(symbol.name for symbol in SYMBOLS)
-    body = "\n".join(lines)
-    scope = {"ceiling": math.ceil, "floor": math.floor}
-    # The text holds nothing but numbers, the three symbols and the operators that
-    # `_source` prints.
-    function: Callable[[int, int, int], Sequence[float]] = eval(
-        f"lambda {names}: (\n{body}\n)", scope
+        return str(_FOREIGN.doprint(formula)) if text is None else text
+
+    return sympy.lambdify(
+        SYMBOLS, [*formulas], "math", printer=printed, docstring_limit=0
     )
-    if not foreign:
-        return function
-    other = sympy.lambdify(SYMBOLS, [formulas[index] for index in foreign], "math")
-
-    def both(n1: int, n2: int, n_outputs: int) -> Sequence[float]:
-        values = list(function(n1, n2, n_outputs))
-        for index, value in zip(foreign, other(n1, n2, n_outputs), strict=True):
-            values[index] = value
-        return values
-
-    return both
 
 
 def _source(formula: sympy.Basic, texts: dict[sympy.Basic, str]) -> str | None:
@@ -222,7 +207,8 @@ def _join(formula: sympy.Basic, parts: list[str]) -> str | None:
         name = "max" if isinstance(formula, sympy.Max) else "min"
         return f"{name}({', '.join(parts)})"
     if isinstance(formula, sympy.ceiling | sympy.floor):
-        return f"{type(formula).__name__}({parts[0]})"
+        name = "ceil" if isinstance(formula, sympy.ceiling) else "floor"
+        return f"{name}({parts[0]})"
     return None
 
 

@@ -127,6 +127,18 @@ def repeated(
     )
 
 
+COUNTED = (
+    "flops",
+    "transcendentals",
+    "bytes_read",
+    "bytes_written_fresh",
+    "bytes_written_reused",
+    "peak_bytes",
+    "launches",
+)
+"""What a work counts."""
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Work:
     """Operations, and the bytes that are alive while they run.
@@ -176,6 +188,12 @@ class Work:
     def launches(self) -> Size:
         """How many operations are launched."""
         return _total(op.repeats for op in self.operations)
+
+
+def formula_texts(work: Work) -> dict[str, str]:
+    """Returns what a work counts as text, by name; what is zero is left out."""
+    counts = {name: getattr(work, name) for name in COUNTED}
+    return {name: str(count) for name, count in counts.items() if count != 0}
 
 
 def joined(works: Iterable[Work]) -> Work:

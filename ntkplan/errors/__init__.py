@@ -13,6 +13,7 @@ from ntkplan.errors.devices import CalibrationError as CalibrationError
 from ntkplan.errors.devices import (
     InvalidDeviceProfileError as InvalidDeviceProfileError,
 )
+from ntkplan.errors.devices import TooLittleTimeError as TooLittleTimeError
 from ntkplan.errors.devices import UnknownDeviceError as UnknownDeviceError
 from ntkplan.errors.examples import InteractingExamplesError as InteractingExamplesError
 from ntkplan.errors.examples import (

@@ -61,3 +61,7 @@ class CalibrationError(NtkPlanError):
         self.device = device
         self.why = why
         self.hint = hint
+
+
+class TooLittleTimeError(CalibrationError):
+    """A calibration for which there was not enough time."""

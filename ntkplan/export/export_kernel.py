@@ -177,11 +177,9 @@ class _Exporter:
             examples = [tree_x.unflatten(side) for side in sides]
             return jax.tree.leaves(self.kernel(tree.unflatten(params), *examples))
 
-        # A plan for a CPU sets no precision; what it sets holds inside of this.
-        with jax.default_matmul_precision("highest"):
-            exported = jax.export.export(jax.jit(kernels), platforms=self.platforms)(
-                params, *sides
-            )
+        exported = jax.export.export(jax.jit(kernels), platforms=self.platforms)(
+            params, *sides
+        )
         return ExportedProgram(sizes=sizes, serialized=bytes(exported.serialize()))
 
     def _leaves(self, tree: Any, examples: Any) -> list[jax.ShapeDtypeStruct]:

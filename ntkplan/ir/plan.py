@@ -20,7 +20,7 @@ class Alternative:
         feasible: Whether it fits the memory limit.
         predicted_seconds: What the cost model alone says; None where `seconds` is that.
         measured_seconds: The time of the leaf's part if it shares nothing, where it was
-            measured.
+            measured; of all tiles, where the kernel is computed tile by tile.
     """
 
     method: str
@@ -74,15 +74,18 @@ class LeafFormulas:
     """What `plan.explain` adds to a leaf's figures.
 
     Attributes:
-        candidates: Formulas of the candidates' flops, by method and order.
+        candidates: Formulas of what the candidates' work counts, none of what is zero;
+            by method and order, and by the name in `ntkplan.cost.work.Work`.
         push: What NTK-vector products take, in words; empty where the leaf cannot be
             pushed.
         push_fits: Whether these fit the memory limit.
+        n_tiles: In how many tiles the leaf's part is computed; the formulas are of one.
     """
 
-    candidates: Mapping[str, str]
+    candidates: Mapping[str, Mapping[str, str]]
     push: str = ""
     push_fits: bool = True
+    n_tiles: int = 1
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -206,6 +209,7 @@ class Approximation:
         exact_seconds: Estimated time of the exact kernel.
         seconds: Estimated time of this one.
         trials: What was compared.
+        too_large: What would save time and leaves no room for the rest, in words.
     """
 
     tolerance: float
@@ -215,3 +219,4 @@ class Approximation:
     exact_seconds: float
     seconds: float
     trials: tuple[Trial, ...]
+    too_large: tuple[str, ...] = ()

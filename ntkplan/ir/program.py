@@ -140,12 +140,15 @@ class Tiling:
         outputs: Vectors of the output basis in one tile, or None for all at once.
         keeps: Whether activations and cotangents of all examples of `x2` are kept;
             otherwise they are computed again for every tile of rows.
+        mirrors: Whether tiles above the diagonal are mirror images of those below,
+            where `x2` is absent.
     """
 
     rows: int
     columns: int
     outputs: int | None = None
     keeps: bool = True
+    mirrors: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -182,6 +185,8 @@ class Program:
             arguments: what they compute is among the arrays that the blocks are given.
         tangents: Parts and keys of the taps, all of them on leaves, whose cotangents
             are made by pushing tangents forward instead.
+        turns_kernels: Whether convolutions are printed so that in loops, too, CPU
+            compilers give their derivatives to a library.
     """
 
     title: str
@@ -208,6 +213,12 @@ class Program:
     lower_blocks: int = 1
     prelude: tuple[str, ...] = ()
     tangents: tuple[tuple[str, str], ...] = ()
+    turns_kernels: bool = False
+
+    @property
+    def mirrors_tiles(self) -> bool:
+        """Whether tiles above the diagonal are mirror images, where `x2` is absent."""
+        return self.tiling is not None and self.tiling.mirrors and bool(self.blocks)
 
     @property
     def tiles_outputs(self) -> bool:

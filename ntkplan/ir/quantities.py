@@ -27,3 +27,18 @@ def duration(seconds: float) -> str:
         if seconds >= factor:
             return f"{seconds / factor:.3g} {unit}"
     return f"{seconds / 1e-9:.0f} ns" if seconds > 0 else "0 s"
+
+
+def counted(count: int, one: str, several: str = "") -> str:
+    """Returns a count with what is counted, in the singular where it is one.
+
+    Args:
+        count: How many there are.
+        one: What is counted.
+        several: Its plural; empty for the singular and an s.
+
+    Example:
+        >>> counted(1, "output"), counted(2, "output"), counted(0, "leaf", "leaves")
+        ('1 output', '2 outputs', '0 leaves')
+    """
+    return f"{count} {one if count == 1 else several or one + 's'}"

@@ -26,7 +26,7 @@ from ntkplan.plan_json.modules import module_fields, module_of
 from ntkplan.plan_json.records import plain, record
 from ntkplan.plan_json.trees import tree_fields, tree_of
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 5
 """Of the text; it goes up whenever a field changes."""
 
 PLAN, TREE_PLAN = "plan", "tree_plan"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+import sys
 from collections.abc import Iterator, Sequence
 from typing import cast
 
@@ -59,7 +60,8 @@ def choose(
         below_s: What takes longer is of no use, and need not be looked at.
 
     Raises:
-        MemoryLimitError: No set fits; the message says the least that would.
+        MemoryLimitError: No set fits, or is quick enough; the message says the least
+            that would fit.
     """
     search = _Search(problem, priced, limit_bytes if binding else math.inf, below_s)
     for pushed in search.divisions():
@@ -70,8 +72,10 @@ def choose(
             search.attempt(base | {number})
             search.attempt(base - {number} | search.forced)
     if search.best is None:
+        # Where all take longer than `below_s`, what they need was not looked at.
+        least_bytes = min(search.least_bytes, sys.maxsize)
         raise MemoryLimitError(
-            limit_bytes=int(limit_bytes), least_bytes=math.ceil(search.least_bytes)
+            limit_bytes=int(limit_bytes), least_bytes=math.ceil(least_bytes)
         )
     plainer = _finished(search, search.made_alike(search.best), limit_bytes, binding)
     if plainer.cost.peak_bytes <= limit_bytes:
@@ -102,16 +106,26 @@ def _finished(
 
 
 def choose_at_once(
-    problem: Problem, priced: Sequence[tuple[Priced, ...]], limit_bytes: float
+    problem: Problem,
+    priced: Sequence[tuple[Priced, ...]],
+    limit_bytes: float,
+    unlimited: Decision | None = None,
 ) -> Decision:
     """Chooses the cheapest set for all examples at once.
 
     Leaves only take turns where it does not fit otherwise; see `choose`.
 
+    Args:
+        problem: The kernel.
+        priced: The candidates of every layer, cheapest first.
+        limit_bytes: What the kernel may need at once.
+        unlimited: What is chosen where memory has no limit, where that is known.
+
     Raises:
         MemoryLimitError: No set fits; the message says the least that would.
     """
-    unlimited = choose(problem, priced, limit_bytes, binding=False)
+    if unlimited is None:
+        unlimited = choose(problem, priced, limit_bytes, binding=False)
     if unlimited.cost.peak_bytes <= limit_bytes:
         return unlimited
     return choose(problem, priced, limit_bytes)

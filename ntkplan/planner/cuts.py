@@ -41,15 +41,23 @@ class CutChosen:
         hidden: The kernel of the values at the cut.
         tail: What lies after the cut, with the products at the cut.
         cost: Of the whole.
-        gain: How many times faster it is than the best without a cut, or None where
-            nothing fits without one.
+        limit_bytes: What it had to fit into.
+        instead_of: The best without a cut, or None where nothing fits without one.
     """
 
     cut: Cut
     hidden: Chosen
     tail: Chosen
     cost: PlanCost
-    gain: float | None
+    limit_bytes: float
+    instead_of: Chosen | None
+
+    @property
+    def gain(self) -> float | None:
+        """How many times faster it is than the best without a cut, if there is one."""
+        if self.instead_of is None:
+            return None
+        return self.instead_of.cost.seconds / self.cost.seconds
 
     @property
     def products(self) -> Priced:
@@ -225,8 +233,7 @@ def _decide(
     Raises:
         MemoryLimitError: They do not fit.
     """
-    pairs = problem.n1 if problem.spec.matched else problem.n1 * problem.n2
-    held_bytes = pairs * cut.bottleneck.size**2 * cut.hidden.itemsize
+    held_bytes = _held_bytes(cut, problem)
     hidden = choose_uncut(
         dataclasses.replace(problem, study=cut.hidden), request, limit_bytes
     )
@@ -240,9 +247,40 @@ def _decide(
         raise MemoryLimitError(
             limit_bytes=int(limit_bytes), least_bytes=error.least_bytes + held_bytes
         ) from None
-    cost = _cost(cut, hidden, tail, held_bytes, limit_bytes)
-    gain = None if whole is None else whole.decision.cost.seconds / cost.seconds
-    return CutChosen(cut=cut, hidden=hidden, tail=tail, cost=cost, gain=gain)
+    return joined(cut, hidden, tail, limit_bytes, whole)
+
+
+def joined(
+    cut: Cut,
+    hidden: Chosen,
+    tail: Chosen,
+    limit_bytes: float,
+    instead_of: Chosen | None,
+) -> CutChosen:
+    """Joins the choices before and after a cut.
+
+    Args:
+        cut: Where.
+        hidden: The kernel of the values at the cut.
+        tail: What lies after the cut, with the products at the cut.
+        limit_bytes: What the kernel has to fit into.
+        instead_of: The best without a cut, or None where nothing fits without one.
+    """
+    held_bytes = _held_bytes(cut, hidden.problem)
+    return CutChosen(
+        cut=cut,
+        hidden=hidden,
+        tail=tail,
+        cost=_cost(cut, hidden, tail, held_bytes, limit_bytes),
+        limit_bytes=limit_bytes,
+        instead_of=instead_of,
+    )
+
+
+def _held_bytes(cut: Cut, problem: Problem) -> int:
+    """Returns the size of the kernel of the values at a cut."""
+    pairs = problem.n1 if problem.spec.matched else problem.n1 * problem.n2
+    return pairs * cut.bottleneck.size**2 * cut.hidden.itemsize
 
 
 def _cost(

@@ -20,7 +20,7 @@ from ntkplan.ir.plan import (
     PlanCost,
     Tuning,
 )
-from ntkplan.ir.quantities import duration, quantity
+from ntkplan.ir.quantities import counted, duration, quantity
 from ntkplan.methods.candidate import Method
 
 _WIDTH = 170
@@ -63,7 +63,12 @@ def table(
 def _runner_up(alternative: Alternative | None) -> str:
     if alternative is None:
         return "none"
-    return f"{alternative.method} {alternative.order}, {duration(alternative.seconds)}"
+    parts = [f"{alternative.method} {alternative.order}"]
+    if alternative.method != Method.NTK_VECTOR_PRODUCTS.value:
+        parts.append(duration(alternative.seconds))
+    if not alternative.feasible:
+        parts.append("does not fit")
+    return ", ".join(parts)
 
 
 def _seconds(item: Alternative) -> str:
@@ -76,14 +81,16 @@ def tuning_notes(tuning: Tuning) -> list[str]:
     """Says what was measured for a plan, and what it showed."""
     if tuning.n_timed:
         first = (
-            f"tuned: {tuning.n_timed} programs timed, {tuning.n_cached} timings from "
-            f"the cache; {duration(tuning.spent_s)} of at most "
-            f"{duration(tuning.budget_s)} spent, compilation included"
+            f"tuned: {counted(tuning.n_timed, 'program')} timed, "
+            f"{counted(tuning.n_cached, 'timing')} from the cache; "
+            f"{duration(tuning.spent_s)} of at most {duration(tuning.budget_s)} spent, "
+            "compilation included"
         )
     elif not tuning.n_cached:
         first = "tuned: nothing was timed"
     else:
-        first = f"tuned: {tuning.n_cached} timings, all from the cache, none made"
+        timings = counted(tuning.n_cached, "timing")
+        first = f"tuned: {timings}, all from the cache, none made"
     notes = [first]
     for number, plan in enumerate(tuning.plans):
         if plan.measured_seconds is None:
@@ -101,16 +108,19 @@ def tuning_notes(tuning: Tuning) -> list[str]:
 def approximation_notes(found: Approximation) -> list[str]:
     """Says what sum of logits stands in for, and what else was tried."""
     first = f"tolerance {found.tolerance:g}: "
+    probes = counted(found.n_probes, "probe")
     if found.paths:
         saved = 1 - found.seconds / found.exact_seconds
         first += (
             f"sum of logits stands in for {', '.join(found.paths)}; relative error "
-            f"{found.error:.3g} on {found.n_probes} probes; predicted "
+            f"{found.error:.3g} on {probes}; predicted "
             f"{duration(found.seconds)} in place of {duration(found.exact_seconds)}, "
             f"{saved:.0%} saved"
         )
     elif found.trials:
-        first += f"all exact, no stand-in is close enough on {found.n_probes} probes"
+        first += f"all exact, no stand-in is close enough on {probes}"
+    elif found.too_large:
+        first += "all exact, no stand-in that would save time fits the memory limit"
     else:
         first += "all exact, no stand-in would save time"
     return [
@@ -119,6 +129,11 @@ def approximation_notes(found: Approximation) -> list[str]:
             f"  tried {trial.what}: relative error {trial.error:.3g}, predicted "
             f"{duration(trial.seconds)}"
             for trial in found.trials
+        ),
+        *(
+            f"  not tried {what}: with the rest it does not fit the memory limit, or "
+            "only in a way that saves no time"
+            for what in found.too_large
         ),
     ]
 
@@ -161,7 +176,6 @@ def alternatives_table(layer: LayerPlan, formulas: LeafFormulas) -> str:
     for name in ("predicted alone", "measured alone") if tuned else ():
         rows.add_column(name, justify="right", no_wrap=True)
     rows.add_column("fits")
-    rows.add_column("formula of the flops, alone", overflow="fold")
     for item in layer.alternatives:
         pushed = item.method == Method.NTK_VECTOR_PRODUCTS.value
         fits = item.feasible and (formulas.push_fits or not pushed)
@@ -178,10 +192,34 @@ def alternatives_table(layer: LayerPlan, formulas: LeafFormulas) -> str:
             *(("shared",) * len(figures) if pushed else figures),
             *(_alone(item) if tuned else ()),
             "yes" if fits else "no",
-            formulas.candidates.get(f"{item.method} {item.order}", ""),
         )
-    told = f"\n\n{formulas.push}." if formulas.push else ""
-    return f"{layer.path}: {layer.why}\n\n{_rendered(rows)}{told}"
+    parts = [f"{layer.path}: {layer.why}", _rendered(rows)]
+    alone = "Alone:"
+    if formulas.n_tiles > 1:
+        tiles = f"all {formulas.n_tiles} tiles"
+        parts.insert(1, f"Flops, bytes and seconds are those of {tiles}, peaks of one.")
+        alone = (
+            "Alone, in one tile, whose rows, columns and outputs are n1, n2 and "
+            "n_outputs:"
+        )
+    if formulas.push:
+        parts.append(f"{formulas.push}.")
+    return "\n\n".join([*parts, alone, _candidate_formulas(layer, formulas)])
+
+
+def _candidate_formulas(layer: LayerPlan, formulas: LeafFormulas) -> str:
+    """Writes the formulas of what every candidate of a leaf takes alone."""
+    rows = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    rows.add_column("method and order", overflow="fold", max_width=60)
+    rows.add_column("count", no_wrap=True)
+    rows.add_column("formula", overflow="fold")
+    for item in layer.alternatives:
+        name = f"{item.method} {item.order}"
+        counts = formulas.candidates.get(name, {})
+        for number, (count, text) in enumerate(counts.items()):
+            rows.add_row("" if number else name, count.replace("_", " "), text)
+        rows.add_section()
+    return _rendered(rows)
 
 
 def formulas_table(layers: Mapping[str, Work], passes: Mapping[str, Work]) -> str:

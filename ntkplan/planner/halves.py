@@ -22,9 +22,13 @@ _LEAST_GAIN = 1.07
 
 
 def halved(
-    problem: Problem, decision: Decision, *, wherever_possible: bool = False
+    problem: Problem,
+    decision: Decision,
+    limit_bytes: float,
+    *,
+    wherever_possible: bool = False,
 ) -> Decision:
-    """Returns a decision in blocks of rows as far as the diagonal, where that pays.
+    """Returns a decision in blocks as far as the diagonal, where that pays and fits.
 
     What is made of one side alone (a Jacobian) is made anew in every block. So it pays
     where products of both sides are most of the work.
@@ -32,6 +36,7 @@ def halved(
     Args:
         problem: The kernel.
         decision: What was chosen for it, all at once.
+        limit_bytes: What the kernel may need at once.
         wherever_possible: Whether to do so even where nothing is expected of it.
     """
     least_gain = 0.0 if wherever_possible else _LEAST_GAIN
@@ -50,6 +55,8 @@ def halved(
         peak_bytes = decision.shared.peak_bytes(own_bytes)
     else:
         peak_bytes = bytes_at_once(problem, decision.chosen, own_bytes)
+    if peak_bytes > limit_bytes:
+        return decision
     return dataclasses.replace(
         decision,
         lower_blocks=_BLOCKS,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from ntkplan.cost.work import formula_texts
 from ntkplan.ir.plan import LeafFormulas
 from ntkplan.ir.quantities import duration, quantity
 from ntkplan.ir.use import Layer
@@ -30,29 +33,36 @@ def leaf_formulas(chosen: Chosen, path: str) -> LeafFormulas:
             found = {**others, **found}
         pushable = next((item for item in items if item.pushed), None)
         if pushable is None:
-            return LeafFormulas(candidates=found)
+            return LeafFormulas(candidates=found, n_tiles=chosen.decision.n_tiles)
         name = f"{pushable.candidate.method.value} {pushable.candidate.order}"
-        formula, told = _of_push(chosen, layer, taken)
+        formulas, told = _of_push(chosen, layer, taken)
         return LeafFormulas(
-            candidates={**found, name: formula},
+            candidates={**found, name: formulas},
             push=told,
             push_fits=taken.pushed or _fits(chosen, layer),
+            n_tiles=chosen.decision.n_tiles,
         )
     return LeafFormulas(candidates={})
 
 
-def _of_candidates(chosen: Chosen, items: tuple[Priced, ...]) -> dict[str, str]:
+def _of_candidates(
+    chosen: Chosen, items: tuple[Priced, ...]
+) -> dict[str, Mapping[str, str]]:
     study, symmetric = chosen.problem.study, chosen.problem.symmetric
+    # The sides of a tile are not the same examples.
+    symmetric = symmetric and chosen.decision.tiling is None
     return {
-        f"{item.candidate.method.value} {item.candidate.order}": study.flops_formula(
+        f"{item.candidate.method.value} {item.candidate.order}": study.formulas(
             item.candidate, symmetric=symmetric
         )
         for item in items
     }
 
 
-def _of_push(chosen: Chosen, layer: Layer, taken: Priced) -> tuple[str, str]:
-    """Returns the formula of the push that a leaf shares, and what it takes."""
+def _of_push(
+    chosen: Chosen, layer: Layer, taken: Priced
+) -> tuple[Mapping[str, str], str]:
+    """Returns the formulas of the push that a leaf shares, and what it takes."""
     problem, decision = chosen.problem, chosen.decision
     if taken.pushed:
         pairs = zip(chosen.layers, decision.chosen, strict=True)
@@ -61,9 +71,10 @@ def _of_push(chosen: Chosen, layer: Layer, taken: Priced) -> tuple[str, str]:
     else:
         pushed, which = [layer], "for this leaf alone"
         price = push_price(problem, pushed)
-    return str(symbolic_work(problem, [], pushed).push.flops), (
-        "ntk_vector_products has no part of its own: the push forward, which pushed "
-        f"leaves share, takes {_told(price)} {which}; its formula is that of the push"
+    return formula_texts(symbolic_work(problem, [], pushed).push), (
+        "ntk_vector_products has no part of its own: the push forward, which "
+        f"pushed leaves share, takes {_told(price)} {which}; its formulas are those of "
+        "the push"
     )
 
 

@@ -19,11 +19,20 @@ def layer_plans(
     decision: Decision,
     request: MethodRequest,
     limit_bytes: float,
+    unlimited: Sequence[Priced] | None = None,
 ) -> tuple[LayerPlan, ...]:
     """Records what was chosen for every leaf, and why.
 
     A leaf's figures are what it adds, given the leaves before it: what they compute
     anyway costs it nothing.
+
+    Args:
+        layers: The layers.
+        priced: The candidates of every layer.
+        decision: What was chosen.
+        request: The methods asked for.
+        limit_bytes: What the kernel may need at once.
+        unlimited: What would be chosen if memory had no limit, where that does not fit.
     """
     n_pushed = sum(item.pushed for item in decision.chosen)
     recorder = _Recorder(
@@ -34,15 +43,17 @@ def layer_plans(
     )
     computed: set[int | None] = set()
     plans: list[LayerPlan] = []
-    for number, (layer, items, chosen) in enumerate(
-        zip(layers, priced, decision.chosen, strict=True)
+    without = decision.chosen if unlimited is None else unlimited
+    for number, (layer, items, chosen, free) in enumerate(
+        zip(layers, priced, decision.chosen, without, strict=True)
     ):
-        is_alike = number in decision.made_alike
-        plans.append(
-            _layer_plan(
-                layer, items, chosen, request, recorder, computed, is_alike=is_alike
-            )
+        decided = _Decided(
+            request=request,
+            unlimited="" if _is_same(free, chosen) else _named(free),
+            shares=any(key in computed for key in chosen.keys),
+            is_alike=number in decision.made_alike,
         )
+        plans.append(_layer_plan(layer, items, chosen, recorder, computed, decided))
         computed.update(chosen.keys)
     return tuple(plans)
 
@@ -79,9 +90,37 @@ class _Recorder:
             feasible=self.resident_bytes + item.peak_bytes <= self.limit_bytes,
             predicted_seconds=None
             if item.correction == 1.0
-            else item.seconds / item.correction,
-            measured_seconds=item.measured_s,
+            else self.n_tiles * item.seconds / item.correction,
+            measured_seconds=None
+            if item.measured_s is None
+            else self.n_tiles * item.measured_s,
         )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Decided:
+    """What decided for a leaf, beside its own time.
+
+    Attributes:
+        request: The methods asked for.
+        unlimited: What would be taken if memory had no limit, in words, where that is
+            something else.
+        shares: Whether leaves above have products that it needs.
+        is_alike: Whether it has the order of other leaves.
+    """
+
+    request: MethodRequest
+    unlimited: str
+    shares: bool
+    is_alike: bool
+
+
+def _is_same(one: Priced, other: Priced) -> bool:
+    return _named(one) == _named(other)
+
+
+def _named(item: Priced) -> str:
+    return f"{item.candidate.method.value} {item.candidate.order}"
 
 
 def idle_plan(layer: Layer) -> LayerPlan:
@@ -111,21 +150,18 @@ def _layer_plan(
     layer: Layer,
     items: Sequence[Priced],
     chosen: Priced,
-    request: MethodRequest,
     recorder: _Recorder,
     computed: Set[int | None],
-    *,
-    is_alike: bool,
+    decided: _Decided,
 ) -> LayerPlan:
     record = recorder.record(chosen, computed)
     alternatives = [recorder.record(item, computed) for item in items]
     others = [
         made
         for made, item in zip(alternatives, items, strict=True)
-        if item is not chosen and item.allowed and not item.pushed
+        if item is not chosen and item.allowed
     ]
-    runner_up = min(others, key=lambda item: item.seconds, default=None)
-    shares = any(key in computed for key in chosen.keys)
+    runner_up = min(others, key=_nearness, default=None)
     return LayerPlan(
         path=layer.leaf.path,
         shape=layer.leaf.shape,
@@ -133,54 +169,70 @@ def _layer_plan(
         n_uses=sum(len(stack.uses) for stack in layer.stacks),
         chosen=record,
         runner_up=runner_up,
-        why=_why(layer, record, runner_up, request, shares=shares, is_alike=is_alike),
+        why=_why(layer, record, runner_up, decided),
         alternatives=tuple(sorted(alternatives, key=rank)),
     )
 
 
 def rank(item: Alternative) -> tuple[bool, float]:
     """Puts the cheapest first; what has no time of its own is not the cheapest."""
-    pushed = item.method == Method.NTK_VECTOR_PRODUCTS.value
-    return pushed and not item.seconds, item.seconds
+    return is_pushed(item) and not item.seconds, item.seconds
+
+
+def is_pushed(item: Alternative) -> bool:
+    """Says whether a candidate is pushed, and so has no time of its own."""
+    return item.method == Method.NTK_VECTOR_PRODUCTS.value
+
+
+def _nearness(item: Alternative) -> tuple[bool, float]:
+    """Puts what has a time of its own first, the quickest before the others."""
+    return is_pushed(item), item.seconds
 
 
 def _why(
     layer: Layer,
     chosen: Alternative,
     runner_up: Alternative | None,
-    request: MethodRequest,
-    *,
-    shares: bool,
-    is_alike: bool,
+    decided: _Decided,
 ) -> str:
     parts: list[str] = []
-    allowed, forced = request.of(layer.leaf.path)
+    allowed, forced = decided.request.of(layer.leaf.path)
     if layer.opaque is not None:
         parts.append(f"opaque: {layer.opaque}")
     if forced:
         parts.append("forced by methods=")
     elif len(allowed) < len(Method):
         parts.append(f"methods= allows {', '.join(allowed)}")
-    if shares:
+    # What was measured was chosen by its time as well.
+    if decided.unlimited and chosen.measured_seconds is None:
+        name = decided.unlimited
+        if runner_up is not None and name == f"{runner_up.method} {runner_up.order}":
+            name = "the runner-up"
+        parts.append(f"to fit the memory limit, without it {name}")
+    if decided.shares:
         parts.append("shares products with leaves above")
-    if chosen.method == Method.NTK_VECTOR_PRODUCTS.value:
+    if is_pushed(chosen):
         parts.append("shares one push forward with the other pushed leaves")
-    elif is_alike:
+    elif decided.is_alike:
         parts.append("the order of other leaves; of the whole it costs next to nothing")
+    elif runner_up is not None and is_pushed(runner_up):
+        parts.append("a push forward would gain too little or nothing")
     elif runner_up is not None and chosen.seconds > 0:
         ratio = runner_up.seconds / chosen.seconds
         if ratio >= 1.005:
             parts.append(f"{ratio:.3g} times faster than the runner-up")
-        elif ratio <= 0.995:
-            parts.append(_why_slower(runner_up))
-        else:
+        elif ratio <= 0.995 and not decided.unlimited:
+            parts.append(_why_slower(chosen, runner_up))
+        elif ratio > 0.995:
             parts.append("as fast as the runner-up")
     return "; ".join(parts) or "the only candidate"
 
 
-def _why_slower(runner_up: Alternative) -> str:
+def _why_slower(chosen: Alternative, runner_up: Alternative) -> str:
     if not runner_up.feasible:
         return "the faster runner-up does not fit the memory limit"
+    if chosen.measured_seconds is not None:
+        return "with it the kernel as a whole is faster, as predicted or measured"
     return "leaves below share its products, so that all together are faster"
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from ntkplan.errors import readable_bytes
 from ntkplan.ir.graph import KernelGraph
 from ntkplan.ir.kernel import KernelSpec
+from ntkplan.ir.quantities import counted
 from ntkplan.planner.division import Decision
 from ntkplan.planner.problem import Problem
-from ntkplan.rules.equation_work import is_estimate
+from ntkplan.rules.equation_work import GUESSED, estimated
 
 
 def notes(problem: Problem, decision: Decision) -> tuple[str, ...]:
@@ -18,7 +19,7 @@ def notes(problem: Problem, decision: Decision) -> tuple[str, ...]:
         *_of_halves(decision.lower_blocks),
         *precision_notes(problem.precision),
         *_of_estimates(problem.study.graph),
-        *_of_search(decision.exhaustive),
+        *search_notes(decision),
     )
 
 
@@ -30,11 +31,12 @@ def tiling_notes(
     if tiling is None:
         return ()
     if spec.matched:
-        text = f"{tiling.rows} pairs of examples at a time"
+        pairs = counted(tiling.rows, "pair of examples", "pairs of examples")
+        text = f"{pairs} at a time"
     else:
         text = f"in tiles of {tiling.rows} x {tiling.columns} examples"
     if tiling.outputs is not None:
-        text += f" and {tiling.outputs} outputs"
+        text += f" and {counted(tiling.outputs, 'output')}"
     text += f", to fit {readable_bytes(limit_bytes)}"
     if spec.matched:
         return (text,)
@@ -45,7 +47,10 @@ def tiling_notes(
         if tiling.keeps
         else "computed again for every row of tiles"
     )
-    return (f"{text}; activations and cotangents are {kept}",)
+    text += f"; activations and cotangents are {kept}"
+    if tiling.mirrors:
+        text += "; without x2 tiles above the diagonal are mirror images"
+    return (text,)
 
 
 def _of_halves(lower_blocks: int) -> tuple[str, ...]:
@@ -66,20 +71,32 @@ def precision_notes(precision: str | None) -> tuple[str, ...]:
 
 
 def _of_estimates(graph: KernelGraph) -> tuple[str, ...]:
-    """Names the equations whose work no rule counts."""
-    names = sorted(
-        {item.primitive.name for item in graph.body.equations if is_estimate(item)}
-    )
-    if not names:
-        return ()
-    return (f"the work of {', '.join(names)} is an upper estimate: no rule counts it",)
+    """Names the primitives whose work no rule counts, and says what is taken for it."""
+    names = {name for item in graph.body.equations for name in estimated(item)}
+    guessed, bounded = sorted(names & GUESSED), sorted(names - GUESSED)
+    found: list[str] = []
+    if bounded:
+        found.append(
+            f"the work of {', '.join(bounded)} is an upper estimate: no rule counts it"
+        )
+    if guessed:
+        found.append(
+            f"the work of {', '.join(guessed)} is a guess that may be far too low: "
+            "nobody knows beforehand what it does, or how often"
+        )
+    return tuple(found)
 
 
-def _of_search(exhaustive: bool) -> tuple[str, ...]:
-    """Says where not all sets were compared."""
-    if exhaustive:
+def search_notes(decision: Decision) -> tuple[str, ...]:
+    """Says where not all that there is to choose from was compared."""
+    if decision.tiling is not None:
+        return (
+            "of the tiles only those by halving were compared, and of the ways to "
+            "divide the leaves in them only all tapped and all pushed",
+        )
+    if decision.exhaustive:
         return ()
     return (
-        "of the ways to divide the leaves into tapped and pushed ones only the likely "
-        "were compared",
+        "of the ways to divide the leaves into those with cotangents and those with "
+        "NTK-vector products only the likely were compared",
     )

@@ -17,7 +17,7 @@ from ntkplan.planner.halves import block_starts
 from ntkplan.planner.held import Counts, shared_sizes
 from ntkplan.planner.liveness import most_alive, turns_of
 from ntkplan.planner.problem import Problem
-from ntkplan.planner.tiling import Tiles, tile_of
+from ntkplan.planner.tiles import Tiles, tile_of
 from ntkplan.planner.uncut import Chosen
 
 

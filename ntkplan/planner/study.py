@@ -5,13 +5,13 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy
 
 from ntkplan._jax import Var, array_shape, primitives
 from ntkplan.cost.formula_tables import FormulaTable
-from ntkplan.cost.work import OperationKind
+from ntkplan.cost.work import OperationKind, formula_texts
 from ntkplan.ir.graph import KernelGraph
 from ntkplan.ir.kernel import KernelSpec
 from ntkplan.ir.use import Layer, Stack
@@ -70,7 +70,7 @@ class Study:
             made = cut_candidates(cut, self.frame, self.itemsize)
             self.candidates = (*self.candidates, made)
         self._known = known
-        self._formulas: dict[int, str] = {}
+        self._formulas: dict[int, Mapping[str, str]] = {}
         self.allowed: dict[MethodRequest, tuple[tuple[bool, ...], ...]] = {}
         self._forms: dict[bool, Forms] = {}
         self._variants: dict[object, Study] = {}
@@ -134,8 +134,8 @@ class Study:
             self._variants[name] = made
         return self._variants[name]
 
-    def flops_formula(self, candidate: Candidate, *, symmetric: bool) -> str:
-        """Returns the formula of a candidate's flops, as text.
+    def formulas(self, candidate: Candidate, *, symmetric: bool) -> Mapping[str, str]:
+        """Returns the formulas of what a candidate's work counts, by its name for it.
 
         Args:
             candidate: A candidate of this study.
@@ -144,7 +144,7 @@ class Study:
         work = candidate.symmetric_work if symmetric else candidate.work
         # Candidates of equal layers have the same work, which the study keeps alive.
         if id(work) not in self._formulas:
-            self._formulas[id(work)] = str(work.flops)
+            self._formulas[id(work)] = formula_texts(work)
         return self._formulas[id(work)]
 
     def forms(self, *, symmetric: bool) -> Forms:

@@ -6,9 +6,10 @@ import dataclasses
 import functools
 import itertools
 from collections import Counter
-from collections.abc import Collection, Hashable, Sequence
+from collections.abc import Collection, Hashable, Iterator, Sequence
+from typing import Any
 
-from ntkplan._jax import ClosedJaxpr, Primitive, Var, primitives, sub_jaxprs
+from ntkplan._jax import Primitive, Var, primitives, sub_jaxprs
 from ntkplan.cost.symbols import Size
 from ntkplan.cost.work import Work
 from ntkplan.ir.equation import Equation
@@ -27,12 +28,22 @@ from ntkplan.rules.work.linearized import Linearized, LinearizedCounts
 from ntkplan.rules.work.loops import LOOPS, OF_UNKNOWN_LENGTH
 from ntkplan.rules.work.table import work_rules
 
+GUESSED = frozenset({"ffi_call", "io_callback", "pure_callback", "while"})
+"""Names of primitives without a bound: they run what others wrote, or as often as data
+say."""
+
 
 def is_estimate(equation: Equation) -> bool:
     """Says whether what an equation computes can only be estimated."""
-    return not _is_counted(equation.primitive) or any(
-        _has_estimate(closed) for _, closed in sub_jaxprs(equation.parameters)
-    )
+    return bool(estimated(equation))
+
+
+def estimated(equation: Equation) -> frozenset[str]:
+    """Returns the names of the primitives that make an equation's work an estimate.
+
+    It may be the equation's own, or that of one inside of it.
+    """
+    return frozenset(_estimated(equation.primitive, equation.parameters))
 
 
 def _is_counted(primitive: Primitive) -> bool:
@@ -40,12 +51,12 @@ def _is_counted(primitive: Primitive) -> bool:
     return known and primitive not in OF_UNKNOWN_LENGTH
 
 
-def _has_estimate(closed: ClosedJaxpr) -> bool:
-    return any(
-        not _is_counted(equation.primitive)
-        or any(_has_estimate(inner) for _, inner in sub_jaxprs(equation.params))
-        for equation in closed.jaxpr.eqns
-    )
+def _estimated(primitive: Primitive, parameters: dict[str, Any]) -> Iterator[str]:
+    if not _is_counted(primitive):
+        yield primitive.name
+    for _, closed in sub_jaxprs(parameters):
+        for equation in closed.jaxpr.eqns:
+            yield from _estimated(equation.primitive, equation.params)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)

@@ -14,7 +14,6 @@ from ntkplan._jax import array_dtype
 from ntkplan.emit.load import load
 from ntkplan.emit.lower import sums_dtype
 from ntkplan.emit.one_leaf import FUNCTION, leaf_text
-from ntkplan.ir.kernel import KernelSpec
 from ntkplan.ir.use import Layer, Stack
 from ntkplan.methods.network import DIAGONAL, FULL, TRACE, input_name
 from ntkplan.planner.all_candidates import given_names, stacks_of
@@ -74,7 +73,8 @@ def correct_by_timing(
         session: Where timings are kept.
         problem: What the candidates are priced for.
         priced: The candidates of every layer, cheapest first.
-        decision: What the prices lead to.
+        decision: What the prices lead to; its cost is that of the whole kernel, all
+            tiles of it.
         budget: Seconds to spend.
 
     Returns:
@@ -84,6 +84,9 @@ def correct_by_timing(
     groups: dict[tuple[str, ...], list[int]] = {}
     rivals: dict[int, list[_Rival]] = {}
     for number, layer in enumerate(layers):
+        if layer is problem.study.cut:
+            # Its part needs the kernel of the values at the cut, and has one order.
+            continue
         best = _best(session, problem, priced[number], decision, number)
         if len(best) < 2:
             continue
@@ -93,7 +96,8 @@ def correct_by_timing(
             groups.setdefault(keys, []).append(number)
 
     def stake(numbers: Sequence[int]) -> float:
-        return sum(rivals[number][0].item.seconds for number in numbers)
+        once = sum(rivals[number][0].item.seconds for number in numbers)
+        return decision.n_tiles * once
 
     result = list(priced)
     worth = _LEAST_SHARE * decision.cost.seconds
@@ -280,9 +284,8 @@ def _given_by_stack(
 ) -> dict[str, _Given]:
     use = stack.first
     many = (len(stack.uses),) if len(stack.uses) > 1 else ()
-    basis = tuple(
-        _basis_size(problem.spec, label) for label in problem.study.frame.basis(side)
-    )
+    frame = problem.study.frame
+    basis = tuple(_basis_size(problem, label) for label in frame.basis(side))
     found = {
         input_name("cotangents", stack.cotangents_id, side): _Given(
             shape=(*example, *basis, *many, *stack.value_shape),
@@ -309,7 +312,9 @@ def _given_by_stack(
     return found
 
 
-def _basis_size(spec: KernelSpec, label: str) -> int:
+def _basis_size(problem: Problem, label: str) -> int:
+    spec = problem.spec
     sizes = {DIAGONAL: spec.n_diagonal, TRACE: spec.n_trace}
     sizes |= dict.fromkeys(FULL, spec.n_full)
-    return sizes[label]
+    # Outputs are only taken some at a time where there is one group of them.
+    return min(sizes[label], problem.n_basis)

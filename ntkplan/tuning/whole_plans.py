@@ -1,11 +1,9 @@
-"""Whole kernels timed against each other: the best choices, and unlike ones."""
+"""Whole kernels timed against each other."""
 
 from __future__ import annotations
 
 import ast
-import contextlib
-import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -13,21 +11,11 @@ import jax
 from ntkplan.compiling import options_of
 from ntkplan.emit.load import load
 from ntkplan.emit.source import Module
-from ntkplan.errors import MemoryLimitError
 from ntkplan.ir.plan import TimedPlan
-from ntkplan.methods.candidate import Method
-from ntkplan.planner.candidates import Priced
-from ntkplan.planner.choose import choose_at_once
-from ntkplan.planner.division import Decision
-from ntkplan.planner.halves import halved
-from ntkplan.planner.problem import Problem
+from ntkplan.tuning.rivals import Rival
 from ntkplan.tuning.session import Session
+from ntkplan.tuning.timed_leaves import Choice
 from ntkplan.tuning.timer import Budget, Measured
-
-_MOST_RIVALS = 3
-
-# What is expected to take so many times as long as the best is not tried.
-_HOPELESS = 4.0
 
 # One call may take this part of what is left of the budget; a race makes several.
 _LONGEST_CALL = 0.15
@@ -36,92 +24,7 @@ _TOO_SLOW = "the budget does not last"
 _TOO_SLOW_BEFORE = "an earlier run could not in such a budget"
 _TOO_LARGE = "it does not fit the memory that is free"
 
-ModuleOf = Callable[[Decision], Module]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class Rival:
-    """A choice for the whole kernel.
-
-    Attributes:
-        what: How it came about, in words.
-        decision: The choice.
-    """
-
-    what: str
-    decision: Decision
-
-
-def rivals(
-    problem: Problem,
-    priced: Sequence[tuple[Priced, ...]],
-    limit_bytes: float,
-    *,
-    untuned: Decision,
-) -> list[Rival]:
-    """Returns up to three choices that differ, the model's own first.
-
-    Args:
-        problem: What was asked for.
-        priced: The candidates at corrected prices.
-        limit_bytes: What every choice has to fit into.
-        untuned: The choice at the model's prices.
-    """
-    plain = choose_at_once(problem, priced, limit_bytes)
-    best = Rival(what="the choice by timed leaves", decision=halved(problem, plain))
-    wanted = [item.candidate for item in untuned.chosen]
-    as_untuned = [
-        tuple(item for item in items if item.candidate is candidate)
-        for items, candidate in zip(priced, wanted, strict=True)
-    ]
-    model = Rival(
-        what="the model's choice",
-        decision=_in_as_many_blocks(
-            problem, choose_at_once(problem, as_untuned, limit_bytes), untuned
-        ),
-    )
-    at_once = Rival(what=f"{best.what}, not in blocks", decision=plain)
-    unlike = sorted(
-        _unlike(problem, priced, limit_bytes), key=lambda r: r.decision.cost.seconds
-    )
-    found: dict[tuple[int, ...], Rival] = {}
-    for rival in (model, best, at_once, *unlike):
-        hopeless = rival.decision.cost.seconds > _HOPELESS * best.decision.cost.seconds
-        if rival in (best, model) or not hopeless:
-            decision = rival.decision
-            chosen = (decision.lower_blocks, *map(id, decision.chosen))
-            found.setdefault(chosen, rival)
-    return list(found.values())[:_MOST_RIVALS]
-
-
-def _unlike(
-    problem: Problem, priced: Sequence[tuple[Priced, ...]], limit_bytes: float
-) -> Iterator[Rival]:
-    """Yields choices of one method where that is to be had, and one without pushes."""
-    for method in (None, *Method):
-        kept = [
-            tuple(item for item in items if item.allowed and _is_of(item, method))
-            or items
-            for items in priced
-        ]
-        what = (
-            "no leaf pushed" if method is None else f"{method} wherever it can be had"
-        )
-        with contextlib.suppress(MemoryLimitError):
-            yield Rival(what=what, decision=choose_at_once(problem, kept, limit_bytes))
-
-
-def _in_as_many_blocks(
-    problem: Problem, decision: Decision, untuned: Decision
-) -> Decision:
-    """Returns the model's choice at other prices as the model would compute it."""
-    if untuned.lower_blocks == 1:
-        return decision
-    return halved(problem, decision, wherever_possible=True)
-
-
-def _is_of(item: Priced, method: Method | None) -> bool:
-    return not item.pushed if method is None else item.candidate.method is method
+ModuleOf = Callable[[Choice], Module]
 
 
 def fastest(
@@ -150,11 +53,9 @@ def fastest(
     """
     if len(found) == 1:
         return found[0], (_told(found[0], None, "it has no rival"),)
-    modules = [module_of(rival.decision) for rival in found]
+    modules = [module_of(rival.choice) for rival in found]
     keys = [
-        session.key(
-            "kernel", _identity(module), shapes, options_of(rival.decision.cost)
-        )
+        session.key("kernel", _identity(module), shapes, options_of(rival.choice.cost))
         for module, rival in zip(modules, found, strict=True)
     ]
     measured = None
@@ -179,7 +80,7 @@ def fastest(
 def _order(rival: Rival, measured: Measured | None) -> tuple[bool, float]:
     """Orders what was measured by its time, and the rest after it by its estimate."""
     if measured is None:
-        return True, rival.decision.cost.seconds
+        return True, rival.choice.cost.seconds
     return False, measured.seconds
 
 
@@ -200,7 +101,7 @@ def _winner(found: Sequence[Rival], measured: Sequence[Measured | None]) -> int:
 def _told(rival: Rival, measured: Measured | None, why_not: str) -> TimedPlan:
     return TimedPlan(
         what=rival.what,
-        predicted_seconds=rival.decision.cost.seconds,
+        predicted_seconds=rival.choice.cost.seconds,
         measured_seconds=None if measured is None else measured.seconds,
         why_not="" if measured is not None else why_not,
     )
@@ -220,7 +121,7 @@ def _timed(
         ready there is nothing to compare, and it is known of none.
     """
     why = [
-        _TOO_LARGE if rival.decision.cost.peak_bytes > session.free_bytes else _TOO_SLOW
+        _TOO_LARGE if rival.choice.cost.peak_bytes > session.free_bytes else _TOO_SLOW
         for rival in found
     ]
     ready = _in_time(session, found, modules, why, budget)
@@ -231,7 +132,7 @@ def _timed(
     compiled = session.compiled(
         [_kernel(modules[number]) for number in ready],
         [given] * len(ready),
-        costs=[found[number].decision.cost for number in ready],
+        costs=[found[number].choice.cost for number in ready],
     )
     calls: dict[int, Callable[[], Any]] = {}
     for number, call in zip(ready, compiled, strict=True):
@@ -257,7 +158,7 @@ def _in_time(
     ready: list[int] = []
     needed_s = 0.0
     for number, (rival, module) in enumerate(zip(found, modules, strict=True)):
-        runs_s = rival.decision.cost.seconds / _LONGEST_CALL
+        runs_s = rival.choice.cost.seconds / _LONGEST_CALL
         compile_s = session.compile_estimate_s(lines=module.text.count("\n"))
         fits = why[number] is not _TOO_LARGE
         if fits and max(needed_s + compile_s, runs_s) <= budget.left_s:

@@ -78,7 +78,7 @@ def test_noise_is_warned_of(tiny, monkeypatch):
 
 def test_too_little_time_is_said(tiny, monkeypatch):
     monkeypatch.setattr(module, "Budget", Budget)
-    with pytest.raises(CalibrationError, match=r"within 0 s.*\n.*in place of --quick"):
+    with pytest.raises(CalibrationError, match=r"into 0 s.*\n.*in place of --quick"):
         ntkplan.calibrate(budget_s=1e-3)
 
 
@@ -133,6 +133,17 @@ def test_too_much_noise_writes_nothing_and_keeps_the_rates(tiny, monkeypatch, ca
     captured = capsys.readouterr()
     assert "noise p90 36%" in captured.err
     assert "Nothing was written" in captured.err
+    assert not user_folder().exists()
+    assert load_profile("cpu") == before
+
+
+def test_too_little_time_writes_nothing_and_keeps_the_rates(tiny, monkeypatch, capsys):
+    before = load_profile("cpu")
+    monkeypatch.setattr(module, "fit_all", lambda *_: ())
+    assert cli.main(["calibrate", "--budget", "15"]) == 3
+    told = " ".join(capsys.readouterr().err.split())
+    assert re.search(r"too few programs of dot fitted into \d+ s, .* 15 s given", told)
+    assert "Nothing was written; the rates stay as they were" in told
     assert not user_folder().exists()
     assert load_profile("cpu") == before
 

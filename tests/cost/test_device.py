@@ -173,6 +173,10 @@ def test_a_broken_calibrated_profile_is_ignored_with_a_warning():
     with pytest.warns(NtkPlanWarning, match="`ntkplan calibrate`"):
         profile = load_profile("x86_64_cpu")
     assert profile.provenance.origin is Origin.MEASURED
+    for look_up in (lambda: load_profile("cpu"), lambda: profile_for("cpu", "cpu")):
+        with pytest.warns(NtkPlanWarning) as told:
+            look_up()
+        assert len(told) == 1
 
 
 def test_profiles_are_loaded_by_name_path_platform_and_as_they_are(tmp_path):

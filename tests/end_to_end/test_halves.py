@@ -24,7 +24,7 @@ from tests.oracles import x64
 def in_blocks(request, monkeypatch):
     """Has every kernel without x2 computed in blocks, whether that pays or not."""
 
-    def halved(problem, decision):
+    def halved(problem, decision, limit_bytes):
         if not problem.symmetric:
             return decision
         return dataclasses.replace(decision, lower_blocks=request.param)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import importlib.metadata
-import os
 import pathlib
-import subprocess
-import sys
 
 import jax
 import jax.numpy as jnp
 import pytest
 
 import ntkplan
+from tests.bare_process import said_by
 from tests.end_to_end.saved_problems import problems
 
 DEFAULT = ("fixed", "heads")
@@ -60,17 +58,7 @@ def tolerant_plan():
 def run(folder: pathlib.Path) -> dict[str, str]:
     """Runs all saved files, and returns the exit code of each."""
     paths = sorted(str(path) for path in folder.glob("*.py"))
-    environment = {**os.environ, "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
-    environment.pop("PYTHONPATH", None)
-    ended = subprocess.run(
-        [sys.executable, "-c", RUNNER, *paths],
-        env=environment,
-        cwd=folder,
-        capture_output=True,
-        text=True,
-    )
-    assert ended.returncode == 0, ended.stderr
-    lines = ended.stdout.splitlines()
+    lines = said_by(RUNNER, paths, folder).splitlines()
     assert sum(line.startswith("largest relative error") for line in lines) == len(
         paths
     )
@@ -124,8 +112,9 @@ def test_what_is_too_large_is_checked_in_parts(tmp_path, monkeypatch, name):
             lambda p, x: (jax.tree.map(lambda a: a.T, p), x, x),
             r"params\['layers'\]\[0\]\['w'\] is float32\[7,5\].*float32\[5,7\]",
         ),
-        (lambda p, x: (p, x[:, :4], None), r"x1 is float32\[n,4\].*float32\[n,5\]"),
-        (lambda p, x: (p, x, x.astype(int)), r"x2 is int32\[n,5\].*float32\[n,5\]"),
+        (lambda p, x: (p, x[:2, :4], None), r"x1 is float32\[2,4\].*float32\[n,5\]"),
+        (lambda p, x: (p, x[0], x), r"x1 is float32\[5\], .*\[n,5\]. The call"),
+        (lambda p, x: (p, x, x.astype(int)), r"x2 is int32\[\d,5\].*float32\[n,5\]"),
         (lambda p, x: (p, x, {"x": x}), r"x2 is a dict, planned: float32\[n,5\]"),
         (lambda p, x: (p, x.tolist(), x), r"x1 is a list, planned: float32\[n,5\]"),
         (
@@ -153,8 +142,8 @@ def test_the_emitted_code_says_which_argument_does_not_fit(change, message):
 def test_the_emitted_code_counts_matched_examples():
     f, params, x, _, options = problems()["fixed"]
     kernel = ntkplan.plan(f, params, x, **options).compile().function
-    with pytest.raises(ValueError, match="different numbers of examples"):
-        kernel(params, x, x[:1])
+    with pytest.raises(ValueError, match="different numbers of examples: 2 and 1"):
+        kernel(params, x[:2], x[:1])
 
 
 def test_the_docstring_says_how_to_plan_again():

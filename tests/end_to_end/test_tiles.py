@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import json
+import re
 import subprocess
 import sys
 
@@ -12,10 +13,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import sympy
 
 import ntkplan
 from ntkplan import plans
-from ntkplan.errors import MemoryExceededError, MemoryLimitError
+from ntkplan.errors import (
+    ConflictingOptionsError,
+    MemoryExceededError,
+    MemoryLimitError,
+)
 from tests.oracles import x64
 
 N1, N2, N_OUTPUTS = 7, 5, 4
@@ -120,10 +126,44 @@ def test_a_plan_says_its_tiles_and_why():
     with x64():
         least = least_limit("full", "jacobians", True)
         plan = planned("full", "jacobians", True, 2 * least)
-    (note,) = plan.notes
-    assert note.startswith("in tiles of ")
-    assert note in str(plan)
-    assert note in plan.source().replace("\n", " ")
+    tiles, search = plan.notes
+    assert tiles.startswith("in tiles of ")
+    assert "only those by halving were compared" in search
+    for note in plan.notes:
+        assert note in str(plan)
+        assert note in plan.source().replace("\n", " ")
+
+
+@pytest.mark.parametrize(("kernel", "summed"), [("full", False), ("trace", True)])
+def test_results_are_added_up_only_where_some_are(kernel, summed):
+    with x64():
+        least = least_limit(kernel, "jacobians", True)
+        source = planned(kernel, "jacobians", True, least).source()
+    assert ("over_tiles(outputs1, basis, 1, None)" in source) == summed
+    assert ("if axis is None:" in source) == summed
+
+
+def test_an_explanation_says_what_is_of_all_tiles_and_what_of_one():
+    with x64():
+        limit = 2 * least_limit("full", "jacobians", False)
+        plan = planned("full", "jacobians", False, limit)
+        whole = planned("full", "jacobians", False, None)
+    formulas = plan.formulas_of("head")
+    count = formulas.n_tiles
+    assert count > 1
+    (layer,) = (layer for layer in plan.layers if layer.path == "head")
+    rows, columns = re.findall(r"tiles of (\d+) x (\d+) examples,", plan.notes[0])[0]
+    sizes = {"n1": int(rows), "n2": int(columns), "n_outputs": N_OUTPUTS}
+    of_one = sympy.sympify(
+        formulas.candidates[f"{layer.method} {layer.order}"]["flops"]
+    )
+    assert layer.chosen.flops == count * float(of_one.subs(sizes))
+    text = plan.explain("head")
+    assert f"Flops, bytes and seconds are those of all {count} tiles" in text
+    assert "Alone, in one tile, whose rows, columns and outputs are" in text
+    assert "tile" not in whole.explain("head")
+    again = ntkplan.Plan.from_json(plan.to_json())
+    assert again.explain("head") == text
 
 
 def test_tiles_take_any_number_of_examples():
@@ -164,6 +204,58 @@ def test_tiles_under_transformations():
         np.testing.assert_allclose(got[1], dense("trace", True)[::-1], rtol=1e-9)
 
 
+@pytest.mark.parametrize(
+    "kernel",
+    [
+        "full",
+        pytest.param("trace", marks=pytest.mark.slow),
+        pytest.param("diagonal", marks=pytest.mark.slow),
+    ],
+)
+def test_tiles_that_are_mirrored_under_transformations(kernel):
+    params, x1, _ = inputs()
+    with x64():
+        limit = least_limit(kernel, "jacobians", False)
+        tiled = planned(kernel, "jacobians", False, limit).compile()
+        whole = planned(kernel, "jacobians", False, "1GiB").compile()
+        weights = np.random.default_rng(1).normal(size=whole(params, x1).shape)
+        found, wanted = (
+            jax.grad(lambda p, each=each: jnp.sum(weights * each(p, x1)))(params)
+            for each in (tiled, whole)
+        )
+        for name in params:
+            np.testing.assert_allclose(found[name], wanted[name], rtol=1e-9)
+        batches = jnp.stack([x1, x1[::-1]])
+        got = jax.vmap(lambda x: tiled(params, x))(batches)
+        reverse = dense(kernel, False)[::-1, ::-1]
+        np.testing.assert_allclose(got[1], reverse, rtol=1e-9)
+
+
+def test_tiles_above_the_diagonal_are_not_computed():
+    params, x1, _ = inputs()
+    with x64():
+        limit = 1.2 * least_limit("full", "jacobians", False)
+        alone, crossed = (
+            ntkplan.plan(
+                model,
+                params,
+                x1,
+                other,
+                methods="jacobian_contraction",
+                memory_limit=limit,
+            )
+            for other in (None, x1)
+        )
+    assert "over_lower_tiles" in alone.source()
+    assert "over_lower_tiles" not in crossed.source()
+    tiles = [plan.notes[0].split(",")[0] for plan in (alone, crossed)]
+    assert tiles[0] == tiles[1]
+    flops = [
+        sum(leaf.chosen.flops for leaf in plan.layers) for plan in (alone, crossed)
+    ]
+    assert 0.5 * flops[1] < flops[0] < 0.75 * flops[1]
+
+
 def test_a_saved_file_has_its_tiles(tmp_path):
     params, x1, _ = inputs()
     with x64():
@@ -194,7 +286,7 @@ def test_the_whole_batch_has_tiles_of_outputs():
             ntkplan.plan(model, params, x1, memory_limit=1, **options)
         limit = refused.value.least_bytes
         plan = ntkplan.plan(model, params, x1, memory_limit=limit, **options)
-        assert "outputs" in plan.notes[0]
+        assert "examples and 1 output," in plan.notes[0]
         got = plan.compile()(params, x1)
     np.testing.assert_allclose(got, dense("full", False), rtol=1e-9)
 
@@ -221,6 +313,15 @@ def test_memory_that_the_compiler_needs():
     np.testing.assert_allclose(
         tiled.compile()(params, x), whole(params, x), rtol=2e-3, atol=1e-3
     )
+
+
+def test_memory_is_not_checked_by_the_compiler_of_another_platform():
+    params, x1, _ = inputs()
+    plan = ntkplan.plan(model, params, x1, device="tpu_v5e")
+    with pytest.raises(
+        ConflictingOptionsError, match=r"cpu.*tpu_v5e.*\n.*device='cpu'"
+    ):
+        plan.compile(check_memory=True)
 
 
 def test_a_compiled_kernel_beyond_the_limit_is_an_error(monkeypatch):

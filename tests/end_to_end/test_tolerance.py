@@ -196,6 +196,29 @@ def test_a_plan_at_other_sizes_keeps_what_stands_in(problem, jacobians, generous
     assert relative_error(plan.compile()(params, x[:9]), wanted) < 2e-5
 
 
+def test_both_parts_share_the_memory(problem, jacobians, generous):
+    """Where each takes what is quickest for it, they do not fit together."""
+    params, x = problem
+    limit = int(0.95 * generous.cost.peak_bytes)
+    plan = ntkplan.plan(model, params, x, tolerance=0.5, memory_limit=limit)
+    assert set(plan.approximation.paths) == {"w1", "w2"}
+    for part, n in ((plan, 16), (plan.at(n1=9), 9)):
+        assert part.cost.peak_bytes <= part.cost.memory_limit_bytes == limit
+        few = {name: jacobian[:n] for name, jacobian in jacobians.items()}
+        wanted = approximation(few, part.approximation.paths, "full")
+        assert relative_error(part.compile()(params, x[:n]), wanted) < 2e-5
+
+
+def test_what_memory_leaves_no_room_for_is_not_said_to_save_nothing(problem, generous):
+    params, x = problem
+    limit = int(0.8 * generous.cost.peak_bytes)
+    plan = ntkplan.plan(model, params, x, tolerance=0.5, memory_limit=limit)
+    assert plan.approximation.paths == ()
+    assert "the body, the readout exact" in plan.approximation.too_large
+    assert "no stand-in that would save time fits the memory limit" in str(plan)
+    assert not generous.approximation.too_large
+
+
 @pytest.mark.slow
 def test_outputs_of_several_axes(problem, jacobians):
     """Full along one axis, diagonal along another."""

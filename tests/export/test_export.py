@@ -107,7 +107,7 @@ def test_a_kernel_in_tiles_takes_no_fewer_examples_than_a_tile():
 
 
 def test_a_halved_kernel_has_a_fixed_number_where_it_is_halved(monkeypatch):
-    def halved(problem, decision):
+    def halved(problem, decision, limit_bytes):
         blocks = 2 if problem.symmetric else 1
         return dataclasses.replace(decision, lower_blocks=blocks)
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
 from jax import lax
 
 import ntkplan
 from ntkplan.planner import alike
+from tests.draws import drawing
 from tests.oracles import dense_kernel, relative_error
 
 _WIDTH, _N_OUTPUTS = 8, 10
@@ -31,11 +31,7 @@ def _network(params, x):
 
 
 def _problem(n, side):
-    rng = np.random.default_rng(0)
-
-    def draw(*shape):
-        return (rng.normal(size=shape) / shape[-1] ** 0.5).astype(np.float32)
-
+    draw = drawing()
     blocks = [
         {
             "down": draw(3, 3, 3 if number == 0 else _WIDTH, _WIDTH),

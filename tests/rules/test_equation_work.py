@@ -6,15 +6,18 @@ import numpy as np
 import pytest
 from jax import lax
 
+import ntkplan
 from ntkplan._jax import Var
 from ntkplan.cost import symbols
 from ntkplan.cost.symbols import evaluate
 from ntkplan.cost.work import OperationKind, Work
+from ntkplan.errors import UndecidedIndependenceWarning
 from ntkplan.ir.equation import Body, Equation
 from ntkplan.rules.equation_work import (
     count_forward,
     count_push,
     count_sweep,
+    estimated,
     is_estimate,
 )
 from ntkplan.rules.work.loops import ASSUMED_TRIPS
@@ -402,6 +405,25 @@ def test_an_estimate_inside_of_a_loop_makes_the_loop_one():
 
     equation = only_equation(lambda x: lax.scan(turn, x, None, length=3)[0], zeros(8))
     assert is_estimate(equation)
+    assert estimated(equation) == {"pure_callback"}
+
+
+def test_a_plan_says_that_a_callback_is_guessed():
+    @jax.custom_jvp
+    def squared(v):
+        kind = jax.ShapeDtypeStruct(v.shape, v.dtype)
+        return jax.pure_callback(np.square, kind, v, vmap_method="sequential")
+
+    @squared.defjvp
+    def _(primals, tangents):
+        return squared(*primals), 2 * primals[0] * tangents[0]
+
+    x = jax.ShapeDtypeStruct((5, 4), jnp.float32)
+    with pytest.warns(UndecidedIndependenceWarning):
+        plan = ntkplan.plan(lambda w, x: squared(x @ w), zeros(4, 3), x)
+    (note,) = plan.notes
+    assert note.startswith("the work of pure_callback is a guess that may be far too")
+    assert "upper" not in note
 
 
 @pytest.mark.parametrize("case", PLAIN_CASES, ids=lambda case: case.name)

@@ -12,7 +12,7 @@ import pytest
 # mebibyte: what JAX 0.10 gets wrong. `jax.jit(jax.jacrev(f))` is wrong as well; the
 # oracle runs in float64, in which nothing is fused in that way.
 PROGRAM = """
-import sys, warnings
+import sys, tempfile, warnings
 import jax, jax.numpy as jnp, numpy as np
 import ntkplan
 
@@ -46,13 +46,15 @@ worst = np.abs(np.asarray(found) - expected).max() / np.abs(expected).max()
 assert worst < 1e-4, worst
 ahead = kernel.lower(params, x).compile()(params, x)
 assert np.array_equal(ahead, found)
-from ntkplan.compiling import sums_are_wrong
+from ntkplan.compiling import FLAGS, sums_are_wrong
 from ntkplan.errors import MiscompiledSumsWarning
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
     jax.eval_shape(jax.jit(kernel), params, x)
+    path = plan.save(f"{tempfile.mkdtemp()}/kernel.py")
 named = [w for w in caught if issubclass(w.category, MiscompiledSumsWarning)]
-assert bool(named) == sums_are_wrong(), caught
+assert len(named) == 2 * sums_are_wrong(), caught
+assert FLAGS in path.read_text()
 """
 
 

@@ -12,10 +12,10 @@ import pytest
 import ntkplan
 from ntkplan.errors import (
     ConflictingOptionsError,
-    MemoryLimitError,
     NtkPlanWarning,
     UnknownOptionError,
 )
+from ntkplan.planner import cuts
 from ntkplan.tuning import timer
 from tests.oracles import dense_kernel, relative_error
 
@@ -26,7 +26,7 @@ def own_cache(tmp_path, monkeypatch):
         "ntkplan.tuning.cache.timings_folder", lambda: tmp_path / "timings"
     )
     # Two whole kernels are compiled more quickly than three.
-    monkeypatch.setattr("ntkplan.tuning.whole_plans._MOST_RIVALS", 2)
+    monkeypatch.setattr("ntkplan.tuning.rivals._MOST_RIVALS", 2)
     return tmp_path / "timings"
 
 
@@ -50,6 +50,10 @@ def timed_as(leaves=lambda number: 1e-6, kernels=lambda number: 1e-3):
 
     race.leaves, race.kernels = [], []
     return race
+
+
+def last_wins(number):
+    return 1e-3 / (1 + number)
 
 
 def measured(seconds, doubt=0.0):
@@ -198,16 +202,76 @@ def test_what_does_not_fit_is_not_timed(network, monkeypatch):
     assert ntkplan.plan(f, params, x, tune=60).tuning.n_timed == 0
 
 
-def test_a_kernel_in_tiles_is_not_timed_and_says_so(network, monkeypatch):
+def test_kernels_in_other_tiles_are_timed(network, monkeypatch):
     f, params, x = network
-    monkeypatch.setattr(timer, "race", never)
     x = jnp.tile(x, (8, 1))
-    methods = "jacobian_contraction"
-    with pytest.raises(MemoryLimitError) as caught:
-        ntkplan.plan(f, params, x, memory_limit=1, methods=methods)
-    least = caught.value.least_bytes
-    plan = ntkplan.plan(f, params, x, tune=60, memory_limit=least, methods=methods)
-    assert "kernels in tiles are not timed" in str(plan)
+    options = {"methods": "jacobian_contraction"}
+    limit = 0.6 * ntkplan.plan(f, params, x, **options).cost.peak_bytes
+    options["memory_limit"] = limit
+    untuned = ntkplan.plan(f, params, x, **options)
+    race = timed_as(kernels=last_wins)
+    monkeypatch.setattr(timer, "race", race)
+    monkeypatch.setattr("ntkplan.tuning.rivals._MOST_RIVALS", 3)
+    plan = ntkplan.plan(f, params, x, tune=60, **options)
+    tiles, untuned_tiles = (
+        [note for note in each.notes if note.startswith("in tiles of")]
+        for each in (plan, untuned)
+    )
+    assert len(tiles) == len(untuned_tiles) == 1
+    assert tiles != untuned_tiles
+    assert "other tiles" in plan.tuning.plans[0].what
+    assert plan.cost.peak_bytes <= limit
+    assert_rivals_agree(race.kernels)
+    assert relative_error(plan.compile()(params, x), dense_kernel(f, params, x)) < 2e-5
+
+
+def test_a_leaf_s_part_in_tiles_is_timed_for_all_of_them(monkeypatch):
+    keys = jax.random.split(jax.random.key(0), 3)
+    params = {
+        "w1": jax.random.normal(keys[0], (16, 32)),
+        "w2": jax.random.normal(keys[1], (32, 10)),
+    }
+    x = jax.random.normal(keys[2], (32, 16))
+
+    def f(params, x):
+        return jnp.tanh(x @ params["w1"]) @ params["w2"]
+
+    limit = 0.6 * ntkplan.plan(f, params, x).cost.peak_bytes
+    monkeypatch.setattr(timer, "race", timed_as(leaves=lambda number: 2.0**-10))
+    plan = ntkplan.plan(f, params, x, memory_limit=limit, tune=60)
+    measured_s = {
+        item.measured_seconds for layer in plan.layers for item in layer.alternatives
+    } - {None}
+    assert measured_s
+    n_tiles = {round(each * 2**10) for each in measured_s}
+    assert len(n_tiles) == 1
+    assert min(n_tiles) > 2
+
+
+@pytest.mark.parametrize("cut_is_slow", [False, True])
+def test_a_model_that_is_cut_is_timed_against_one_that_is_not(cut_is_slow, monkeypatch):
+    monkeypatch.setattr(cuts, "NEEDED_GAIN", 0.0)
+    keys = jax.random.split(jax.random.key(0), 4)
+    shapes = {"first": (6, 5), "second": (5, 3), "head": (3, 24)}
+    params = {
+        name: jax.random.normal(key, shape)
+        for key, (name, shape) in zip(keys, shapes.items(), strict=False)
+    }
+    x = jax.random.normal(keys[3], (5, 6))
+
+    def f(params, x):
+        hidden = jnp.tanh(jnp.tanh(x @ params["first"]) @ params["second"])
+        return hidden @ params["head"]
+
+    assert "values at the cut" in str(ntkplan.plan(f, params, x))
+    race = timed_as(kernels=last_wins if cut_is_slow else lambda number: 1e-3)
+    monkeypatch.setattr(timer, "race", race)
+    monkeypatch.setattr("ntkplan.tuning.rivals._MOST_RIVALS", 3)
+    plan = ntkplan.plan(f, params, x, tune=60)
+    assert ("without a cut" in plan.tuning.plans[0].what) == cut_is_slow
+    assert ("values at the cut" in str(plan)) != cut_is_slow
+    assert race.leaves
+    assert_rivals_agree(race.kernels)
     assert relative_error(plan.compile()(params, x), dense_kernel(f, params, x)) < 2e-5
 
 
