@@ -8,15 +8,14 @@ from collections.abc import Mapping, Sequence
 from ntkplan.emit.calls import Call
 from ntkplan.emit.clusters import cluster_lines, printer_of
 from ntkplan.emit.expression import INDENT, indented, statement
+from ntkplan.emit.layout import WIDTH
 from ntkplan.emit.listing import is_listed, listed_lines
 from ntkplan.emit.numbering import PartLoops
 from ntkplan.emit.remarks import comment_lines, remark
 from ntkplan.emit.tables import SIDE_TABLES
-from ntkplan.emit.taps import WIDTH
 from ntkplan.ir.plan import LayerPlan
 from ntkplan.ir.program import Block, Program
 
-_SIDES = ("a1, c1 = side1", "a2, c2 = side2")
 _OF_PART = (
     "def of(part):",
     f'{INDENT}"""Both sides of a part of the model."""',
@@ -78,16 +77,14 @@ def _called(program: Program, calls: Sequence[Call], *, first: bool) -> list[str
 
 def unpacked_sides(lines: Sequence[str]) -> list[str]:
     """Returns the statements that unpack the sides, as far as lines read them."""
-    read = [
-        text
-        for text, number in zip(_SIDES, (1, 2), strict=True)
-        if any(
-            re.search(rf"\b{letter}{number}\[", line)
-            for letter in SIDE_TABLES.values()
-            for line in lines
-        )
-    ]
-    return ["# Activations and cotangents, as A and C below.", *read] if read else []
+    text = "\n".join(lines)
+    read: list[str] = []
+    for number in (1, 2):
+        tables = [f"{letter}{number}" for letter in SIDE_TABLES.values()]
+        names = [table if re.search(rf"\b{table}\[", text) else "_" for table in tables]
+        if {*names} != {"_"}:
+            read.append(f"{', '.join(names)} = side{number}")
+    return read
 
 
 def _over_parts(

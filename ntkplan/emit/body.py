@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from ntkplan._jax import Var
+from ntkplan.emit.layout import WIDTH
 from ntkplan.emit.primitives.composite import steps
 from ntkplan.emit.primitives.context import IDENTIFIER, Module, Step
-from ntkplan.emit.primitives.contraction import convolution_layouts, extras
+from ntkplan.emit.primitives.convolution import convolution_layouts, extras
 from ntkplan.emit.primitives.value import (
     array_value,
     aval_of,
@@ -21,7 +22,6 @@ from ntkplan.emit.user_calls import UserCalls
 from ntkplan.emit.writer import Draft, write_body
 from ntkplan.ir.equation import Body
 
-WIDTH = 84
 _SEVERAL = 3
 _NOTHING: Mapping[Any, str] = MappingProxyType({})
 
@@ -63,6 +63,7 @@ def print_body(
     inside_parts: Collection[Var] = (),
     taken: Collection[str] = (),
     outlined: Callable[[Sequence[Step]], Sequence[Step]] = list,
+    turns_kernels: bool = False,
 ) -> PrintedBody:
     """Prints a flat body as readable statements.
 
@@ -77,6 +78,7 @@ def print_body(
             they have names in functions of their own.
         taken: Names that must not be used.
         outlined: Puts calls in the place of steps.
+        turns_kernels: Whether derivatives of convolutions are quick in loops on a CPU.
 
     Returns:
         The statements, and what they need around them. The same body gives the same
@@ -89,7 +91,8 @@ def print_body(
         for word in IDENTIFIER.findall(text)
     }
     module = Module({*taken, *words})
-    module.layouts = _frequent_layouts(body)
+    module.turns_kernels = turns_kernels
+    module.layouts = _frequent_layouts(body, 1 if turns_kernels else _SEVERAL)
     visible = frozenset({*keep, *outputs, *after})
     draft = Draft(
         steps=tuple(outlined(steps(body, visible | {*inside_parts}))),
@@ -117,20 +120,18 @@ def print_body(
     )
 
 
-def _frequent_layouts(
-    body: Body,
-) -> dict[tuple[str, ...], frozenset[str]]:
-    """Returns the orders of axes that several convolutions of a body have.
+def _frequent_layouts(body: Body, least: int) -> dict[tuple[str, ...], frozenset[str]]:
+    """Returns the orders of axes that so many convolutions of a body have.
 
     With each is said what any of these has beside strides.
     """
     found: dict[tuple[str, ...], list[frozenset[str]]] = {}
     for equation in body.equations:
-        layouts = convolution_layouts(equation)
+        layouts = convolution_layouts(equation, by_default=least == 1)
         if layouts is not None:
             found.setdefault(layouts, []).append(extras(equation))
     return {
         layouts: frozenset().union(*each)
         for layouts, each in found.items()
-        if len(each) >= _SEVERAL
+        if len(each) >= least
     }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import textwrap
 from collections.abc import Collection, Mapping, Sequence
 
 from ntkplan.emit.clusters import Cluster, cluster_lines
@@ -15,10 +14,11 @@ from ntkplan.emit.expression import (
     indented,
     statement,
 )
+from ntkplan.emit.layout import WIDTH
 from ntkplan.emit.names import free
 from ntkplan.emit.settings import settled
 from ntkplan.emit.tables import SIDE_TABLES
-from ntkplan.emit.taps import WIDTH
+from ntkplan.emit.wrapping import wrapped
 from ntkplan.ir.program import Program
 
 # Lines of a function beside its body, and how many it must spare at least.
@@ -165,7 +165,7 @@ def _documentation(alike: Sequence[Cluster], orders: Sequence[str]) -> list[str]
     return [
         f'"""{_OTHERWISE}.',
         "",
-        *textwrap.wrap(f"{method}, {count} leaves.", WIDTH),
+        *wrapped(f"{method}, {count} leaves.", WIDTH),
         '"""',
     ]
 

@@ -7,11 +7,14 @@ import dataclasses
 import re
 from collections.abc import Mapping, Sequence
 
+from ntkplan.emit.layout import WIDTH
 from ntkplan.emit.names import free
 from ntkplan.emit.statements import BlockPrinter
 from ntkplan.emit.tables import SIDE_TABLES
-from ntkplan.emit.taps import WIDTH
 from ntkplan.ir.program import Block, Program
+
+Forms = Mapping[tuple[tuple[str, ...], str], tuple[str, ...]]
+"""Forms by the parameters and the syntax of those that they stand in for."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -120,6 +123,24 @@ def printer_of(
 def syntax(lines: Sequence[str] | None) -> str:
     """Returns what is equal for statements that are written alike, however split."""
     return ast.dump(ast.parse("\n".join(lines or ())))
+
+
+def with_forms(clusters: Sequence[Cluster], forms: Forms) -> list[Cluster]:
+    """Gives clusters other forms, by how they are written.
+
+    Args:
+        clusters: All clusters of a program.
+        forms: The other forms.
+    """
+    if not forms:
+        return [*clusters]
+    return [
+        dataclasses.replace(
+            cluster,
+            form=forms.get((cluster.parameters, syntax(cluster.form)), cluster.form),
+        )
+        for cluster in clusters
+    ]
 
 
 def _names(block: Block) -> frozenset[str]:

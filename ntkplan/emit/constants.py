@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy
 
+from ntkplan.emit.layout import LINE_WIDTH
 from ntkplan.emit.primitives.value import number_text
 
 MOST_IN_TEXT = 64
 """Numbers of an array that is written into the text."""
 
-_WIDTH = 88
 _INDENT = "    "
 _PLAIN = ("bool", "int8", "int16", "int32", "uint8", "uint16", "uint32", "float32")
 _LOAD = 'CONSTANTS = numpy.load(pathlib.Path(__file__).with_suffix(".npz"))'
@@ -104,12 +104,12 @@ def _literal_lines(name: str, array: numpy.ndarray) -> list[str]:
     pieces[-1] += ","
     pieces.append(f"jnp.{array.dtype})")
     one_line = " ".join(pieces)
-    if len(one_line) <= _WIDTH:
+    if len(one_line) <= LINE_WIDTH:
         return [one_line]
     pieces[-1] += "  # fmt: skip"
     lines = [pieces[0]]
     for piece in pieces[1:]:
-        if len(lines[-1]) + 1 + len(piece) > _WIDTH:
+        if len(lines[-1]) + 1 + len(piece) > LINE_WIDTH:
             lines.append(f"{_INDENT}{piece}")
         else:
             lines[-1] += f" {piece}"

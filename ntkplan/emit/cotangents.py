@@ -13,11 +13,12 @@ from ntkplan.emit.expression import (
     statement,
 )
 from ntkplan.emit.expression import sequence as bracketed
+from ntkplan.emit.layout import WIDTH
 from ntkplan.emit.marks import own
 from ntkplan.emit.names import free
 from ntkplan.emit.output_basis import group_sizes
 from ntkplan.emit.record_table import cropped
-from ntkplan.emit.taps import WIDTH, dictionary
+from ntkplan.emit.taps import dictionary
 from ntkplan.ir.program import Cotangent, Program
 
 

@@ -10,8 +10,8 @@ from ntkplan.emit.expression import (
     indented,
     statement,
 )
+from ntkplan.emit.layout import WIDTH
 from ntkplan.emit.output_basis import basis_lines, group_sizes
-from ntkplan.emit.taps import WIDTH
 from ntkplan.ir.program import Program
 
 

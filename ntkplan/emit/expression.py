@@ -11,7 +11,7 @@ import enum
 import re
 from collections.abc import Iterable, Sequence
 
-from ntkplan.emit.layout import INDENT, split
+from ntkplan.emit.layout import INDENT, split, split_target
 
 __all__ = [
     "INDENT",
@@ -287,12 +287,12 @@ def statement(prefix: str, value: Expression, width: int) -> list[str]:
     one_line = prefix + value.text
     if len(one_line) <= width:
         return [one_line]
-    targets = prefix.removesuffix(" = ").split(", ")
     start = value.text.partition("(")[0]
-    if len(targets) > 1 and len(prefix + start) + 1 > width:
+    if prefix.endswith(" = ") and len(prefix + start) + 1 > width:
         # What a tuple is unpacked to is split before what is unpacked.
-        each = [f"{INDENT}{target}," for target in targets]
-        return ["(", *each, *statement(") = ", value, width)]
+        targets = split_target(prefix.removesuffix(" = "), width)
+        if targets is not None:
+            return [*targets[:-1], *statement(f"{targets[-1]} = ", value, width)]
     lines = split(prefix, value.text, width)
     return _split(prefix, value, width, after="") if lines is None else lines
 

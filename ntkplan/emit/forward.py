@@ -17,13 +17,13 @@ from ntkplan.emit.expression import (
     statement,
 )
 from ntkplan.emit.expression import sequence as bracketed
+from ntkplan.emit.layout import WIDTH
 from ntkplan.emit.marks import marks_of, own
 from ntkplan.emit.names import RESERVED
 from ntkplan.emit.part_calls import with_calls
 from ntkplan.emit.part_function import part_functions
 from ntkplan.emit.primitives.context import IDENTIFIER
 from ntkplan.emit.record_table import record_lines
-from ntkplan.emit.taps import WIDTH
 from ntkplan.ir.program import Program
 
 # Columns that the place of a leaf in `params` may have where it is read.
@@ -69,6 +69,7 @@ def print_forward(program: Program) -> PrintedBody:
         inside_parts=marked | recorded | returned | given,
         taken=RESERVED | set(program.leaf_names) | {part.key for part in program.parts},
         outlined=lambda steps: with_calls(steps, functions, graph.body, keep),
+        turns_kernels=program.turns_kernels,
     )
 
 

@@ -11,9 +11,10 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ntkplan.emit import self_check, shape_checks
+from ntkplan.emit import nested_params, self_check, shape_checks
 from ntkplan.emit.constants import constant_section, is_definition
 from ntkplan.emit.expression import atom, call, followed
+from ntkplan.emit.legend import with_legend
 from ntkplan.emit.module_docstring import docstring_lines
 from ntkplan.emit.self_check import CheckedOutput
 from ntkplan.emit.shape_checks import shapes_of
@@ -88,9 +89,10 @@ def framed(module: Module, frame: Frame) -> Module:
         parsed.imports(standard=["hashlib"] * bool(beside)),
         *([constants] if constants else []),
         shape_checks.table_section(shapes),
-        parsed.rest(kernels),
+        *(["\n" + nested_params.HELPER.rstrip()] if shapes.params.nested else []),
+        with_legend(parsed.rest(kernels, nests=shapes.params.nested)),
         *shape_checks.check_sections(shapes),
-        *self_check.check_sections(shapes, outputs),
+        *self_check.check_sections(shapes, outputs, parsed.precision(kernels)),
     ]
     text = "\n".join(sections) + "\n"
     return dataclasses.replace(module, text=text, constants=beside)
@@ -132,8 +134,14 @@ class _Parsed:
         others = lines[lines.index("import jax") :]
         return "\n".join([*sorted(found), *[""] * bool(found), *others])
 
-    def rest(self, kernels: Sequence[str]) -> str:
-        """Returns what follows the imports; kernels check their arguments first."""
+    def rest(self, kernels: Sequence[str], *, nests: bool) -> str:
+        """Returns what follows the imports; kernels check their arguments first.
+
+        Args:
+            kernels: Names of the kernel functions.
+            nests: Whether they then put their parameters into dictionaries.
+        """
+        first = [shape_checks.CHECK, *[nested_params.NEST] * nests]
         last = max(
             node.end_lineno or 0
             for node in self._tree.body
@@ -142,7 +150,7 @@ class _Parsed:
         lines = list(self._lines)
         places = [self._functions[name].body[0].end_lineno or 0 for name in kernels]
         for place in sorted(places, reverse=True):
-            lines.insert(place, f"    {shape_checks.CHECK}")
+            lines[place:place] = [f"    {line}" for line in first]
         return "\n\n" + "\n".join(lines[last:]).strip("\n")
 
     def output_kernels(self) -> list[str]:
@@ -154,6 +162,25 @@ class _Parsed:
         if kernel.decorator_list:
             return [_KERNEL]
         return [name for name in self._called(kernel) if name.startswith(_KERNEL)]
+
+    def precision(self, kernels: Sequence[str]) -> str:
+        """Returns the precision that kernels ask for, the same for all of them.
+
+        A kernel of two parts leaves it to the kernels that it adds up.
+        """
+        functions = [self._functions[name] for name in kernels]
+        parts = [name for each in functions for name in self._called(each)]
+        functions += [self._functions[name] for name in parts]
+        asked = [
+            decorator.args[0].value
+            for function in functions
+            for decorator in function.decorator_list
+            if isinstance(decorator, ast.Call)
+            and isinstance(decorator.args[0], ast.Constant)
+        ]
+        if not asked:
+            raise InternalError("kernels that ask for no precision", kernels)
+        return str(asked[0])
 
     def checked_output(
         self, kernel: str, spec: KernelSpec, number: int

@@ -11,9 +11,9 @@ from ntkplan.emit.kernel_function import (
     mapped_derivatives,
     result_lines,
 )
+from ntkplan.emit.layout import WIDTH
 from ntkplan.emit.precision import jit_lines
 from ntkplan.emit.remarks import comment_lines
-from ntkplan.emit.taps import WIDTH
 from ntkplan.ir.program import Program
 from ntkplan.methods.network import DIAGONAL, EXAMPLES, FULL
 
@@ -22,7 +22,7 @@ def halved_lines(program: Program, calls: Sequence[Call]) -> list[str]:
     """Prints `kernel`, the blocks of which end at the diagonal."""
     labels = program.kernel_labels
     axes = tuple(labels.index(label) for label in EXAMPLES)
-    swapped = _swapped(labels)
+    swapped = mirrored_axes(labels)
     factors = ", factors" if program.factors else ""
     unpacked = f"*side1{factors}" if factors else "side1"
     others = "*side2, _" if factors else "side2"
@@ -55,7 +55,7 @@ def halved_lines(program: Program, calls: Sequence[Call]) -> list[str]:
     ]
 
 
-def _swapped(labels: tuple[str, ...]) -> tuple[int, ...]:
+def mirrored_axes(labels: tuple[str, ...]) -> tuple[int, ...]:
     """Returns the order of axes that mirrors the kernel at its diagonal."""
     partner = {
         EXAMPLES[0]: EXAMPLES[1],

@@ -81,43 +81,6 @@ def inner_products(rows1, rows2, axes, **options):
     return products.reshape(*shape1, *shape2)
 '''
 
-_OVER_TILES = '''
-def over_tiles(function, arrays, size, axis):
-    """Applies a function to tiles of arrays, and puts the results together.
-
-    The last tile begins so early that it is as large as the others. Results lie along
-    an axis, or are added up where that is None.
-    """
-    n = jax.tree.leaves(arrays)[0].shape[0]
-    size = min(size, n)
-
-    def tile(start):
-        return jax.tree.map(
-            lambda array: jax.lax.dynamic_slice_in_dim(array, start, size), arrays
-        )
-
-    def put(i, results):
-        start = jnp.minimum(i * size, n - size)
-        if axis is None:
-            new = start + jnp.arange(size) >= i * size
-            once = jax.tree.map(
-                lambda array: jnp.where(
-                    new.reshape(-1, *[1] * (array.ndim - 1)), array, 0
-                ),
-                tile(start),
-            )
-            return results + function(once)
-        part = function(tile(start))
-        return jax.lax.dynamic_update_slice_in_dim(results, part, start, axis)
-
-    part = jax.eval_shape(function, jax.eval_shape(tile, 0))
-    shape = list(part.shape)
-    if axis is not None:
-        shape[axis] = n
-    zeros = jnp.zeros(shape, part.dtype)
-    return jax.lax.fori_loop(0, -(-n // size), put, zeros)
-'''
-
 _LOWER_BLOCKS = '''
 def from_lower_blocks(function, side, count, axes, swapped):
     """A symmetric kernel, its blocks of rows computed as far as the diagonal.
@@ -187,7 +150,6 @@ def helper_sections(
     blocks: Sequence[Block],
     *,
     with_options: bool,
-    tiled: bool = False,
     halved: bool = False,
 ) -> list[str]:
     """Returns the source of the functions that the statements of blocks call.
@@ -195,7 +157,6 @@ def helper_sections(
     Args:
         blocks: What is printed.
         with_options: Whether products are told their precision or data type.
-        tiled: Whether the kernel is computed tile by tile.
         halved: Whether it is computed in blocks that end at the diagonal.
     """
     statements = [item for block in blocks for item in block.statements]
@@ -209,8 +170,6 @@ def helper_sections(
     if multiplies_rows(blocks):
         options = _INNER_PRODUCTS_WITH_OPTIONS
         helpers.append(options if with_options else _INNER_PRODUCTS)
-    if tiled:
-        helpers.append(_OVER_TILES)
     if halved:
         helpers.append(_LOWER_BLOCKS)
     return [f"\n{text.rstrip()}" for text in helpers]

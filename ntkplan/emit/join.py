@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import ast
-import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
 import numpy
 
+from ntkplan.emit.layout import LINE_WIDTH
 from ntkplan.emit.names import free, identifier
 from ntkplan.emit.source import Module
+from ntkplan.emit.wrapping import wrapped
 from ntkplan.emit.zero_taps import ZERO_FUNCTIONS
 
 # What every module defines, each in its own way.
@@ -20,7 +21,6 @@ _NOTHING: Mapping[str, str] = MappingProxyType({})
 _CONSTANTS = "CONSTANTS"
 RESTORE = "restore_tree"
 _INDENT = "    "
-_WIDTH = 88
 
 
 def join_modules(
@@ -100,7 +100,7 @@ def _whole(
     """Puts the parts of a joined module together."""
     header = ['"""' + title, ""]
     for note in notes:
-        header += textwrap.wrap(note, 88)
+        header += wrapped(note, LINE_WIDTH)
     return joiner.module([joiner.head([*header, '"""']), *sections, "\n", *kernel])
 
 
@@ -184,7 +184,7 @@ class _Joiner:
         self.kernels[path] = names["kernel"]
         self.values[path] = free(f"theta_{suffix}", self.taken)
         self.taken.add(self.values[path])
-        title = textwrap.wrap(_first_line(tree), _WIDTH - 2)
+        title = wrapped(_first_line(tree), LINE_WIDTH - 2)
         return "\n".join([*(f"# {line}" for line in title), "\n\n\n".join(section)])
 
     def head(self, docstring: Sequence[str]) -> str:
@@ -356,7 +356,7 @@ def _tree_text(tree: Any, before: str, indent: int) -> str | None:
     opening, closing = {dict: "{}", list: "[]", tuple: "()"}[type(tree)]
     comma = "," if type(tree) is tuple and len(parts) == 1 else ""
     one_line = f"{before}{opening}{', '.join(parts)}{comma}{closing}"
-    if indent + len(one_line) < _WIDTH and "\n" not in one_line:
+    if indent + len(one_line) < LINE_WIDTH and "\n" not in one_line:
         return one_line
     margin = " " * indent
     lines = [f"{margin}{_INDENT}{part}," for part in parts]

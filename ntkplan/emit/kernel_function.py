@@ -10,14 +10,15 @@ from ntkplan.emit.calls import Call
 from ntkplan.emit.expression import (
     INDENT,
     atom,
+    binary,
     call,
     indented,
     method,
     statement,
 )
+from ntkplan.emit.layout import WIDTH
 from ntkplan.emit.precision import jit_lines
 from ntkplan.emit.remarks import comment_lines
-from ntkplan.emit.taps import WIDTH
 from ntkplan.emit.zero_taps import zero_taps
 from ntkplan.ir.kernel import KernelSpec
 from ntkplan.ir.program import Program
@@ -97,12 +98,11 @@ def result_lines(program: Program) -> list[str]:
     spec = program.spec
     labels = program.kernel_labels
     scale = 1.0 if spec.sums_logits else 1.0 / spec.n_trace
-    lines: list[str] = []
+    value = atom("theta")
     if scale != 1.0:
-        lines.append(f"theta = theta / {spec.n_trace}")
+        value = binary("/", value, atom(str(spec.n_trace)))
     examples = ["n1", "n2"][: 1 if spec.matched else 2]
     shape, order = _expanded(spec, labels)
-    value = atom("theta")
     if spec.whole_batch:
         sizes = [str(size) for size in shape if size != "n"]
         order = _without_examples(shape, order)
@@ -112,14 +112,14 @@ def result_lines(program: Program) -> list[str]:
             if order == sorted(order)
             else method(shaped, "transpose", *map(str, order))
         )
-        return [*lines, *statement("return ", value, WIDTH)]
+        return statement("return ", value, WIDTH)
     if len(shape) != len(labels):
         counts = iter(_example_counts(labels, examples))
         sizes = [next(counts) if size == "n" else str(size) for size in shape]
         value = method(value, "reshape", *sizes)
     if order != sorted(order):
         value = method(value, "transpose", *map(str, order))
-    return [*lines, *statement("return ", value, WIDTH)]
+    return statement("return ", value, WIDTH)
 
 
 def _example_counts(labels: Sequence[str], examples: Sequence[str]) -> list[str]:
@@ -313,11 +313,15 @@ def _summed(
     """Sums over the trace group, drops groups of one vector, and orders the axes."""
     spec = program.spec
     n_full = str(spec.n_full)
-    sizes = [*outer, str(spec.n_diagonal), str(spec.n_trace), n_full, *inner, n_full]
-    value = method(atom("parts"), "reshape", *sizes)
-    source = f"{outer_letter}drp{inner_letter}o"
     target = "".join(letters[label] for label in program.kernel_labels)
+    groups = {"d": spec.n_diagonal, "r": spec.n_trace}
+    kept = [name for name in groups if groups[name] > 1 or name in target]
+    sizes = [*outer, *(str(groups[name]) for name in kept), n_full, *inner, n_full]
+    value = method(atom("parts"), "reshape", *sizes)
+    source = f"{outer_letter}{''.join(kept)}p{inner_letter}o"
+    # Where outputs have one axis the columns have just these.
+    is_shaped = _all_rows_meet(spec) and len(spec.output_shape) == 1
     return [
-        *statement("parts = ", value, WIDTH),
+        *([] if is_shaped else statement("parts = ", value, WIDTH)),
         f'return jnp.einsum("{source}->{target}", parts{_cast(program)})',
     ]

@@ -13,6 +13,13 @@ from collections.abc import Callable, Sequence
 from ntkplan.errors import InternalError
 
 INDENT = "    "
+
+LINE_WIDTH = 88
+"""Columns of a line."""
+
+WIDTH = LINE_WIDTH - len(INDENT)
+"""Columns that a statement in a function's body may have."""
+
 _OPERATORS: dict[type[ast.AST], tuple[str, int]] = {
     ast.Pow: ("**", 1),
     ast.Mult: ("*", 2),
@@ -101,6 +108,35 @@ def split(prefix: str, text: str, width: int) -> list[str] | None:
     return printer.lines
 
 
+def split_target(target: str, width: int) -> list[str] | None:
+    """Returns the lines of what a tuple is unpacked to, a name or a tuple on each.
+
+    Args:
+        target: What stands left of the equals sign.
+        width: Columns that a line may have.
+
+    Returns:
+        The lines, brackets around them, or None where it is no tuple of several.
+
+    Example:
+        >>> split_target("h0, (a, b)", 12)
+        ['(', '    h0,', '    (a, b),', ')']
+    """
+    text = f"({target})"
+    try:
+        tree = ast.parse(text, mode="eval").body
+    except SyntaxError:
+        return None
+    if not isinstance(tree, ast.Tuple) or len(tree.elts) < 2:
+        return None
+    printer = _Printer(width)
+    for part in _Reader(text).parts(tree):
+        if isinstance(part, _Brackets):
+            printer.lay_brackets(part, "")
+    printer.end()
+    return printer.lines
+
+
 class _Reader:
     """Makes parts out of syntax."""
 
@@ -139,7 +175,7 @@ class _Reader:
                 return (self._brackets(opening, items, closing, each=True),)
             case ast.Dict():
                 items = [
-                    (f"{self._source(key)}: " if key else "**", *self.parts(value))
+                    (f"{self._source(key)}: " if key else "**", *self._within(value))
                     for key, value in zip(node.keys, node.values, strict=True)
                 ]
                 return (self._brackets("{", items, "}", each=True),)
@@ -310,7 +346,7 @@ class _Printer:
             elif self._fits(_flat((piece,)), pieces[number + 1 :], tail):
                 self.put(_flat((piece,)))
             else:
-                self._lay_brackets(piece, indent)
+                self.lay_brackets(piece, indent)
 
     def _fits(self, text: str, rest: Sequence[str | _Brackets], tail: str) -> bool:
         """Whether a piece fits with all that follows it up to the next brackets."""
@@ -318,7 +354,8 @@ class _Printer:
         end = "" if splits else tail
         return len(self._line + text + following + end) <= self._width
 
-    def _lay_brackets(self, part: _Brackets, indent: str) -> None:
+    def lay_brackets(self, part: _Brackets, indent: str) -> None:
+        """Appends brackets, split."""
         self.put(part.opening)
         self.end()
         inner = indent + INDENT

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from ntkplan.emit.calls import Call
 from ntkplan.emit.expression import INDENT, statement
+from ntkplan.emit.layout import WIDTH
 from ntkplan.emit.names import free
 from ntkplan.emit.numbering import PartLoops
 from ntkplan.emit.remarks import comment_lines, kind_remark
-from ntkplan.emit.taps import WIDTH
 from ntkplan.ir.plan import LayerPlan
 from ntkplan.ir.program import Program
 

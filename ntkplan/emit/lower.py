@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 from ntkplan.emit import names
+from ntkplan.emit.nested_params import with_places
+from ntkplan.emit.node_names import node_names
 from ntkplan.emit.parts import find_parts
 from ntkplan.emit.primitives.composite import steps
 from ntkplan.emit.remarks import pushed_remark
@@ -43,11 +46,13 @@ def lower(
     choices: Sequence[Choice],
     frame: Frame,
     *,
+    params: Any,
     batch_axis: int | None,
     data_access: tuple[str | None, ...],
     precision: str | None,
     tiling: Tiling | None = None,
     lower_blocks: int = 1,
+    turns_kernels: bool = False,
     title: str,
     notes: tuple[str, ...],
 ) -> Program:
@@ -57,15 +62,20 @@ def lower(
         graph: The model of one example.
         choices: One for every leaf that reaches the output.
         frame: The kernel's shared labels.
+        params: Tree of the leaves.
         batch_axis: The example axis of every array of `x`, or None.
         data_access: For every array of `x`, Python text after `x`, or None.
         precision: Name of the precision of every contraction, or None.
         tiling: How the kernel is computed tile by tile, or None for all at once.
         lower_blocks: Blocks of rows, as far as the diagonal, where `x2` is absent.
+        turns_kernels: Whether derivatives of convolutions are quick in loops on a CPU.
         title: First line of the module's docstring.
         notes: Its further lines.
     """
-    leaf_names = names.leaf_names([leaf.path for leaf in graph.leaves])
+    graph = with_places(graph, params)
+    choices = _with_leaves(choices, graph)
+    paths = [leaf.path for leaf in graph.leaves]
+    leaf_names = names.leaf_names(paths, node_names(paths))
     pushed = [c for c in choices if c.candidate.method is Method.NTK_VECTOR_PRODUCTS]
     tapped = [
         c for c in choices if c.candidate.method is not Method.NTK_VECTOR_PRODUCTS
@@ -102,7 +112,22 @@ def lower(
             for choice in tapped
             if choice.layer.by_tangents
         ),
+        turns_kernels=turns_kernels,
     )
+
+
+def _with_leaves(choices: Sequence[Choice], graph: KernelGraph) -> list[Choice]:
+    """Returns choices whose leaves are called what they are in a model."""
+    leaves = {leaf.variable: leaf for leaf in graph.leaves}
+    found: list[Choice] = []
+    for choice in choices:
+        leaf = leaves.get(choice.layer.leaf.variable, choice.layer.leaf)
+        record = choice.record
+        if record is not None:
+            record = dataclasses.replace(record, path=leaf.path)
+        layer = dataclasses.replace(choice.layer, leaf=leaf)
+        found.append(dataclasses.replace(choice, layer=layer, record=record))
+    return found
 
 
 _SIXTEEN_BITS = ("bfloat16", "float16")
@@ -123,7 +148,8 @@ def _tables(
     parts: Sequence[Part],
 ) -> Tables:
     """Registers all taps, records and cotangents that the choices need."""
-    tables = Tables(graph, leaf_names, parts)
+    layers = [choice.layer for choice in tapped]
+    tables = Tables(graph, leaf_names, parts, layers)
     for choice in tapped:
         for stack in choice.layer.stacks:
             tables.add_cotangents(choice.layer, stack)

@@ -123,7 +123,8 @@ def with_model(module: Module, model: Model, *, checks_itself: bool) -> Module:
     head, rest = lines[:imports_end], "\n".join(lines[imports_end:])
     rest = rest.replace(f"    {CHECK}\n", f"    {CHECK}\n    trace_model(params, x1)\n")
     head.append("from jax.extend.core import ClosedJaxpr, jaxpr_as_fun")
-    head.append(f"from {model.module} import {model.name} as {name}")
+    # The user's own package is sorted behind installed ones, an empty line between.
+    head += ["", f"from {model.module} import {model.name} as {name}"]
     body, *main = rest.partition('\n\nif __name__ == "__main__":\n')
     ending = "".join(main) + "\n" if checks_itself else ""
     table = [f'    "{key}": {value!r},' for key, value in parts.items()]

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import importlib.metadata
 import math
-import textwrap
 from collections.abc import Sequence
 from typing import Any
 
 import jax
 
+from ntkplan.emit.layout import LINE_WIDTH
 from ntkplan.emit.shape_table import short_text
+from ntkplan.emit.wrapping import wrapped
 
-WIDTH = 88
 _MOST_LETTERS = 150
 
 
@@ -79,6 +79,4 @@ def _examples(x: Any, batch_axis: int | None) -> str:
 
 
 def _folded(text: str) -> list[str]:
-    return textwrap.wrap(
-        text, WIDTH, break_on_hyphens=False, break_long_words=False
-    ) or [""]
+    return wrapped(text, LINE_WIDTH) or [""]

@@ -6,7 +6,8 @@ import builtins
 import itertools
 import keyword
 import re
-from collections.abc import Collection, Sequence
+import types
+from collections.abc import Collection, Mapping, Sequence
 
 # Names that the emitted module uses for itself.
 RESERVED = frozenset(
@@ -20,12 +21,14 @@ RESERVED = frozenset(
         *(
             "kernel_block",
             "from_lower_blocks",
+            "over_lower_tiles",
             "over_tiles",
             "side1",
             "side2",
             "sum_rows",
             "take_rows",
             *("check_shapes", "dense_kernel", "random_like", "shapes", "Fields"),
+            "nested",
             *("PARAMS", "X", "PARTS", "FOUND", "read_constants", "hashlib"),
             *("described", "equations", "one_example", "function_of", "trace_model"),
             "zero_shifts",
@@ -37,6 +40,8 @@ RESERVED = frozenset(
         ),
     )
 )
+
+_NO_NAMES: Mapping[str, str] = types.MappingProxyType({})
 
 
 def identifier(text: str) -> str:
@@ -69,8 +74,14 @@ def free(name: str, taken: Collection[str]) -> str:
     return candidate
 
 
-def leaf_names(paths: Sequence[str]) -> tuple[str, ...]:
+def leaf_names(
+    paths: Sequence[str], long: Mapping[str, str] = _NO_NAMES
+) -> tuple[str, ...]:
     """Names leaves by the shortest ends of their paths that tell them apart.
+
+    Args:
+        paths: Their paths.
+        long: For paths, what to call them instead of by the whole path.
 
     Example:
         >>> leaf_names(["0/w", "0/b", "1/w", "head/scale"])
@@ -79,7 +90,8 @@ def leaf_names(paths: Sequence[str]) -> tuple[str, ...]:
     wanted = [_short(path) for path in paths]
     names: list[str] = []
     for path, short in zip(paths, wanted, strict=True):
-        name = short if wanted.count(short) == 1 else identifier(path)
+        whole = long.get(path) or identifier(path)
+        name = short if wanted.count(short) == 1 else whole
         names.append(unique(name, names))
     return tuple(names)
 

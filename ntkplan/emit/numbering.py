@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from ntkplan.emit.expression import INDENT
-from ntkplan.emit.taps import WIDTH
+from ntkplan.emit.layout import WIDTH
 
 _SKIP = "  # fmt: skip"
 _LEAST_NAMED = 2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ntkplan.emit.expression import Expression, atom, call, method, statement
-from ntkplan.emit.taps import WIDTH
+from ntkplan.emit.layout import WIDTH
 from ntkplan.ir.kernel import KernelSpec
 from ntkplan.ir.program import Program
 

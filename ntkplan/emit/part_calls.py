@@ -9,13 +9,13 @@ from collections.abc import Collection, Sequence
 
 from ntkplan._jax import Var
 from ntkplan.emit.expression import INDENT, Expression, atom, call, indented, statement
+from ntkplan.emit.layout import WIDTH
 from ntkplan.emit.numbering import LEAST, counting, range_text
 from ntkplan.emit.part_function import Inside, PartFunction, inside_of, source_of
 from ntkplan.emit.part_groups import with_optional_steps
 from ntkplan.emit.primitives.context import Context, Step
 from ntkplan.emit.primitives.value import Unpacked, Value, Written, exact
 from ntkplan.emit.settings import settled
-from ntkplan.emit.taps import WIDTH
 from ntkplan.errors import InternalError
 from ntkplan.ir.equation import Body
 

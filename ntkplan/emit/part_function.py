@@ -8,7 +8,9 @@ from collections.abc import Collection, Mapping, Sequence
 
 from ntkplan._jax import Var
 from ntkplan.emit.expression import INDENT, atom, call, indented, statement
+from ntkplan.emit.layout import WIDTH
 from ntkplan.emit.marks import Marks, marks_of, own
+from ntkplan.emit.node_names import short_key
 from ntkplan.emit.optional_step import PartText, statements_of
 from ntkplan.emit.primitives.context import Context, Step
 from ntkplan.emit.primitives.value import (
@@ -18,8 +20,8 @@ from ntkplan.emit.primitives.value import (
 )
 from ntkplan.emit.record_table import record_lines, record_texts
 from ntkplan.emit.settings import Settled
-from ntkplan.emit.taps import WIDTH
 from ntkplan.emit.user_calls import UserCalls
+from ntkplan.emit.wrapping import wrapped
 from ntkplan.emit.writer import Draft, write_body, write_function
 from ntkplan.ir.equation import Body
 from ntkplan.ir.program import Part, Program
@@ -220,7 +222,7 @@ def _aliases(function: PartFunction, context: Context) -> dict[str, str]:
     """
     starts = [_DEEP.match(text) for text in _leaf_texts(function).values()]
     found = {start[1]: start[2] for start in starts if start}
-    return {text: context.claim(key) for text, key in found.items()}
+    return {text: context.claim(short_key(key)) for text, key in found.items()}
 
 
 def _unpacked(aliases: Mapping[str, str]) -> list[str]:
@@ -229,7 +231,11 @@ def _unpacked(aliases: Mapping[str, str]) -> list[str]:
     together = f"{', '.join(aliases.values())} = {', '.join(aliases)}"
     if len(together) <= WIDTH:
         return [together]
-    return [f"{name} = {text}" for text, name in aliases.items()]
+    return [
+        line
+        for text, name in aliases.items()
+        for line in statement(f"{name} = ", atom(text), WIDTH)
+    ]
 
 
 def _local_inputs(
@@ -257,7 +263,12 @@ def _docstring(functions: Sequence[PartFunction]) -> list[str]:
     for text in (f"{places}: {outputs}{given}.", f"{places}."):
         if len(text) + len('""""""') <= WIDTH:
             return [f'"""{text}"""']
-    return [f'"""Some parts: {outputs}{given}.', "", f"{places}.", '"""']
+    return [
+        f'"""Some parts: {outputs}{given}.',
+        "",
+        *wrapped(f"{places}.", WIDTH),
+        '"""',
+    ]
 
 
 def _ending(function: PartFunction, names: Mapping[Var, str]) -> list[str]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from ntkplan.emit.layout import WIDTH
 from ntkplan.emit.optional_step import merged
 from ntkplan.emit.part_function import Inside, PartFunction
 from ntkplan.emit.settings import settled
-from ntkplan.emit.taps import WIDTH
 
 Group = tuple[list[PartFunction], list[Inside]]
 

@@ -14,7 +14,8 @@ from collections.abc import Collection, Sequence
 
 from ntkplan._jax import Var
 from ntkplan.emit import user_calls
-from ntkplan.emit.names import RESERVED, free, function_name, layer_name
+from ntkplan.emit.names import RESERVED, free, function_name
+from ntkplan.emit.node_names import node_names
 from ntkplan.emit.part_steps import Key, Member, StepReader
 from ntkplan.emit.primitives.context import Step
 from ntkplan.ir.graph import KernelGraph, Leaf
@@ -78,13 +79,14 @@ def _named(reader: StepReader, families: Sequence[_Family]) -> tuple[Part, ...]:
     """Gives parts their keys, in the order in which they run."""
     names: list[str] = []
     parts: list[tuple[int, Part]] = []
+    known = node_names([leaf.path for leaf in reader.leaves.values()])
     for family in families:
         paths = tuple(member.path for member in family.members)
         calls = [reader.calls(member) for member in family.members]
         called = {user_calls.called(own[-1]) if own[1:] else None for own in calls}
         name = called.pop() if len(called) == 1 else None
         for member, own in zip(family.members, calls, strict=True):
-            key = free(layer_name(f"{member.path}/leaf"), {*names, *RESERVED})
+            key = free(known[member.path], {*names, *RESERVED})
             names.append(key)
             part = Part(
                 key=key,

@@ -15,8 +15,9 @@ from ntkplan.emit.expression import (
     subscript,
 )
 from ntkplan.emit.expression import sequence as bracketed
+from ntkplan.emit.layout import WIDTH
 from ntkplan.emit.numbering import packed
-from ntkplan.emit.taps import WIDTH, dictionary
+from ntkplan.emit.taps import dictionary
 from ntkplan.ir.program import Record
 from ntkplan.ir.use import Crop
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-import textwrap
 from collections.abc import Mapping, Sequence
 
+from ntkplan.emit.wrapping import wrapped
 from ntkplan.errors import readable_bytes
 from ntkplan.ir.plan import Alternative, LayerPlan
 from ntkplan.ir.quantities import duration, quantity
@@ -96,4 +96,4 @@ def _shapes(layers: Sequence[LayerPlan]) -> str:
 
 def comment_lines(texts: Sequence[str], width: int) -> list[str]:
     """Prints texts as comments, folded to a width."""
-    return [f"# {line}" for text in texts for line in textwrap.wrap(text, width - 2)]
+    return [f"# {line}" for text in texts for line in wrapped(text, width - 2)]

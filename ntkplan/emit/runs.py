@@ -37,25 +37,29 @@ def repeats(items: Sequence[Any]) -> list[tuple[int, int, int]]:
 
 def numbered_runs(
     node: Mapping[Any, Any],
-) -> dict[str, tuple[tuple[str, ...], str, str]]:
+) -> dict[Any, tuple[tuple[Any, ...], str, str]]:
     """Finds keys that count from a number on, with values alike.
 
     Returns:
-        By the first key of each run all of its keys, and Python texts: of the key, a
-        format string in `i`, and of the range of `i`.
+        By the first key of each run all of its keys, and Python texts: of the key, `i`
+        or a format string in it, and of the range of `i`.
 
     Example:
         >>> numbered_runs({"h0": 1, "h1": 1, "h2": 1, "w": 2})
         {'h0': (('h0', 'h1', 'h2'), 'f"h{i}"', 'range(3)')}
+        >>> numbered_runs({0: 1, 1: 1, 2: 1})
+        {0: ((0, 1, 2), 'i', 'range(3)')}
     """
-    groups: dict[tuple[str, str], list[tuple[int, str]]] = {}
+    groups: dict[tuple[str, str] | None, list[tuple[int, Any]]] = {}
     for key in node:
+        if type(key) is int:
+            groups.setdefault(None, []).append((key, key))
         match = _NUMBERED.fullmatch(key) if isinstance(key, str) else None
         braces = isinstance(key, str) and any(letter in key for letter in '{}"\\')
         if match and str(int(match[2])) == match[2] and not braces:
             groups.setdefault((match[1], match[3]), []).append((int(match[2]), key))
-    found: dict[str, tuple[tuple[str, ...], str, str]] = {}
-    for (before, after), members in groups.items():
+    found: dict[Any, tuple[tuple[Any, ...], str, str]] = {}
+    for around, members in groups.items():
         members.sort()
         values = [node[key] for _, key in members]
         for start, period, count in repeats(values):
@@ -64,6 +68,6 @@ def numbered_runs(
             if period > 1 or count < LEAST or last - first + 1 != count:
                 continue
             keys = tuple(key for _, key in members[start : start + count])
-            name = f'f"{before}{{i}}{after}"'
+            name = 'f"{}{{i}}{}"'.format(*around) if around else "i"
             found[keys[0]] = (keys, name, range_text(first, count))
     return found

@@ -15,18 +15,18 @@ from ntkplan.emit.expression import (
     indented,
     statement,
 )
+from ntkplan.emit.layout import INDENT, WIDTH
+from ntkplan.emit.nested_params import NEST
+from ntkplan.emit.precision import rounding
 from ntkplan.emit.shape_checks import Shapes
 from ntkplan.emit.shape_table import FIXED
 from ntkplan.ir.kernel import KernelSpec
-
-NAMES = ("random_like", "dense_kernel")
-"""What the emitted lines define, `dense_kernel` with the output's name behind it."""
 
 N1, N2 = 3, 2
 """Examples that are checked."""
 
 _MOST_NUMBERS = 2**29
-_WIDTH = 80
+_WIDTH = WIDTH - len(INDENT)
 _SIXTEEN_BITS = ("bfloat16", "float16")
 _WIDE = ("float64", "int64", "uint64", "complex128")
 
@@ -55,22 +55,30 @@ class CheckedOutput:
         return math.prod(self.spec.output_shape)
 
 
-def check_sections(shapes: Shapes, outputs: Sequence[CheckedOutput]) -> list[str]:
-    """Prints the dense kernels, random arguments, and the comparison."""
+def check_sections(
+    shapes: Shapes, outputs: Sequence[CheckedOutput], precision: str
+) -> list[str]:
+    """Prints the dense kernels, random arguments, and the comparison.
+
+    Args:
+        shapes: What the kernels take.
+        outputs: The kernels.
+        precision: That of their products.
+    """
     dense = ["\n\n" + "\n".join(_dense_lines(shapes, output)) for output in outputs]
     random = "\n\n" + "\n".join(_random_lines(shapes))
-    return [random, *dense, "\n\n" + "\n".join(_main_lines(shapes, outputs))]
+    return [random, *dense, "\n\n" + "\n".join(_main_lines(shapes, outputs, precision))]
 
 
-def tolerance(shapes: Shapes) -> float:
+def tolerance(shapes: Shapes, precision: str) -> float:
     """Returns the relative error that rounding explains.
 
-    It is that of the least exact data type.
+    It is that of the least exact data type, or of products of less precision.
     """
     dtypes = {text.partition("[")[0] for text in shapes.texts}
     if dtypes & set(_SIXTEEN_BITS):
         return 0.05
-    return 1e-3 if "float32" in dtypes else 1e-8
+    return max(1e-3, rounding(precision)) if "float32" in dtypes else 1e-8
 
 
 def _random_lines(shapes: Shapes) -> list[str]:
@@ -115,6 +123,7 @@ def _dense_lines(shapes: Shapes, output: CheckedOutput) -> list[str]:
         f'    """The kernel by dense Jacobians, to check `{output.kernel}` with."""',
     ]
     outputs, given = _outputs_lines(shapes, output)
+    lines += [f"    {NEST}"] * shapes.params.nested
     return [*lines, *outputs, *_jacobian_lines(shapes, output, given)]
 
 
@@ -330,7 +339,9 @@ def _part(output: CheckedOutput, few: int) -> str:
     return f"[{lead}:{few}, :{few}]"
 
 
-def _main_lines(shapes: Shapes, outputs: Sequence[CheckedOutput]) -> list[str]:
+def _main_lines(
+    shapes: Shapes, outputs: Sequence[CheckedOutput], precision: str
+) -> list[str]:
     dtypes = {text.partition("[")[0] for text in shapes.texts}
     n2 = N1 if shapes.matched else N2
     counts = [f", n={n}" if shapes.batch_axis is not None else "" for n in (N1, n2)]
@@ -364,5 +375,5 @@ def _main_lines(shapes: Shapes, outputs: Sequence[CheckedOutput]) -> list[str]:
         f"{margin}errors.append(abs(got - wanted).max() / abs(wanted).max())",
         "    worst = numpy.max(errors)",
         '    print(f"largest relative error {worst:.1e}, against dense Jacobians")',
-        f"    raise SystemExit(0 if worst < {tolerance(shapes):g} else 1)",
+        f"    raise SystemExit(0 if worst < {tolerance(shapes, precision):g} else 1)",
     ]

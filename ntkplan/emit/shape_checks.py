@@ -6,7 +6,8 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from ntkplan.emit.expression import atom, statement
+from ntkplan.emit.expression import atom, call, indented, statement
+from ntkplan.emit.layout import INDENT, LINE_WIDTH
 from ntkplan.emit.shape_table import ATTRIBUTES, FIXED, Table, shape_table
 from ntkplan.emit.table_text import table_lines
 from ntkplan.emit.taps import dictionary
@@ -14,10 +15,6 @@ from ntkplan.emit.taps import dictionary
 CHECK = "check_shapes(params, x1, x2)"
 """The line that a kernel function begins with."""
 
-_WIDTH = 88
-
-NAMES = ("check_shapes", "shapes", "PARAMS", "X", ATTRIBUTES)
-"""What the emitted lines define."""
 
 _ATTRIBUTES = f'''
 class {ATTRIBUTES}:
@@ -44,12 +41,17 @@ def shapes(tree, batch_axis=None):
     for keys, leaf in jax.tree_util.tree_leaves_with_path(tree):
         if not isinstance(leaf, str):
             sizes = [str(size) for size in leaf.shape]
-            if batch_axis in range(-len(sizes), len(sizes)) and leaf.shape[batch_axis]:
-                sizes[batch_axis] = "n"
+            if batch_axis in range(-len(sizes), len(sizes)):
+                sizes[batch_axis] = "n" if leaf.shape[batch_axis] else "n=0"
             leaf = f"{leaf.dtype}[{','.join(sizes)}]"
         found[jax.tree_util.keystr(keys)] = leaf.split()[0]
     return found
 '''
+
+_FOUND_WITH_N = (
+    '                least = "n is at least 1. " if "n=0" in found else ""',
+    "                found = shapes(tree).get(place, found)",
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -99,7 +101,7 @@ def shapes_of(
         summed: For every output, paths of leaves for which sum of logits stands in.
     """
     return Shapes(
-        params=shape_table(params, fixed=fixed, summed=summed),
+        params=shape_table(params, fixed=fixed, summed=summed, nests=True),
         x=shape_table(x, batch_axis=batch_axis),
         batch_axis=batch_axis,
         matched=matched,
@@ -136,14 +138,13 @@ def _check_lines(shapes: Shapes) -> list[str]:
     x1, x2 = (_given(name, shapes.x) for name in ("x1", "x2"))
     has_n = shapes.batch_axis is not None
     free = "; n is free, from 1 on" if has_n else ""
-    least = "n is at least 1. " if has_n else ""
     lines = [
         "def check_shapes(params, x1, x2=None):",
         f'    """Raises ValueError where something else was planned for{free}."""',
         *statement(
             "    given = ",
             dictionary([("params", atom(params)), ("x1", atom(x1))]),
-            _WIDTH,
+            LINE_WIDTH,
         ),
         "    if x2 is not None:",
         f'        given["x2"] = {x2}',
@@ -153,9 +154,11 @@ def _check_lines(shapes: Shapes) -> list[str]:
         "            found = got.get(place, "
         '"missing" if place else f"a {type(tree).__name__}")',
         '            if found != (wanted := planned.get(place, "nothing")):',
+        *(_FOUND_WITH_N if has_n else []),
         "                raise ValueError(",
-        '                    f"{name}{place} is {found}, planned: {wanted}. "',
-        f'                    "{least}The call that plans again is in the docstring."',
+        '                    f"{name}{place} is {found}, planned: {wanted}. '
+        f'{"{least}" * has_n}"',
+        '                    "The call that plans again is in the docstring."',
         "                )",
     ]
     return [*lines, *_count_lines(shapes)]
@@ -176,6 +179,8 @@ def _table_lines(batch_axis: int | None) -> list[str]:
 
 
 def _given(name: str, table: Table) -> str:
+    if table.nested:
+        return f"nested({name})"
     return f"jax.tree.leaves({name})" if table.flat else name
 
 
@@ -189,9 +194,18 @@ def _count_lines(shapes: Shapes) -> list[str]:
         groups, where = "(x1, x2)", "arrays of one side"
     else:
         return []
+    said = f"{where} hold different numbers of examples"
     return [
         f"    for arrays in {groups}:",
         "        leaves = jax.tree.leaves(arrays)",
-        f"        if len({{leaf.shape[{shapes.batch_axis}] for leaf in leaves}}) > 1:",
-        f'            raise ValueError("{where} hold different numbers of examples")',
+        f"        counts = dict.fromkeys(leaf.shape[{shapes.batch_axis}] "
+        "for leaf in leaves)",
+        "        if len(counts) > 1:",
+        '            held = " and ".join(map(str, counts))',
+        *indented(indented(indented(_raised(f"{said}: {{held}}")))),
     ]
+
+
+def _raised(message: str) -> list[str]:
+    error = call("ValueError", atom(f'f"{message}"'))
+    return statement("raise ", error, LINE_WIDTH - 3 * len(INDENT))

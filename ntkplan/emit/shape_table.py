@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 
+from ntkplan.emit.nested_params import nested_places
 from ntkplan.emit.runs import numbered_runs, repeats
 from ntkplan.trace.leaves import shape_of, tree_inputs
 
@@ -35,10 +36,12 @@ class Table:
         tree: Dictionaries, lists, `Attributes` and texts. A single text is a tree.
         flat: Whether it is the list of leaves instead, since the places of the leaves
             cannot be written in Python.
+        nested: Whether it is what `nested` makes of the tree.
     """
 
     tree: Any
     flat: bool
+    nested: bool = False
 
     @property
     def has_attributes(self) -> bool:
@@ -72,6 +75,7 @@ def shape_table(
     batch_axis: int | None = None,
     fixed: Collection[str] = (),
     summed: Sequence[Collection[str]] = (),
+    nests: bool = False,
 ) -> Table:
     """Describes the arrays of a tree.
 
@@ -80,6 +84,7 @@ def shape_table(
         batch_axis: The axis that counts examples, written `n`, or None.
         fixed: Paths of leaves that are not differentiated.
         summed: For every output, paths of leaves for which sum of logits stands in.
+        nests: Whether a tree that no text reads is put into dictionaries.
 
     Example:
         >>> spec = jax.ShapeDtypeStruct((4, 3), "float32")
@@ -87,7 +92,6 @@ def shape_table(
         {'a': ['float32[n,3]']}
     """
     inputs = tree_inputs(tree)
-    flat, _ = jax.tree_util.tree_flatten_with_path(tree)
     texts = []
     for item in inputs:
         words = [shape_text(shape_of(item.value), batch_axis)]
@@ -96,10 +100,24 @@ def shape_table(
             summed_mark(i) for i, paths in enumerate(summed) if item.path in paths
         ]
         texts.append(" ".join(words))
-    if any(item.access is None for item in inputs):
+    places = _nested_keys(tree) if nests else None
+    if places is None and any(item.access is None for item in inputs):
         return Table(tree=texts, flat=True)
-    places = [keys for keys, _ in flat]
-    return Table(tree=_nested(list(zip(places, texts, strict=True))), flat=False)
+    keys = places or _keys(tree)
+    table = _nested(list(zip(keys, texts, strict=True)))
+    return Table(tree=table, flat=False, nested=places is not None)
+
+
+def _keys(tree: Any) -> list[tuple[Any, ...]]:
+    return [keys for keys, _ in jax.tree_util.tree_leaves_with_path(tree)]
+
+
+def _nested_keys(tree: Any) -> list[tuple[Any, ...]] | None:
+    """Returns the keys of leaves in the dictionaries that the module makes, if so."""
+    places = nested_places(tree)
+    if places is None:
+        return None
+    return [tuple(map(jax.tree_util.DictKey, place)) for place in places]
 
 
 def summed_mark(output: int) -> str:
@@ -146,10 +164,10 @@ def short_text(tree: Any, most: int) -> str:
         >>> short_text({"layers": [{"w": spec}] * 3}, 88)
         '{layers: 3 x {w: 5x7}}'
     """
-    keyed = jax.tree_util.tree_flatten_with_path(tree)[0]
-    shapes = ["x".join(map(str, shape_of(leaf).shape)) or "scalar" for _, leaf in keyed]
-    places = [keys for keys, _ in keyed]
-    nested = _nested(list(zip(places, shapes, strict=True)))
+    leaves = map(shape_of, jax.tree.leaves(tree))
+    shapes = ["x".join(map(str, leaf.shape)) or "scalar" for leaf in leaves]
+    keys = _nested_keys(tree) or _keys(tree)
+    nested = _nested(list(zip(keys, shapes, strict=True)))
     for depth in range(_DEEPEST, 0, -1):
         text = _short(nested, depth)
         if len(text) <= most:

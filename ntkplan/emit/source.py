@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -15,8 +14,11 @@ from ntkplan.emit.forward import forward_lines, print_forward
 from ntkplan.emit.halves import halved_lines
 from ntkplan.emit.helpers import cuts_windows, helper_sections, multiplies_rows
 from ntkplan.emit.kernel_function import kernel_lines, pushed_lines
+from ntkplan.emit.layout import LINE_WIDTH
 from ntkplan.emit.names import RESERVED
+from ntkplan.emit.tile_helpers import tile_helpers
 from ntkplan.emit.tiles import tiled_lines
+from ntkplan.emit.wrapping import wrapped
 from ntkplan.emit.zero_taps import zero_functions
 from ntkplan.ir.program import Program
 
@@ -58,9 +60,9 @@ def print_module(program: Program) -> Module:
         *helper_sections(
             program.blocks,
             with_options=program.sums_dtype is not None,
-            tiled=program.tiling is not None,
             halved=program.lower_blocks > 1,
         ),
+        *(f"\n{text.rstrip()}" for text in tile_helpers(program)),
         "\n\n" + "\n".join(forward_lines(program, printed)),
     ]
     sections += zero_functions(program)
@@ -87,7 +89,7 @@ def print_module(program: Program) -> Module:
 def _docstring(program: Program) -> str:
     lines = [f'"""{program.title}', ""]
     for note in program.notes:
-        lines += textwrap.wrap(note, 88) or [""]
+        lines += wrapped(note, LINE_WIDTH) or [""]
     return "\n".join([*lines, '"""', ""])
 
 

@@ -14,7 +14,7 @@ from ntkplan.emit.expression import (
     statement,
     subscript,
 )
-from ntkplan.emit.taps import WIDTH
+from ntkplan.emit.layout import WIDTH
 from ntkplan.emit.window_text import cut_shape, cut_text
 from ntkplan.errors import InternalError
 from ntkplan.ir.program import Block

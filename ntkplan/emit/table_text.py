@@ -7,7 +7,9 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from ntkplan.emit.expression import atom, statement
+from ntkplan.emit.layout import LINE_WIDTH
 from ntkplan.emit.names import free, identifier
+from ntkplan.emit.node_names import short_key
 from ntkplan.emit.runs import numbered_runs, repeats
 from ntkplan.emit.shape_table import ATTRIBUTES, Attributes, Table
 from ntkplan.emit.table_functions import (
@@ -19,9 +21,9 @@ from ntkplan.emit.table_functions import (
 )
 
 _INDENT = "    "
-_WIDTH = 88
 _LEAST_NAMED = 48
 _UNSPLIT = 64
+_LONGEST_PLACE = 40
 _OFTEN = 2
 _BREAK = "\0"
 _SOFT = "\1"
@@ -29,7 +31,7 @@ _SKIP = "  # fmt: skip"
 
 
 def table_lines(
-    table: Table, name: str, width: int = _WIDTH, *, n_apart: int | None = 1
+    table: Table, name: str, width: int = LINE_WIDTH, *, n_apart: int | None = 1
 ) -> list[str]:
     r"""Prints a table as the value of a name.
 
@@ -52,9 +54,13 @@ def table_lines(
         tree, functions = functions_of(table.tree)
     lines: list[str] = []
     for function in functions.values():
-        text = _Printer(frozenset(), functions).own_text(function.body, name)
+        own = _Printer(frozenset(), functions)
+        text = own.own_text(function.body, name.lower())
+        lines.append(f"def {function.name}({', '.join(function.parameters)}):")
+        for target, value in own.named.items():
+            start = f"{_INDENT}{target} ="
+            lines += _value_lines(start, value, width, margin=_INDENT)
         lines += [
-            f"def {function.name}({', '.join(function.parameters)}):",
             *_value_lines(f"{_INDENT}return", text, width, margin=_INDENT),
             *[""] * (n_apart or 0),
         ]
@@ -107,7 +113,7 @@ class _Printer:
             return self._list(node, place)
         if isinstance(node, Attributes):
             parts = [
-                f"{name}={self.text(value, f'{place}_{name}')}"
+                f"{name}={self.text(value, f'{place}/{name}')}"
                 for name, value in node.fields
             ]
             return f"{ATTRIBUTES}({_joined(parts)})"
@@ -117,13 +123,13 @@ class _Printer:
         parts: list[str] = []
         for index, period, count in repeats(items):
             own = [
-                self.text(item, f"{place}_{index + offset}")
+                self.text(item, f"{place}/{index + offset}")
                 for offset, item in enumerate(items[index : index + period])
             ]
             if count == 1:
                 parts += own
                 continue
-            own = [self._shared(text, f"{place}_{index}") for text in own]
+            own = [self._shared(text, f"{place}/{index}") for text in own]
             whole = f"[{_joined(own)}] * {count}"
             if period * count == len(items):
                 return whole
@@ -136,12 +142,15 @@ class _Printer:
         covered = {key for keys, *_ in runs.values() for key in keys}
         for key, value in node.items():
             if key in runs:
-                _, pattern, numbers = runs[key]
-                place_of_first = f"{place}_{key}"
+                keys, pattern, numbers = runs[key]
+                place_of_first = f"{place}/{key}"
                 text = self._shared(self.text(value, place_of_first), place_of_first)
-                parts.append(f"**{{{pattern}: {text} for i in {numbers}}}")
+                run = f"{{{pattern}: {text} for i in {numbers}}}"
+                if len(keys) == len(node):
+                    return run
+                parts.append(f"**{run}")
             elif key not in covered:
-                parts.append(f"{_key(key)}: {self.text(value, f'{place}_{key}')}")
+                parts.append(f"{_key(key)}: {self.text(value, f'{place}/{key}')}")
         return f"{{{_joined(parts)}}}"
 
     def _shared(self, text: str, place: str) -> str:
@@ -151,10 +160,25 @@ class _Printer:
         for name, known in self.named.items():
             if known == text:
                 return name
-        name = identifier(place)
+        name = identifier(_short(place))
         name = free(name.upper() if place[0].isupper() else name, self.named)
         self.named[name] = text
         return name
+
+
+def _short(place: str) -> str:
+    """Returns a place, or where that is long what it begins and what it ends with.
+
+    Example:
+        >>> _short("PARAMS/encoder/self_attention/query_projection")
+        'PARAMS/query_projection'
+    """
+    if len(place) <= _LONGEST_PLACE:
+        return place
+    root, *parts = place.split("/")
+    while len(parts) > 1 and not all(part.isdigit() for part in parts[1:]):
+        parts = parts[1:]
+    return "/".join([root, *map(short_key, parts)])
 
 
 def _joined(parts: Sequence[str]) -> str:

@@ -7,6 +7,8 @@ from collections.abc import Collection, Iterable, Sequence
 
 from ntkplan._jax import Var, array_dtype, array_shape
 from ntkplan.emit import names
+from ntkplan.emit.loop_origins import last_read, nearest_tap
+from ntkplan.emit.node_names import LONGEST, node_names
 from ntkplan.ir.graph import KernelGraph, Leaf
 from ntkplan.ir.program import Cotangent, Part, Record, Tap
 from ntkplan.ir.use import Layer, Stack
@@ -35,7 +37,11 @@ class Tables:
     """
 
     def __init__(
-        self, graph: KernelGraph, leaf_names: Sequence[str], parts: Sequence[Part]
+        self,
+        graph: KernelGraph,
+        leaf_names: Sequence[str],
+        parts: Sequence[Part],
+        layers: Sequence[Layer],
     ) -> None:
         """Starts with nothing.
 
@@ -43,6 +49,7 @@ class Tables:
             graph: The model.
             leaf_names: A name for every leaf.
             parts: What in the model is alike.
+            layers: Those that are tapped.
         """
         self._graph = graph
         self._leaf_names = {
@@ -53,6 +60,16 @@ class Tables:
             variable: part.key for part in parts for variable in part.variables
         }
         self._short_names: dict[str, dict[str, str]] = {}
+        paths = [leaf.path for leaf in graph.leaves]
+        self._names = node_names(paths)
+        local = dict.fromkeys(
+            path.removeprefix(f"{part.path}/")
+            for part in parts
+            for path in paths
+            if path.startswith(f"{part.path}/")
+        )
+        # Parts that are alike need the same keys: names are clear in all of them.
+        self._local_names = node_names(list(local))
         self.taps: dict[Var, Tap] = {}
         self.records: dict[tuple[str, int], Record] = {}
         self.factors: dict[tuple[str, int], Record] = {}
@@ -60,6 +77,7 @@ class Tables:
         self.input_names: dict[str, str] = {}
         self.part_names: dict[str, dict[str, str]] = {}
         self.input_keys: dict[str, str] = {}
+        self._ambiguous = self._groups_of_several_taps(layers)
 
     def shift(self, leaf: Leaf) -> Tap:
         """Returns the tap on a leaf that is pushed forward."""
@@ -204,12 +222,37 @@ class Tables:
         return all(item in own.variables or item in own.given for item in variables)
 
     def _layer_name(self, layer: Layer, part: str) -> str:
+        """Names what a leaf belongs to, or the leaf where that has several taps."""
+        group = self._group_name(layer, part)
+        if (part, group) not in self._ambiguous:
+            return group
+        if part != _OUTSIDE:
+            return self._leaf_name(layer.leaf, part)
+        return self._node_name(layer.leaf.path)
+
+    def _group_name(self, layer: Layer, part: str) -> str:
         path = self._local_path(layer.leaf, part)
         if part == _OUTSIDE:
             # A tap outside of the part that reads the leaf is one behind it.
             own = self._part_of.get(layer.leaf.variable)
-            return f"{own}_later" if own else names.layer_name(path)
+            return f"{own}_later" if own else self._node_name(_holder(path))
         return self._short_name(path, part)
+
+    def _node_name(self, path: str) -> str:
+        """Names what stands at a place in `params`, or the values at a cut."""
+        return self._names.get(path) or names.layer_name(f"{path}/leaf")
+
+    def _groups_of_several_taps(self, layers: Sequence[Layer]) -> set[tuple[str, str]]:
+        """Returns what leaves belong to, by part, that do not share their taps."""
+        found: dict[tuple[str, str], list[set[Var]]] = {}
+        for layer in layers:
+            taps = {use.tap for stack in layer.stacks for use in stack.uses}
+            part = _common(self._part_of.get(tap, _OUTSIDE) for tap in taps)
+            sets = found.setdefault((part, self._group_name(layer, part)), [])
+            apart = [other for other in sets if other.isdisjoint(taps)]
+            joined = taps.union(*(other for other in sets if other not in apart))
+            sets[:] = [*apart, joined]
+        return {group for group, sets in found.items() if len(sets) > 1}
 
     def _short_name(self, path: str, part: str) -> str:
         """Names what a leaf of a part belongs to, by the leaf's path in it."""
@@ -218,7 +261,10 @@ class Tables:
             own = [leaf for leaf in self._graph.leaves if leaf.path.startswith(start)]
             paths = [self._local_path(leaf, part) for leaf in own]
             self._short_names[part] = names.short_layer_names(paths)
-        return self._short_names[part].get(path) or names.layer_name(path)
+        name = self._short_names[part].get(path) or names.layer_name(path)
+        if len(name) <= LONGEST:
+            return name
+        return self._local_names.get(_holder(path)) or self._node_name(_holder(path))
 
     def _leaf_name(self, leaf: Leaf, part: str) -> str:
         if part == _OUTSIDE:
@@ -250,10 +296,27 @@ class Tables:
         if not sources and part == _OUTSIDE:
             return "inputs"
         if sources:
-            nearest = max(sources, key=lambda tap: graph.definition(tap.variable) or -1)
-            if nearest.part == part:
+            nearest = max(sources, key=self._place)
+            if nearest.variable in graph.taps:
+                inside = {tap: tap for tap in graph.taps if tap in self.taps}
+                found = nearest_tap(graph, variable, inside)
+                if found is not None:
+                    ending = "_out" if found[1] else "_act"
+                    return f"{self.taps[found[0]].key}{ending}"
+            elif nearest.part == part:
                 return f"{nearest.key}_act"
         return f"{self._layer_name(layer, part)}_in"
+
+    def _place(self, tap: Tap) -> int:
+        """Returns the number of the equation that a tap stands behind, or -1."""
+        if tap.variable in self._graph.taps:
+            return last_read(self._graph, tap.variable)
+        return self._graph.definition(tap.variable) or -1
+
+
+def _holder(path: str) -> str:
+    """Returns the path of what holds a leaf, or of a leaf that nothing holds."""
+    return path.rpartition("/")[0] or path
 
 
 def _squeezed(shape: Sequence[int]) -> tuple[int, ...]:

@@ -5,30 +5,33 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ntkplan.emit.expression import Expression, atom, call, sequence, statement
+from ntkplan.emit.layout import INDENT, WIDTH
 from ntkplan.ir.program import Tap
-
-WIDTH = 84
-"""Columns that a statement in a function's body may have."""
 
 
 def dictionary(entries: Sequence[tuple[str, Expression]]) -> Expression:
     """Returns a dictionary with string keys, split over lines where it must be."""
-    items = [
-        Expression(
-            text=f'"{key}": {value.text}',
-            opening=f'"{key}": {value.opening}' if value.opening else "",
-            items=value.items,
-            closing=value.closing,
-            collection=value.collection,
-        )
-        for key, value in entries
-    ]
+    items = [_item(key, value) for key, value in entries]
     return Expression(
         text="{" + ", ".join(item.text for item in items) + "}",
         opening="{",
         items=tuple(items),
         closing="}",
         collection=True,
+    )
+
+
+def _item(key: str, value: Expression) -> Expression:
+    """Returns an entry; a value for which no room is left gets lines of its own."""
+    start = f'"{key}": '
+    if len(start + (value.opening or value.text)) > WIDTH - len(INDENT):
+        return Expression(text=f"{start}({value.text})")
+    return Expression(
+        text=f"{start}{value.text}",
+        opening=f"{start}{value.opening}" if value.opening else "",
+        items=value.items,
+        closing=value.closing,
+        collection=value.collection,
     )
 
 

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ntkplan.emit.calls import Call
-from ntkplan.emit.expression import INDENT, indented, statement
+from ntkplan.emit.expression import INDENT, atom, call, indented, statement
+from ntkplan.emit.halves import mirrored_axes
 from ntkplan.emit.kernel_function import (
     block_function,
     result_lines,
 )
+from ntkplan.emit.layout import WIDTH
 from ntkplan.emit.output_basis import basis_lines
 from ntkplan.emit.precision import jit_lines
 from ntkplan.emit.remarks import comment_lines
-from ntkplan.emit.taps import WIDTH
 from ntkplan.errors import InternalError
 from ntkplan.ir.program import Program, Tiling
+from ntkplan.ir.quantities import counted
 from ntkplan.methods.network import DIAGONAL, EXAMPLES, FULL
 
 
@@ -64,10 +66,10 @@ class _Kernel:
     def _words(self) -> str:
         tiling = self._tiling
         if self._matched:
-            return f"{tiling.rows} pairs at a time"
+            return f"{counted(tiling.rows, 'pair')} at a time"
         text = f"in tiles of {tiling.rows} x {tiling.columns} examples"
         if tiling.outputs is not None:
-            text += f" and {tiling.outputs} outputs"
+            text += f" and {counted(tiling.outputs, 'output')}"
         return text
 
     def _examples(self) -> list[str]:
@@ -118,13 +120,38 @@ class _Kernel:
             return [*lines, "", f"theta = {self._over('row', 'x1', tiling.rows, 0)}"]
         if tiling.keeps:
             return self._kept()
-        lines = ["", "x2 = x1 if x2 is None else x2", "", "def row(x1):"]
-        lines += indented(self._outputs1() if self._basis else self._row())
-        return [*lines, "", f"theta = {self._over('row', 'x1', tiling.rows, 0)}"]
+        row = indented(self._outputs1() if self._basis else self._row())
+        theta = f"theta = {self._over('row', 'x1', tiling.rows, 0)}"
+        if not self._program.mirrors_tiles:
+            lines = ["", "x2 = x1 if x2 is None else x2", "", "def row(x1):"]
+            return [*lines, *row, "", theta]
+        return [
+            "",
+            "symmetric = x2 is None",
+            "x2 = x1 if symmetric else x2",
+            "",
+            "def row(x1, upto=None):",
+            *row,
+            "",
+            "if symmetric:",
+            *indented(self._lower("x1")),
+            "else:",
+            f"{INDENT}{theta}",
+        ]
 
     def _over(self, function: str, arrays: str, size: int, side: int) -> str:
         axis = self._axis(EXAMPLES[side])
-        return f"over_tiles({function}, {arrays}, {size}, {axis})"
+        upto = ", upto" * (side == 1 and self._program.mirrors_tiles)
+        return f"over_tiles({function}, {arrays}, {size}, {axis}{upto})"
+
+    def _lower(self, arrays: str) -> list[str]:
+        """Prints the rows of tiles as far as the diagonal, and what they mirror."""
+        labels = self._program.kernel_labels
+        axes = tuple(labels.index(label) for label in EXAMPLES)
+        order = ", ".join(map(str, mirrored_axes(labels)))
+        given = ("row", arrays, str(self._tiling.rows), str(axes), f"({order})")
+        value = call("over_lower_tiles", *map(atom, given))
+        return statement("theta = ", value, WIDTH - len(INDENT))
 
     def _row(self) -> list[str]:
         """Prints one row of tiles, the second side computed for each of them."""
@@ -164,6 +191,7 @@ class _Kernel:
         given = "x1, side1" if pushes else "side1"
         unpacked = ["x1, side1 = own", ""] if pushes else []
         own = "own" if pushes else "side1"
+        own += ", upto=None" * self._program.mirrors_tiles
         first = "sides(x1)[0]" if self._factors else "sides(x1)"
         side = f"({given.replace('side1', first)})" if pushes else first
         kept = "(x1, side2)" if pushes else "side2"
@@ -172,6 +200,9 @@ class _Kernel:
         if pushes:
             lines += ["symmetric = x2 is None", "x2 = x1 if symmetric else x2"]
         condition = "symmetric" if pushes else "x2 is None"
+        same = [f"theta = {self._over('row', kept, rows, 0)}"]
+        if self._program.mirrors_tiles:
+            same = self._lower(kept)
         return [
             *lines,
             "",
@@ -179,7 +210,7 @@ class _Kernel:
             *indented([*unpacked, *row]),
             "",
             f"if {condition}:",
-            f"{INDENT}theta = {self._over('row', kept, rows, 0)}",
+            *indented(same),
             "else:",
             f"{INDENT}theta = {self._over(f'lambda x1: row({side})', 'x1', rows, 0)}",
         ]

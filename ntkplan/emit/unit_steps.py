@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Sequence
 
-from ntkplan.emit.clusters import Cluster, syntax
+from ntkplan.emit.clusters import Cluster, syntax, with_forms
 
 _STEP = re.compile(r"::\d+")
 _SLICE = re.compile(r"(\w+) = ([\w\[\]]+)\[\.\.\., (?:::?\d*, )+:\]")
@@ -21,21 +20,13 @@ def with_unit_steps(clusters: Sequence[Cluster]) -> list[Cluster]:
     Args:
         clusters: All clusters of a program.
     """
-    found: dict[tuple[object, ...], tuple[str, ...]] = {}
+    found: dict[tuple[tuple[str, ...], str], tuple[str, ...]] = {}
     for cluster in clusters:
         without = _without_slices(cluster.form or ())
         if without is not None:
             steps = tuple(_STEP.sub("::1", line) for line in cluster.form or ())
             found.setdefault((cluster.parameters, without), steps)
-    if not found:
-        return [*clusters]
-    return [
-        dataclasses.replace(
-            cluster,
-            form=found.get((cluster.parameters, syntax(cluster.form)), cluster.form),
-        )
-        for cluster in clusters
-    ]
+    return with_forms(clusters, found)
 
 
 def _without_slices(form: Sequence[str]) -> str | None:

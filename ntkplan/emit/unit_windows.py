@@ -11,17 +11,15 @@ import collections
 import dataclasses
 from collections.abc import Sequence
 
-from ntkplan.emit.clusters import Cluster, cluster_of, syntax
+from ntkplan.emit.clusters import Cluster, Forms, cluster_of, syntax, with_forms
+from ntkplan.emit.layout import WIDTH
 from ntkplan.emit.settings import settled
-from ntkplan.emit.taps import WIDTH
 from ntkplan.emit.window_text import pads_to_same
 from ntkplan.ir.program import Block, Program
 from ntkplan.ir.statements import Array, Cut, Statement
 
 # A function for windows there is where so many clusters take them.
 _LEAST_CLUSTERS = 2
-
-_Form = tuple[str, ...]
 
 
 def with_unit_windows(program: Program, clusters: Sequence[Cluster]) -> list[Cluster]:
@@ -31,26 +29,15 @@ def with_unit_windows(program: Program, clusters: Sequence[Cluster]) -> list[Clu
         program: What they are of.
         clusters: All clusters of a program.
     """
-    wide = _wide_forms(program, clusters)
-    if not wide:
-        return [*clusters]
-    return [
-        dataclasses.replace(
-            cluster,
-            form=wide.get((cluster.parameters, syntax(cluster.form)), cluster.form),
-        )
-        for cluster in clusters
-    ]
+    return with_forms(clusters, _wide_forms(program, clusters))
 
 
-def _wide_forms(
-    program: Program, clusters: Sequence[Cluster]
-) -> dict[tuple[_Form, str], _Form]:
+def _wide_forms(program: Program, clusters: Sequence[Cluster]) -> Forms:
     """Returns the forms with windows of one entry, by those without windows."""
     cuts = [item for each in clusters for item in _cuts(each.blocks)]
     strides = {item.patches.strides for item in cuts if item.patches.is_slice}
     counts = collections.Counter(each.form for each in clusters)
-    found: dict[tuple[_Form, str], _Form] = {}
+    found: dict[tuple[tuple[str, ...], str], tuple[str, ...]] = {}
     for cluster in {each.form: each for each in clusters}.values():
         own = _cuts(cluster.blocks)
         if not own or cluster.form is None or counts[cluster.form] < _LEAST_CLUSTERS:
@@ -83,7 +70,7 @@ def _is_plain(item: Cut) -> bool:
 
 def _form(
     program: Program, cluster: Cluster, steps: tuple[int, ...], *, keeps_window: bool
-) -> _Form | None:
+) -> tuple[str, ...] | None:
     """Returns a cluster's form with windows of one entry, as such or as entries."""
     blocks = [
         dataclasses.replace(

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from ntkplan.emit.expression import Expression, call, sequence, subscript
 from ntkplan.emit.primitives.reduction import is_same_padding, padding_text
+from ntkplan.emit.primitives.value import integers
 from ntkplan.ir.statements import Cut
 
 
@@ -40,16 +39,16 @@ def pads_to_same(item: Cut) -> bool:
 
 def _windows(source: Expression, item: Cut) -> Expression:
     patches = item.patches
-    arguments = [_integers(patches.window), _integers(patches.strides)]
+    arguments = [integers(patches.window), integers(patches.strides)]
     if dilates(item):
-        arguments.append(sequence([_integers(pair) for pair in patches.padding]))
+        arguments.append(sequence([integers(pair) for pair in patches.padding]))
     elif not pads_to_same(item):
         arguments.append(padding_text(patches.padding))
     keywords: dict[str, Expression | str] = {}
     if set(patches.input_dilation) != {1}:
-        keywords["input_dilation"] = _integers(patches.input_dilation)
+        keywords["input_dilation"] = integers(patches.input_dilation)
     if set(patches.window_dilation) != {1}:
-        keywords["window_dilation"] = _integers(patches.window_dilation)
+        keywords["window_dilation"] = integers(patches.window_dilation)
     return call("windows", source, *arguments, **keywords)
 
 
@@ -57,7 +56,3 @@ def _slice(source: Expression, item: Cut) -> Expression:
     """Takes the entries that windows of one entry are."""
     steps = [":" if step == 1 else f"::{step}" for step in item.patches.strides]
     return source if set(steps) == {":"} else subscript(source, "...", *steps, ":")
-
-
-def _integers(values: Sequence[int]) -> Expression:
-    return sequence([str(value) for value in values])

@@ -335,9 +335,6 @@ class Writer:
                 taps += statement(f"{name} += ", tap, self.width)
         target = result.target(names)
         lines = statement(f"{target} = ", result.expression, self.width)
-        if len(lines[0]) > self.width:
-            ending = statement(") = ", result.expression, self.width)
-            lines = ["(", *(f"{INDENT}{each}," for each in target.split(", ")), *ending]
         self._statements.append((index, [*before, *lines, *taps]))
 
     def _tap_input(self, variable: Var) -> None:
@@ -390,7 +387,8 @@ def write_function(
         if packed and names:
             comma = "," if len(names) == 1 else ""
             targets = f"({names[0]},)" if comma else ", ".join(names)
-            unpacking.append(f"{targets} = {parameters[-1]}")
+            given = atom(parameters[-1])
+            unpacking += statement(f"{targets} = ", given, width - len(INDENT))
         for position, text in zip(group.positions, names, strict=True):
             if position is not None:
                 variable = body.inputs[position]

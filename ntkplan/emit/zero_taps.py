@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from ntkplan.emit.expression import INDENT, indented
+from ntkplan.emit.layout import WIDTH
 from ntkplan.emit.shape_table import Table
 from ntkplan.emit.table_text import table_lines
-from ntkplan.emit.taps import WIDTH, zeros
+from ntkplan.emit.taps import zeros
 from ntkplan.ir.program import Part, Program, Tap
 
 _MOST_ARRAYS = 12

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
 import ntkplan
+from tests.draws import drawing
 from tests.oracles import dense_kernel, relative_error
 
 _JACOBIAN, _STRUCTURED = "jacobian_contraction", "structured_derivatives"
@@ -29,11 +29,7 @@ def _network(params, x):
 
 
 def _problem():
-    rng = np.random.default_rng(0)
-
-    def draw(*shape):
-        return (rng.normal(size=shape) / shape[-1] ** 0.5).astype(np.float32)
-
+    draw = drawing()
     blocks = [
         {"reduce": draw(1, 1, 3, 3), "spread": draw(3, 3, 3, 3), "scale": draw(3)}
         for _ in range(_N_BLOCKS)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import itertools
 
 import jax.numpy as jnp
-import numpy as np
 import pytest
 from jax import lax
 
 import ntkplan
 from ntkplan.emit.optional_step import PartText, merged
+from tests.draws import drawing
 from tests.oracles import dense_kernel, relative_error
 
 _OPTIONS = {"device": "cpu", "methods": "structured_derivatives"}
@@ -39,11 +39,7 @@ def _network(params, x):
 
 @pytest.fixture(scope="module")
 def problem():
-    rng = np.random.default_rng(0)
-
-    def draw(*shape):
-        return (rng.normal(size=shape) / shape[-1] ** 0.5).astype(np.float32)
-
+    draw = drawing()
     widths = [3, 4, 4, 6, 6]
     blocks = []
     for given, returned in itertools.pairwise(widths):
@@ -63,7 +59,7 @@ def test_a_step_that_some_blocks_leave_out_stands_under_a_condition(problem):
     plan = ntkplan.plan(_network, *problem, **_OPTIONS)
     source = plan.source()
     assert source.count("def residual_block") == 1
-    assert 'if "skip" in taps:' in source
+    assert 'if "skip_kernel" in taps:' in source
     wanted = dense_kernel(_network, *problem)
     assert relative_error(plan.compile()(*problem), wanted) < 5e-5
 

@@ -63,10 +63,9 @@ def test_every_product_is_made_at_highest_precision_on_accelerators(device, meth
     assert relative_error(got, dense_kernel(network, PARAMS, X)) < 1e-4
 
 
-def test_nothing_is_set_on_a_cpu():
+def test_a_file_for_a_cpu_is_as_precise_elsewhere():
     plan = ntkplan.plan(network, PARAMS, X, device="cpu")
-    assert set(precisions(plan, PARAMS, X)) == {None}
-    assert "@jax.default_matmul_precision" not in plan.source()
+    assert set(precisions(plan, PARAMS, X)) == {HIGHEST}
     assert "precision" not in str(plan)
 
 
@@ -113,3 +112,14 @@ def test_the_plan_prices_the_precision(device):
     fast = ntkplan.plan(f, w, x, **options, precision="default").cost
     assert highest.seconds > 1.2 * fast.seconds
     assert highest.forward_seconds > 1.2 * fast.forward_seconds
+
+
+@pytest.mark.parametrize(
+    ("precision", "bound"), [("default", 0.05), ("high", 0.01), ("highest", 0.001)]
+)
+def test_a_file_checks_itself_as_exactly_as_its_products_are(precision, bound):
+    source = ntkplan.plan(
+        network, PARAMS, X, device="tpu_v5e", precision=precision
+    ).source()
+    assert f'@jax.default_matmul_precision("{precision}")' in source
+    assert f"if worst < {bound:g} else" in source

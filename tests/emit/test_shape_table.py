@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from ntkplan.emit.shape_table import shape_table, short_text
+from ntkplan.emit.shape_table import Table, shape_table, short_text
 from ntkplan.emit.table_text import table_lines
 
 
@@ -24,6 +24,8 @@ TREES = {
     "layers": {"layers": [{"b": spec(7), "w": spec(5, 7)}, {"b": spec(3)}]},
     "blocks": {"blocks": [block() for _ in range(12)], "wte": spec(50257, 768)},
     "numbered": {**{f"h_{i}": block() for i in range(11)}, "h_11": {"w": spec(3)}},
+    "counted": {"blocks": {i: block() for i in range(12)}, "w": {2: spec(1)}},
+    "counted_alone": {i: {"w": spec(5, 7)} for i in range(3)},
     "gaps": [(spec(3), spec(4)), (), (spec(3), spec(4)), (), (spec(1), spec(1))],
     "names": {'a "quoted" key': spec(1), "{0}": spec(1), "{1}": spec(1)},
     "deep": {
@@ -54,7 +56,7 @@ def test_the_printed_table_is_the_tree(name):
     assert max(map(len, lines)) <= 88
 
 
-@pytest.mark.parametrize("name", ["blocks", "numbered"])
+@pytest.mark.parametrize("name", ["blocks", "numbered", "counted"])
 def test_blocks_are_written_once(name):
     text = "\n".join(table_lines(shape_table(TREES[name]), "PARAMS"))
     assert text.count('"scale"') == 1
@@ -100,3 +102,16 @@ def test_subtrees_that_differ_in_sizes_are_made_by_functions():
     got = jax.tree.leaves(namespace["PARAMS"])
     shapes = [leaf.shape for leaf in jax.tree.leaves(tree)]
     assert got == [f"float32[{','.join(map(str, shape))}]" for shape in shapes]
+
+
+def test_what_repeats_in_a_function_is_named_there():
+    def block(width):
+        norm = dict.fromkeys(("bias", "mean", "scale", "var"), f"float32[{width}]")
+        others = {"conv": f"float32[3,3,{width},{width}]"}
+        return {f"norm{number}": norm for number in range(1, 4)} | others
+
+    tree = {number: block(width) for number, width in enumerate((4, 8, 4, 16, 8))}
+    lines = table_lines(Table(tree=tree, flat=False), "PARAMS")
+    namespace = {}
+    exec("\n".join(lines), namespace)
+    assert namespace["PARAMS"] == tree

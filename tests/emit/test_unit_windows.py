@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 
 import jax.numpy as jnp
-import numpy as np
 import pytest
 from jax import lax
 
 import ntkplan
+from tests.draws import drawing
 from tests.oracles import dense_kernel, relative_error
 
 _N_BLOCKS = 3
@@ -30,11 +30,7 @@ def _network(padding, params, x):
 
 
 def _problem():
-    rng = np.random.default_rng(0)
-
-    def draw(*shape):
-        return (rng.normal(size=shape) / shape[-1] ** 0.5).astype(np.float32)
-
+    draw = drawing()
     blocks = [
         {"reduce": draw(1, 1, 3, 3), "spread": draw(3, 3, 3, 3)}
         for _ in range(_N_BLOCKS)

@@ -10,6 +10,7 @@ import pytest
 
 import ntkplan
 from ntkplan.trace import jaxpr
+from tests.draws import drawing
 from tests.oracles import dense_kernel, relative_error
 
 _OPTIONS = {"device": "cpu", "methods": "structured_derivatives"}
@@ -38,11 +39,7 @@ def _network(params, x):
 
 @pytest.fixture(scope="module")
 def problem():
-    rng = np.random.default_rng(0)
-
-    def draw(*shape):
-        return (rng.normal(size=shape) / shape[-1] ** 0.5).astype(np.float32)
-
+    draw = drawing()
     layers = [
         {"mix": draw(4, 4), "up": draw(4, 6), "down": draw(6, 4)} for _ in range(3)
     ]

@@ -109,6 +109,7 @@ def source_of(name, path, candidate, frame):
         layering(name).reduced([layer]),
         [Choice(layer=layer, candidate=candidate, comments=(candidate.order,))],
         frame,
+        params=problem(name)[1],
         batch_axis=0,
         data_access=("",),
         precision=None,

@@ -120,6 +120,16 @@ def test_precision_reaches_the_source(precision):
     assert relative_error(got, wanted) < FLOAT32_TOLERANCE
 
 
+def test_a_plan_and_its_kernel_are_shown_in_a_line():
+    w, x = jnp.ones((3, 2)), jnp.ones((4, 3))
+    for f in (lambda w, x: x @ w, lambda w, x: {"one": x @ w, "other": x @ w**2}):
+        plan = ntkplan.plan(f, w, x, device="x86_64_cpu")
+        for shown in (repr(plan), repr(plan.compile())):
+            assert len(shown) < 250
+            assert "x float32[4,3]; 6 parameters in 1 leaf; for x86_64_cpu" in shown
+            assert plan.headline in shown
+
+
 def test_shapes_are_enough_to_plan():
     f, params, x1, x2 = problem("plain_cnn_same_strided")
 

@@ -14,6 +14,7 @@ import pytest
 
 import ntkplan
 from ntkplan.errors import ModelReferenceError, NtkPlanWarning, UnprintableError
+from tests.emit.formatter import ruff
 from tests.oracles import dense_kernel, relative_error
 
 MODEL = """
@@ -109,6 +110,8 @@ def test_a_file_that_imports_the_model(planned, folder):
     plan, params, x = planned
     path = plan.save(folder / "kernel.py", model="their_model:apply")
     assert "import ntkplan" not in path.read_text()
+    command = [ruff(), "check", "--isolated", "--select", "I", "kernel.py"]
+    subprocess.run(command, cwd=folder, check=True)
     np.savez(folder / "given.npz", x=x, **params)
     script = (
         "import sys, numpy, kernel\n"

@@ -33,6 +33,8 @@ class Module:
         reasons: Why each of them cannot.
         layouts: Orders of axes of which a model has so many convolutions that they
             have a function, and what that takes beside strides.
+        turns_kernels: Whether convolutions are printed so that in loops, too, CPU
+            compilers give their derivatives to a library.
         matches: Whether what has a key is a public function, once it was found out.
         keys: What a custom derivative's helper is known by, and writes it.
     """
@@ -47,6 +49,7 @@ class Module:
         self.references: dict[str, Callable[..., Any]] = {}
         self.reasons: dict[str, str] = {}
         self.layouts: Mapping[Any, frozenset[str]] = {}
+        self.turns_kernels = False
         self.matches: dict[Any, bool] = {}
         self.keys: dict[Any, tuple[Any, Callable[[str], str]]] = {}
         self._names: dict[Any, str] = {}
@@ -220,10 +223,13 @@ class Context:
 
     def claim_argument(self, group: Group, index: int) -> str:
         """Returns a name for a variable of an argument, the user's if it is free."""
-        wanted = group.wanted[index] if index < len(group.wanted) else ""
-        if wanted and wanted not in self.local | self.module.defined:
-            return self.claim(wanted)
+        taken = self.local | self.module.defined
         several = len(group.positions) > 1
+        user = group.wanted[index] if index < len(group.wanted) else ""
+        if user and user not in taken:
+            return self.claim(user)
+        if user and several and f"{user}_{group.each}" not in taken:
+            return self.claim(f"{user}_{group.each}")
         return self.claim(f"{group.each}{index}" if several else group.each)
 
     def local_function(self, base: str, body: Body, signature: Signature) -> Expression:

@@ -1,11 +1,9 @@
-"""Printers of contractions: `dot_general` and convolutions."""
+"""Printers of products: `dot_general` and its ragged form."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-
-from jax import lax
 
 from ntkplan._jax import Primitive, primitives
 from ntkplan.emit.expression import (
@@ -14,20 +12,14 @@ from ntkplan.emit.expression import (
     attribute,
     binary,
     call,
-    indented,
     sequence,
-    statement,
 )
 from ntkplan.emit.primitives.context import Context, Printer
-from ntkplan.emit.primitives.parameters import check_known, flags, precision_keywords
-from ntkplan.emit.primitives.reduction import is_same_padding, padding_text
+from ntkplan.emit.primitives.parameters import check_known, precision_keywords
 from ntkplan.emit.primitives.value import Value, aval_of, exact, integers, whole
 from ntkplan.ir.equation import Equation
 
-# Columns inside of a function.
-_WIDTH = 84
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
-_SPATIAL = {0: "", 1: "W", 2: "HW", 3: "DHW"}
 
 
 def _dot_general(equation: Equation, operands: Sequence[Value], _: Context) -> Value:
@@ -146,141 +138,6 @@ def _einsum_text(
     return f"{''.join(left)},{''.join(right)}->{''.join(result)}"
 
 
-def _convolution(
-    equation: Equation, operands: Sequence[Value], context: Context
-) -> Value:
-    parameters = equation.parameters
-    dilations = ("lhs_dilation", "rhs_dilation")
-    counts = ("feature_group_count", "batch_group_count")
-    check_known(
-        equation,
-        "window_strides",
-        "padding",
-        "dimension_numbers",
-        "precision",
-        "preferred_element_type",
-        *dilations,
-        *counts,
-    )
-    numbers = parameters["dimension_numbers"]
-    n_spatial = len(parameters["window_strides"])
-    keywords = flags(
-        {name: tuple(parameters[name]) for name in dilations},
-        **dict.fromkeys(dilations, (1,) * n_spatial),
-    )
-    names = _layouts(numbers, n_spatial)
-    layouts = sequence([f'"{name}"' for name in names])
-    if names != _layouts_by_default(n_spatial):
-        keywords["dimension_numbers"] = layouts
-    keywords |= flags(parameters, **dict.fromkeys(counts, 1))
-    keywords |= precision_keywords(equation)
-    function = "lax.conv_general_dilated"
-    needed = extras(equation)
-    offered = context.module.layouts.get(convolution_layouts(equation))
-    if offered is not None and needed <= offered:
-        del keywords["dimension_numbers"]
-        function = context.module.helper(
-            ("convolution", layouts.text),
-            "conv",
-            lambda name: _helper(name, layouts, offered),
-        )
-    arguments = [exact(operand) for operand in operands]
-    arguments.append(integers(parameters["window_strides"]))
-    if function.startswith("lax.") or "padding" in needed:
-        arguments.append(_padding(equation))
-    expression = call(function, *arguments, **keywords)
-    return whole(expression, aval_of(equation.outputs[0]))
-
-
-def convolution_layouts(equation: Equation) -> tuple[str, ...] | None:
-    """The order of axes of a convolution, where it has to be said; else None."""
-    if equation.primitive is not primitives.conv_general_dilated_p:
-        return None
-    numbers = equation.parameters["dimension_numbers"]
-    n_spatial = len(equation.parameters["window_strides"])
-    layouts = _layouts(numbers, n_spatial)
-    return None if layouts == _layouts_by_default(n_spatial) else layouts
-
-
-def extras(equation: Equation) -> frozenset[str]:
-    """Says what a convolution has beside strides: its own padding, options."""
-    parameters = equation.parameters
-    others = {
-        *(x for name in ("lhs_dilation", "rhs_dilation") for x in parameters[name]),
-        parameters["feature_group_count"],
-        parameters["batch_group_count"],
-    }
-    found = {"options"} if others != {1} or precision_keywords(equation) else set()
-    return frozenset(found | ({"padding"} if not _pads_to_same(equation) else set()))
-
-
-def _helper(name: str, layouts: Expression, offered: frozenset[str]) -> str:
-    """A convolution with an order of axes that many of a model's have."""
-    given, options = ["x", "kernel", "strides"], []
-    if "padding" in offered:
-        given.append('padding="SAME"')
-    if "options" in offered:
-        given, options = [*given, "**options"], ["**options"]
-    padding = "padding" if "padding" in offered else '"SAME"'
-    arguments = ["x", "kernel", "strides", padding, "dimension_numbers=axes", *options]
-    value = call("lax.conv_general_dilated", *map(atom, arguments))
-    lines = [
-        f"def {name}({', '.join(given)}):",
-        '    """A convolution whose axes are in this order."""',
-        f"    axes = {layouts.text}",
-        *indented(statement("return ", value, _WIDTH)),
-    ]
-    return "\n".join(lines)
-
-
-def _layouts(numbers: lax.ConvDimensionNumbers, n_spatial: int) -> tuple[str, ...]:
-    """The order of axes as letters, for input, weights and output."""
-    spatial = _SPATIAL.get(n_spatial, "0123456789"[:n_spatial])
-
-    def spell(spec: Sequence[int], first: str, second: str) -> str:
-        letters = [""] * len(spec)
-        for axis, letter in zip(spec, (first, second, *spatial), strict=True):
-            letters[axis] = letter
-        return "".join(letters)
-
-    return (
-        spell(numbers.lhs_spec, "N", "C"),
-        spell(numbers.rhs_spec, "O", "I"),
-        spell(numbers.out_spec, "N", "C"),
-    )
-
-
-def _layouts_by_default(n_spatial: int) -> tuple[str, ...]:
-    order = tuple(range(n_spatial + 2))
-    return _layouts(lax.ConvDimensionNumbers(order, order, order), n_spatial)
-
-
-def _padding(equation: Equation) -> Expression:
-    """Padding as a word where one says exactly the same."""
-    padding = [(int(low), int(high)) for low, high in equation.parameters["padding"]]
-    if any(map(any, padding)) and _pads_to_same(equation):
-        return atom('"SAME"')
-    return padding_text(padding)
-
-
-def _pads_to_same(equation: Equation) -> bool:
-    """Says whether `"SAME"` stands for the padding, as it may where there is none."""
-    parameters = equation.parameters
-    numbers = parameters["dimension_numbers"]
-    if set(parameters["lhs_dilation"]) != {1}:
-        return False
-    given, weights = (aval_of(item).shape for item in equation.inputs)
-    sizes = [given[axis] for axis in numbers.lhs_spec[2:]]
-    kernel = [weights[axis] for axis in numbers.rhs_spec[2:]]
-    window = [
-        (size - 1) * step + 1
-        for size, step in zip(kernel, parameters["rhs_dilation"], strict=True)
-    ]
-    return is_same_padding(
-        parameters["padding"], sizes, window, parameters["window_strides"]
-    )
-
-
 def _ragged_dot(equation: Equation, operands: Sequence[Value], _: Context) -> Value:
     check_known(
         equation,
@@ -308,7 +165,6 @@ def _ragged_dot(equation: Equation, operands: Sequence[Value], _: Context) -> Va
 
 PRINTERS: dict[Primitive, Printer] = {
     primitives.dot_general_p: _dot_general,
-    primitives.conv_general_dilated_p: _convolution,
 }
 
 # JAX exports no object for it.

@@ -18,7 +18,11 @@ from ntkplan.emit.primitives.context import (
     tuple_target,
 )
 from ntkplan.emit.primitives.parameters import check_known, flags
-from ntkplan.emit.primitives.user_names import argument_names, function_name
+from ntkplan.emit.primitives.user_names import (
+    argument_names,
+    function_name,
+    with_tap_names,
+)
 from ntkplan.emit.primitives.value import Unpacked, Value, aval_of, exact, whole
 from ntkplan.emit.primitives.vectorized_loop import (
     is_vectorized,
@@ -80,7 +84,7 @@ def _scan(equation: Equation, operands: Sequence[Value], context: Context):
                 name="xs",
                 each="item",
                 positions=_positions(start, n_scanned),
-                wanted=names[start:],
+                wanted=with_tap_names(names[start:], scanned),
             ),
         ),
         results=(
@@ -143,24 +147,27 @@ def _while(equation: Equation, operands: Sequence[Value], context: Context):
 
 
 def _branches(
-    equation: Equation, n_arguments: int, context: Context
+    equation: Equation, arguments: Sequence[Value], context: Context
 ) -> list[Expression]:
     """Defines every branch, and returns their names."""
     return [
         context.local_function(
             function_name(closed, "branch"),
             flatten(closed),
-            _of_operands(equation, closed, n_arguments),
+            _of_operands(equation, closed, arguments),
         )
         for closed in equation.parameters["branches"]
     ]
 
 
-def _of_operands(equation: Equation, closed: ClosedJaxpr, n_operands: int) -> Signature:
+def _of_operands(
+    equation: Equation, closed: ClosedJaxpr, operands: Sequence[Value]
+) -> Signature:
     """A function that takes an equation's operands one by one."""
+    n_operands = len(operands)
     several = [f"operand{index}" for index in range(n_operands)]
     names = ["operand"] if n_operands == 1 else several
-    wanted = argument_names(closed)
+    wanted = with_tap_names(argument_names(closed), operands)
     return Signature(
         arguments=tuple(
             Group(name=name, each=name, positions=(index,), wanted=(wanted[index],))
@@ -181,7 +188,7 @@ def _chosen(equation: Equation, expression: Expression) -> Result:
 def _cond(equation: Equation, operands: Sequence[Value], context: Context) -> Result:
     check_known(equation, "branches")
     which, *arguments = operands
-    branches = _branches(equation, len(arguments), context)
+    branches = _branches(equation, arguments, context)
     passed = [exact(argument) for argument in arguments]
     condition = which if which.dtype == np.bool_ else which.condition
     if condition is not None and len(branches) == 2:
@@ -201,7 +208,7 @@ def print_platform_dependent(
         operands: Its operands without the first, the platform's number.
         context: Where it is printed.
     """
-    branches = _branches(equation, len(operands), context)
+    branches = _branches(equation, operands, context)
     keywords: dict[str, Expression] = {}
     for names, branch in zip(
         equation.parameters["branches_platforms"], branches, strict=True
@@ -221,7 +228,7 @@ def _checkpoint(
     block = context.local_function(
         function_name(closed, "block"),
         flatten(closed),
-        _of_operands(equation, closed, len(operands)),
+        _of_operands(equation, closed, operands),
     )
     keywords = flags(parameters, prevent_cse=True)
     if parameters["policy"] is not None:

@@ -42,6 +42,10 @@ def simplified(symbol: str, operands: Sequence[Value], aval: Any) -> Value | Non
             continue
         if _changes_nothing(symbol, other, is_right=is_right):
             return value
+        truth = value.condition
+        if (symbol, other.number) == ("==", 1) and truth is not None:
+            # It was a boolean before it was cast to an integer.
+            return truth if truth.full_shape == aval.shape else None
     return None
 
 

@@ -9,6 +9,7 @@ from ntkplan._jax import Primitive, equation_function
 from ntkplan.emit.primitives import (
     contraction,
     control_flow,
+    convolution,
     custom,
     elementwise,
     indexing,
@@ -26,6 +27,7 @@ from ntkplan.ir.equation import Equation
 _FAMILIES = (
     contraction,
     control_flow,
+    convolution,
     custom,
     elementwise,
     indexing,

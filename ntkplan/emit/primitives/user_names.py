@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from ntkplan._jax import ClosedJaxpr, Jaxpr
 from ntkplan.emit.primitives.context import identifier
+from ntkplan.emit.primitives.value import Value
 
 _PLACE = re.compile(r"\[(\d+)\]")
+_TAP = re.compile(r'(?:taps|shifts)\["([A-Za-z_]\w*)"\]')
 
 
 def function_name(body: ClosedJaxpr | Jaxpr, default: str) -> str:
@@ -32,6 +35,20 @@ def argument_names(body: ClosedJaxpr | Jaxpr) -> tuple[str, ...]:
     known = tuple(_debug_info(body).arg_names or ())
     names = [_argument_name(str(name or "")) for name in known]
     return (*names, *[""] * count)[:count]
+
+
+def with_tap_names(names: Sequence[str], operands: Sequence[Value]) -> tuple[str, ...]:
+    """Returns names of arguments, those that have none and are taps after their keys.
+
+    Args:
+        names: The user's, empty where there is none.
+        operands: What is given for each argument.
+    """
+    found: list[str] = []
+    for name, operand in zip(names, operands, strict=True):
+        tap = _TAP.match(operand.expression.text)
+        found.append(f"{tap[1]}_tap" if tap and not name else name)
+    return tuple(found)
 
 
 def _argument_name(path: str) -> str:

@@ -6,6 +6,8 @@ float32[4,6]. The number of examples is fixed too.
 total 19.1 us: call 4.8 us, forward 3.56 us, sweep 0 s, contractions 0 s, push 10.7 us.
 total 25.4 kflop, 43.8KiB moved, peak 3.73KiB of at most 16.9GiB.
 device golden_cpu (cpu), rates measured 2026-11-21.
+JAX 0.10's CPU compiler gets some sums of derivatives wrong, unless XLA_FLAGS holds
+--xla_cpu_experimental_ynn_fusion_type=LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT.
 
 Written by ntkplan 0.1.0; to plan again: ntkplan.plan(f, params, x1, x2,
 batch_axis=None, device="golden_cpu"). Run as a program, it compares itself with dense
@@ -62,11 +64,12 @@ def pushed(params, x1, x2):
         lambda shifts: jax.vmap(lambda x: outputs(x)(shifts))(x1), shifts
     )
     parts = jax.lax.map(lambda x: columns(x, push), x2)
-    parts = parts.reshape(parts.shape[0], 1, 1, 8, -1, 8)
-    return jnp.einsum("mdrpno->nomp", parts)
+    parts = parts.reshape(parts.shape[0], 8, -1, 8)
+    return jnp.einsum("mpno->nomp", parts)
 
 
 @jax.jit
+@jax.default_matmul_precision("highest")
 def kernel(params, x1, x2=None):
     """Returns the kernel, [4, 4, 2, 2]."""
     check_shapes(params, x1, x2)
@@ -86,8 +89,8 @@ def shapes(tree, batch_axis=None):
     for keys, leaf in jax.tree_util.tree_leaves_with_path(tree):
         if not isinstance(leaf, str):
             sizes = [str(size) for size in leaf.shape]
-            if batch_axis in range(-len(sizes), len(sizes)) and leaf.shape[batch_axis]:
-                sizes[batch_axis] = "n"
+            if batch_axis in range(-len(sizes), len(sizes)):
+                sizes[batch_axis] = "n" if leaf.shape[batch_axis] else "n=0"
             leaf = f"{leaf.dtype}[{','.join(sizes)}]"
         found[jax.tree_util.keystr(keys)] = leaf.split()[0]
     return found

@@ -3,10 +3,12 @@
 Params: {code: 40x2, decode: 2x60, encode: 40x40}, 1,800 numbers in 3 leaves, float32.
 x: float32[n,40]. Axis 0 of x counts examples; n1 and n2 are free.
 
-total 98.9 us: call 4.8 us, forward 4.64 us, sweep 13.2 us, contractions 76.3 us, push 0
-s.
+total 98.9 us: call 4.8 us, forward 4.64 us, sweep 13.2 us, contractions 76.3 us, push
+0 s.
 total 5.65 Mflop, 2.1MiB moved, peak 646KiB of at most 16.9GiB.
 device golden_cpu (cpu), rates measured 2026-11-21.
+JAX 0.10's CPU compiler gets some sums of derivatives wrong, unless XLA_FLAGS holds
+--xla_cpu_experimental_ynn_fusion_type=LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT.
 cut at tanh (models.py:361) [2] with 2 values: Theta = G Theta_cut G^T, 1.39 times
 faster than without.
 the kernel of 2 leaves at the cut 14.9 us, its products with G 25.6 us in the order C1
@@ -52,11 +54,13 @@ def derivatives_hidden(params, x):
 
 
 @jax.jit
+@jax.default_matmul_precision("highest")
 def kernel_hidden(params, x1, x2=None):
     """Returns the kernel, [n1, n2, 2, 2]."""
     side1 = jax.vmap(derivatives_hidden, (None, 0))(params, x1)
     side2 = side1 if x2 is None else jax.vmap(derivatives_hidden, (None, 0))(params, x2)
-    # Activations and cotangents, as A and C below.
+    # A1, A2: activations of x1 and x2; C1, C2: cotangents; H: the kernel of the values
+    # at the cut, Theta_cut; G: the cotangents of these.
     a1, c1 = side1
     a2, c2 = side2
 
@@ -100,18 +104,18 @@ def derivatives(params, x):
 
 
 @jax.jit
+@jax.default_matmul_precision("highest")
 def kernel(params, x1, x2=None):
     """Returns the kernel, [n1, n2, 60, 60]."""
     check_shapes(params, x1, x2)
     hidden = kernel_hidden(params, x1, x2)
     side1 = jax.vmap(derivatives, (None, 0))(params, x1)
     side2 = side1 if x2 is None else jax.vmap(derivatives, (None, 0))(params, x2)
-    # Activations and cotangents, as A and C below.
     a1, c1 = side1
     a2, c2 = side2
 
-    # decode [2x60]: structured_derivatives, (C1 C2)(A1 A2); 5.27 Mflop, 1.09MiB, 45.7
-    # us
+    # decode [2x60]: structured_derivatives, (C1 C2)(A1 A2); 5.27 Mflop, 1.09MiB,
+    # 45.7 us
     cotangent_gram = jnp.einsum("noy,mpy->nomp", c1["decode"], c2["decode"])
     gram = jnp.einsum("nx,mx->nm", a1["cut_out"], a2["cut_out"])
     theta = cotangent_gram * gram[:, None, :, None]
@@ -129,8 +133,8 @@ def shapes(tree, batch_axis=None):
     for keys, leaf in jax.tree_util.tree_leaves_with_path(tree):
         if not isinstance(leaf, str):
             sizes = [str(size) for size in leaf.shape]
-            if batch_axis in range(-len(sizes), len(sizes)) and leaf.shape[batch_axis]:
-                sizes[batch_axis] = "n"
+            if batch_axis in range(-len(sizes), len(sizes)):
+                sizes[batch_axis] = "n" if leaf.shape[batch_axis] else "n=0"
             leaf = f"{leaf.dtype}[{','.join(sizes)}]"
         found[jax.tree_util.keystr(keys)] = leaf.split()[0]
     return found
@@ -147,9 +151,11 @@ def check_shapes(params, x1, x2=None):
         for place in planned | got:
             found = got.get(place, "missing" if place else f"a {type(tree).__name__}")
             if found != (wanted := planned.get(place, "nothing")):
+                least = "n is at least 1. " if "n=0" in found else ""
+                found = shapes(tree).get(place, found)
                 raise ValueError(
-                    f"{name}{place} is {found}, planned: {wanted}. "
-                    "n is at least 1. The call that plans again is in the docstring."
+                    f"{name}{place} is {found}, planned: {wanted}. {least}"
+                    "The call that plans again is in the docstring."
                 )
 
 

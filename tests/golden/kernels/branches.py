@@ -3,10 +3,12 @@
 Params: {readout: 6x2, v: 6x6, w: 6x6}, 84 numbers in 3 leaves, float32. x:
 float32[n,6]. Axis 0 of x counts examples; n1 and n2 are free.
 
-total 31.8 us: call 4.8 us, forward 10.9 us, sweep 6.22 us, contractions 9.83 us, push 0
-s.
+total 31.8 us: call 4.8 us, forward 10.9 us, sweep 6.22 us, contractions 9.83 us, push
+0 s.
 total 16.1 kflop, 32.9KiB moved, peak 6.17KiB of at most 16.9GiB.
 device golden_cpu (cpu), rates measured 2026-11-21.
+JAX 0.10's CPU compiler gets some sums of derivatives wrong, unless XLA_FLAGS holds
+--xla_cpu_experimental_ynn_fusion_type=LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT.
 
 Written by ntkplan 0.1.0; to plan again: ntkplan.plan(f, params, x1, x2,
 device="golden_cpu"). Run as a program, it compares itself with dense Jacobians.
@@ -44,20 +46,19 @@ def forward(params, x, taps):
     h6 = jnp.where(h4[:, None, None], params["w"], h5)
     h7 = jnp.where(h4[:, None], x[None], lax.stop_gradient(x[None]))
 
-    def step(carry, item):
-        carry0, carry1 = carry
-        h8 = jnp.tanh(jnp.einsum("bk,bkd->bd", carry1, h6) + item)
-        return (carry0 + 1, h8), carry1
+    def step(carry, w_tap):
+        carry0, x_carry = carry
+        h8 = jnp.tanh(jnp.einsum("bk,bkd->bd", x_carry, h6) + w_tap)
+        return (carry0 + 1, h8), x_carry
 
-    (_, h8), w_act = lax.scan(step, (jnp.int32(0), h7), taps["w"].reshape(3, 1, 6))
-    v_act = lax.select_n(jnp.broadcast_to(h0[:, None], (1, 6)), v_out, h8)
-    readout_out = v_act @ params["readout"] + taps["readout"]
-    h9 = h1.reshape(()).astype(jnp.int32) == 1
-    inputs_1 = h9.astype(jnp.float32)
-    h10 = h4.reshape(()).astype(jnp.int32) == 1
-    inputs_2 = h10.astype(jnp.float32)
-    activations = {"v_act": v_act[0], "inputs": inputs[0], "inputs_1": inputs_1,
-        "w_act": w_act.reshape(3, 6), "inputs_2": inputs_2}  # fmt: skip
+    (_, h8), w_in = lax.scan(step, (jnp.int32(0), h7), taps["w"].reshape(3, 1, 6))
+    readout_in = lax.select_n(jnp.broadcast_to(h0[:, None], (1, 6)), v_out, h8)
+    readout_out = readout_in @ params["readout"] + taps["readout"]
+    inputs_1 = h1.reshape(()).astype(jnp.float32)
+    inputs_2 = h4.reshape(()).astype(jnp.float32)
+    activations = {"readout_in": readout_in[0], "inputs": inputs[0],
+        "inputs_1": inputs_1, "w_in": w_in.reshape(3, 6),
+        "inputs_2": inputs_2}  # fmt: skip
     return readout_out[0], activations
 
 
@@ -81,34 +82,36 @@ def derivatives(params, x):
 
 
 @jax.jit
+@jax.default_matmul_precision("highest")
 def kernel(params, x1, x2=None):
     """Returns the kernel, [n1, n2, 2, 2]."""
     check_shapes(params, x1, x2)
     side1 = jax.vmap(derivatives, (None, 0))(params, x1)
     side2 = side1 if x2 is None else jax.vmap(derivatives, (None, 0))(params, x2)
-    # Activations and cotangents, as A and C below.
+    # A1, A2: activations of x1 and x2; C1, C2: cotangents; K1, K2: factors such as
+    # scales or slopes.
     a1, c1 = side1
     a2, c2 = side2
 
     # readout [6x2]: jacobian_contraction, (C1 A1)(C2 A2); 1.37 kflop, 2.34KiB, 2.28 us
-    jacobian1 = jnp.einsum("noy,nx->noyx", c1["readout"], a1["v_act"])
-    jacobian2 = jnp.einsum("noy,nx->noyx", c2["readout"], a2["v_act"])
+    jacobian1 = jnp.einsum("noy,nx->noyx", c1["readout"], a1["readout_in"])
+    jacobian2 = jnp.einsum("noy,nx->noyx", c2["readout"], a2["readout_in"])
     theta = inner_products(jacobian1, jacobian2, 2)
 
-    # v [6x6]: structured_derivatives, (C1 C2)((A1 K1)(A2 K2)); 858 flop, 2.07KiB, 3.39
-    # us
+    # v [6x6]: structured_derivatives, (C1 C2)((A1 K1)(A2 K2)); 858 flop, 2.07KiB,
+    # 3.39 us
     cotangent_gram = jnp.einsum("noy,mpy->nomp", c1["v"], c2["v"])
     scaled1 = a1["inputs"] * a1["inputs_1"][:, None]
     scaled2 = a2["inputs"] * a2["inputs_1"][:, None]
     gram_kk = jnp.einsum("nx,mx->nm", scaled1, scaled2)
     theta += cotangent_gram * gram_kk[:, None, :, None]
 
-    # w [6x6]: jacobian_contraction, ((C1 K1) A1)((C2 K2) A2); 6.78 kflop, 8.16KiB, 4.16
-    # us
+    # w [6x6]: jacobian_contraction, ((C1 K1) A1)((C2 K2) A2); 6.78 kflop, 8.16KiB,
+    # 4.16 us
     pulled1 = jnp.einsum("nosy,n->noys", c1["w"], a1["inputs_2"])
-    jacobian1_k = jnp.einsum("noys,nsx->noyx", pulled1, a1["w_act"])
+    jacobian1_k = jnp.einsum("noys,nsx->noyx", pulled1, a1["w_in"])
     pulled2 = jnp.einsum("nosy,n->noys", c2["w"], a2["inputs_2"])
-    jacobian2_k = jnp.einsum("noys,nsx->noyx", pulled2, a2["w_act"])
+    jacobian2_k = jnp.einsum("noys,nsx->noyx", pulled2, a2["w_in"])
     theta += inner_products(jacobian1_k, jacobian2_k, 2)
 
     return theta.transpose(0, 2, 1, 3)
@@ -120,8 +123,8 @@ def shapes(tree, batch_axis=None):
     for keys, leaf in jax.tree_util.tree_leaves_with_path(tree):
         if not isinstance(leaf, str):
             sizes = [str(size) for size in leaf.shape]
-            if batch_axis in range(-len(sizes), len(sizes)) and leaf.shape[batch_axis]:
-                sizes[batch_axis] = "n"
+            if batch_axis in range(-len(sizes), len(sizes)):
+                sizes[batch_axis] = "n" if leaf.shape[batch_axis] else "n=0"
             leaf = f"{leaf.dtype}[{','.join(sizes)}]"
         found[jax.tree_util.keystr(keys)] = leaf.split()[0]
     return found
@@ -138,9 +141,11 @@ def check_shapes(params, x1, x2=None):
         for place in planned | got:
             found = got.get(place, "missing" if place else f"a {type(tree).__name__}")
             if found != (wanted := planned.get(place, "nothing")):
+                least = "n is at least 1. " if "n=0" in found else ""
+                found = shapes(tree).get(place, found)
                 raise ValueError(
-                    f"{name}{place} is {found}, planned: {wanted}. "
-                    "n is at least 1. The call that plans again is in the docstring."
+                    f"{name}{place} is {found}, planned: {wanted}. {least}"
+                    "The call that plans again is in the docstring."
                 )
 
 

@@ -6,9 +6,11 @@ examples; n1 and n2 are free.
 
 total 558 us: call 4.8 us, forward 107 us, sweep 138 us, contractions 308 us, push 0 s.
 total 11.1 Mflop, 5.21MiB moved, peak 812KiB of at most 16.9GiB.
-of the ways to divide the leaves into tapped and pushed ones only the likely were
-compared.
+of the ways to divide the leaves into those with cotangents and those with NTK-vector
+products only the likely were compared.
 device golden_cpu (cpu), rates measured 2026-11-21.
+JAX 0.10's CPU compiler gets some sums of derivatives wrong, unless XLA_FLAGS holds
+--xla_cpu_experimental_ynn_fusion_type=LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT.
 
 Written by ntkplan 0.1.0; to plan again: ntkplan.plan(f, params, x1, x2,
 device="golden_cpu"). Run as a program, it compares itself with dense Jacobians.
@@ -123,6 +125,8 @@ def derivatives(params, x):
 
 def cotangent_products(side1, side2, layer):
     """Inner products of cotangents: structured_derivatives, C1 C2, 25 leaves."""
+    # A1, A2: activations of x1 and x2; C1, C2: cotangents; K1, K2: factors such as
+    # scales or slopes.
     (_, c1), (_, c2) = side1, side2
     sum_c1 = c1[layer].sum(axis=2)
     sum_c2 = c2[layer].sum(axis=2)
@@ -146,13 +150,13 @@ def layer_products(side1, side2, layer, given):
 
 
 @jax.jit
+@jax.default_matmul_precision("highest")
 def kernel(params, x1, x2=None):
     """Returns the kernel, [n1, n2, 3, 3]."""
     check_shapes(params, x1, x2)
     sides = jax.vmap(derivatives, (None, 0), (0, 0, None))
     *side1, factors = sides(params, x1)
     side2 = side1 if x2 is None else sides(params, x2)[:2]
-    # Activations and cotangents, as A and C below.
     a1, c1 = side1
     a2, c2 = side2
 
@@ -170,8 +174,8 @@ def kernel(params, x1, x2=None):
         theta += cotangent_products(*of(part), "out")
         theta += cotangent_products(*of(part), "qkv")
         theta += cotangent_products(*of(part), "up")
-        # down/w [64x16], out/w [16x16], qkv/w [16x48], up/w [16x64]: together 4.99
-        # Mflop, 1.44MiB, 146 us
+        # down/w [64x16], out/w [16x16], qkv/w [16x48], up/w [16x64]: together
+        # 4.99 Mflop, 1.44MiB, 146 us
         theta += gram_products(*of(part), "down", "up_act")
         theta += gram_products(*of(part), "out", "qkv_act")
         theta += gram_products(*of(part), "qkv", "norm1_out")
@@ -213,8 +217,8 @@ def shapes(tree, batch_axis=None):
     for keys, leaf in jax.tree_util.tree_leaves_with_path(tree):
         if not isinstance(leaf, str):
             sizes = [str(size) for size in leaf.shape]
-            if batch_axis in range(-len(sizes), len(sizes)) and leaf.shape[batch_axis]:
-                sizes[batch_axis] = "n"
+            if batch_axis in range(-len(sizes), len(sizes)):
+                sizes[batch_axis] = "n" if leaf.shape[batch_axis] else "n=0"
             leaf = f"{leaf.dtype}[{','.join(sizes)}]"
         found[jax.tree_util.keystr(keys)] = leaf.split()[0]
     return found
@@ -231,9 +235,11 @@ def check_shapes(params, x1, x2=None):
         for place in planned | got:
             found = got.get(place, "missing" if place else f"a {type(tree).__name__}")
             if found != (wanted := planned.get(place, "nothing")):
+                least = "n is at least 1. " if "n=0" in found else ""
+                found = shapes(tree).get(place, found)
                 raise ValueError(
-                    f"{name}{place} is {found}, planned: {wanted}. "
-                    "n is at least 1. The call that plans again is in the docstring."
+                    f"{name}{place} is {found}, planned: {wanted}. {least}"
+                    "The call that plans again is in the docstring."
                 )
 
 

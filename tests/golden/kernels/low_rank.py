@@ -3,10 +3,12 @@
 Params: {a: 20x2, b: 2x20, readout: 20x2, w: 20x20}, 520 numbers in 4 leaves, float32.
 x: float32[n,20]. Axis 0 of x counts examples; n1 and n2 are free.
 
-total 16.7 us: call 4.8 us, forward 3.37 us, sweep 1.29 us, contractions 7.27 us, push 0
-s.
+total 16.7 us: call 4.8 us, forward 3.37 us, sweep 1.29 us, contractions 7.27 us, push
+0 s.
 total 14.4 kflop, 21.8KiB moved, peak 7.74KiB of at most 16.9GiB.
 device golden_cpu (cpu), rates measured 2026-11-21.
+JAX 0.10's CPU compiler gets some sums of derivatives wrong, unless XLA_FLAGS holds
+--xla_cpu_experimental_ynn_fusion_type=LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT.
 
 Written by ntkplan 0.1.0; to plan again: ntkplan.plan(f, params, x1, x2, wrt=...,
 device="golden_cpu"). Run as a program, it compares itself with dense Jacobians.
@@ -47,13 +49,15 @@ def derivatives(params, x):
 
 
 @jax.jit
+@jax.default_matmul_precision("highest")
 def kernel(params, x1, x2=None):
     """Returns the kernel, [n1, n2, 2, 2]."""
     check_shapes(params, x1, x2)
     sides = jax.vmap(derivatives, (None, 0), (0, 0, None))
     *side1, factors = sides(params, x1)
     side2 = side1 if x2 is None else sides(params, x2)[:2]
-    # Activations and cotangents, as A and C below.
+    # A1, A2: activations of x1 and x2; C1, C2: cotangents; K1, K2: factors such as
+    # scales or slopes.
     a1, c1 = side1
     a2, c2 = side2
 
@@ -82,8 +86,8 @@ def shapes(tree, batch_axis=None):
     for keys, leaf in jax.tree_util.tree_leaves_with_path(tree):
         if not isinstance(leaf, str):
             sizes = [str(size) for size in leaf.shape]
-            if batch_axis in range(-len(sizes), len(sizes)) and leaf.shape[batch_axis]:
-                sizes[batch_axis] = "n"
+            if batch_axis in range(-len(sizes), len(sizes)):
+                sizes[batch_axis] = "n" if leaf.shape[batch_axis] else "n=0"
             leaf = f"{leaf.dtype}[{','.join(sizes)}]"
         found[jax.tree_util.keystr(keys)] = leaf.split()[0]
     return found
@@ -100,9 +104,11 @@ def check_shapes(params, x1, x2=None):
         for place in planned | got:
             found = got.get(place, "missing" if place else f"a {type(tree).__name__}")
             if found != (wanted := planned.get(place, "nothing")):
+                least = "n is at least 1. " if "n=0" in found else ""
+                found = shapes(tree).get(place, found)
                 raise ValueError(
-                    f"{name}{place} is {found}, planned: {wanted}. "
-                    "n is at least 1. The call that plans again is in the docstring."
+                    f"{name}{place} is {found}, planned: {wanted}. {least}"
+                    "The call that plans again is in the docstring."
                 )
 
 

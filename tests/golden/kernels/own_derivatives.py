@@ -3,10 +3,12 @@
 Params: {w1: 6x10, w2: 10x10, w3: 10x2}, 180 numbers in 3 leaves, float32. x:
 float32[n,6]. Axis 0 of x counts examples; n1 and n2 are free.
 
-total 17.9 us: call 4.8 us, forward 3.03 us, sweep 3.06 us, contractions 6.98 us, push 0
-s.
+total 17.9 us: call 4.8 us, forward 3.03 us, sweep 3.06 us, contractions 6.98 us, push
+0 s.
 total 9.74 kflop, 15.1KiB moved, peak 5.21KiB of at most 16.9GiB.
 device golden_cpu (cpu), rates measured 2026-11-21.
+JAX 0.10's CPU compiler gets some sums of derivatives wrong, unless XLA_FLAGS holds
+--xla_cpu_experimental_ynn_fusion_type=LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT.
 
 Written by ntkplan 0.1.0; to plan again: ntkplan.plan(f, params, x1, x2,
 device="golden_cpu"). Run as a program, it compares itself with dense Jacobians.
@@ -80,6 +82,7 @@ def derivatives(params, x):
 
 def gram_products(side1, side2, layer, given):
     """Products of two Grams: structured_derivatives, (C1 C2)(A1 A2), 3 leaves."""
+    # A1, A2: activations of x1 and x2; C1, C2: cotangents.
     (a1, c1), (a2, c2) = side1, side2
     cotangent_gram = jnp.einsum("noy,mpy->nomp", c1[layer], c2[layer])
     gram = jnp.einsum("nx,mx->nm", a1[given], a2[given])
@@ -87,6 +90,7 @@ def gram_products(side1, side2, layer, given):
 
 
 @jax.jit
+@jax.default_matmul_precision("highest")
 def kernel(params, x1, x2=None):
     """Returns the kernel, [n1, n2, 2, 2]."""
     check_shapes(params, x1, x2)
@@ -107,8 +111,8 @@ def shapes(tree, batch_axis=None):
     for keys, leaf in jax.tree_util.tree_leaves_with_path(tree):
         if not isinstance(leaf, str):
             sizes = [str(size) for size in leaf.shape]
-            if batch_axis in range(-len(sizes), len(sizes)) and leaf.shape[batch_axis]:
-                sizes[batch_axis] = "n"
+            if batch_axis in range(-len(sizes), len(sizes)):
+                sizes[batch_axis] = "n" if leaf.shape[batch_axis] else "n=0"
             leaf = f"{leaf.dtype}[{','.join(sizes)}]"
         found[jax.tree_util.keystr(keys)] = leaf.split()[0]
     return found
@@ -125,9 +129,11 @@ def check_shapes(params, x1, x2=None):
         for place in planned | got:
             found = got.get(place, "missing" if place else f"a {type(tree).__name__}")
             if found != (wanted := planned.get(place, "nothing")):
+                least = "n is at least 1. " if "n=0" in found else ""
+                found = shapes(tree).get(place, found)
                 raise ValueError(
-                    f"{name}{place} is {found}, planned: {wanted}. "
-                    "n is at least 1. The call that plans again is in the docstring."
+                    f"{name}{place} is {found}, planned: {wanted}. {least}"
+                    "The call that plans again is in the docstring."
                 )
 
 

@@ -3,12 +3,14 @@
 Params: [{b: 16, w: 8x16}, {b: 16, w: 16x16}, {b: 3, w: 16x3}], 467 numbers in 6 leaves,
 float32. x: float32[n,8]. Axis 0 of x counts examples; n1 and n2 are free.
 
-total 20.3 us: call 4.8 us, forward 3.71 us, sweep 2.79 us, contractions 8.96 us, push 0
-s.
+total 20.3 us: call 4.8 us, forward 3.71 us, sweep 2.79 us, contractions 8.96 us, push
+0 s.
 total 29.7 kflop, 32.9KiB moved, peak 10.5KiB of at most 16.9GiB.
-of the ways to divide the leaves into tapped and pushed ones only the likely were
-compared.
+of the ways to divide the leaves into those with cotangents and those with NTK-vector
+products only the likely were compared.
 device golden_cpu (cpu), rates measured 2026-11-21.
+JAX 0.10's CPU compiler gets some sums of derivatives wrong, unless XLA_FLAGS holds
+--xla_cpu_experimental_ynn_fusion_type=LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT.
 
 Written by ntkplan 0.1.0; to plan again: ntkplan.plan(f, params, x1, x2,
 device="golden_cpu"). Run as a program, it compares itself with dense Jacobians.
@@ -56,6 +58,7 @@ def derivatives(params, x):
 
 def cotangent_products(side1, side2, layer, given):
     """What layers add: C1 C2, (C1 C2)(A1 A2), 6 leaves."""
+    # A1, A2: activations of x1 and x2; C1, C2: cotangents.
     (a1, c1), (a2, c2) = side1, side2
     cotangent_gram = jnp.einsum("noy,mpy->nomp", c1[layer], c2[layer])
     theta = cotangent_gram
@@ -65,6 +68,7 @@ def cotangent_products(side1, side2, layer, given):
 
 
 @jax.jit
+@jax.default_matmul_precision("highest")
 def kernel(params, x1, x2=None):
     """Returns the kernel, [n1, n2, 3, 3]."""
     check_shapes(params, x1, x2)
@@ -88,8 +92,8 @@ def shapes(tree, batch_axis=None):
     for keys, leaf in jax.tree_util.tree_leaves_with_path(tree):
         if not isinstance(leaf, str):
             sizes = [str(size) for size in leaf.shape]
-            if batch_axis in range(-len(sizes), len(sizes)) and leaf.shape[batch_axis]:
-                sizes[batch_axis] = "n"
+            if batch_axis in range(-len(sizes), len(sizes)):
+                sizes[batch_axis] = "n" if leaf.shape[batch_axis] else "n=0"
             leaf = f"{leaf.dtype}[{','.join(sizes)}]"
         found[jax.tree_util.keystr(keys)] = leaf.split()[0]
     return found
@@ -106,9 +110,11 @@ def check_shapes(params, x1, x2=None):
         for place in planned | got:
             found = got.get(place, "missing" if place else f"a {type(tree).__name__}")
             if found != (wanted := planned.get(place, "nothing")):
+                least = "n is at least 1. " if "n=0" in found else ""
+                found = shapes(tree).get(place, found)
                 raise ValueError(
-                    f"{name}{place} is {found}, planned: {wanted}. "
-                    "n is at least 1. The call that plans again is in the docstring."
+                    f"{name}{place} is {found}, planned: {wanted}. {least}"
+                    "The call that plans again is in the docstring."
                 )
 
 

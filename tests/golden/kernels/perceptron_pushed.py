@@ -6,6 +6,8 @@ float32. x: float32[n,8]. Axis 0 of x counts examples; n1 and n2 are free.
 total 24.2 us: call 4.8 us, forward 3.71 us, sweep 0 s, contractions 0 s, push 15.7 us.
 total 84.1 kflop, 162KiB moved, peak 8.96KiB of at most 16.9GiB.
 device golden_cpu (cpu), rates measured 2026-11-21.
+JAX 0.10's CPU compiler gets some sums of derivatives wrong, unless XLA_FLAGS holds
+--xla_cpu_experimental_ynn_fusion_type=LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT.
 
 Written by ntkplan 0.1.0; to plan again: ntkplan.plan(f, params, x1, x2,
 device="golden_cpu", methods="ntk_vector_products"). Run as a program, it compares
@@ -67,11 +69,11 @@ def pushed(params, x1, x2):
         lambda shifts: jax.vmap(lambda x: outputs(x)(shifts))(x1), shifts
     )
     parts = jax.lax.map(lambda x: columns(x, push), x2)
-    parts = parts.reshape(parts.shape[0], 1, 1, 3, -1, 3)
-    return jnp.einsum("mdrpno->nomp", parts)
+    return jnp.einsum("mpno->nomp", parts)
 
 
 @jax.jit
+@jax.default_matmul_precision("highest")
 def kernel(params, x1, x2=None):
     """Returns the kernel, [n1, n2, 3, 3]."""
     check_shapes(params, x1, x2)
@@ -88,8 +90,8 @@ def shapes(tree, batch_axis=None):
     for keys, leaf in jax.tree_util.tree_leaves_with_path(tree):
         if not isinstance(leaf, str):
             sizes = [str(size) for size in leaf.shape]
-            if batch_axis in range(-len(sizes), len(sizes)) and leaf.shape[batch_axis]:
-                sizes[batch_axis] = "n"
+            if batch_axis in range(-len(sizes), len(sizes)):
+                sizes[batch_axis] = "n" if leaf.shape[batch_axis] else "n=0"
             leaf = f"{leaf.dtype}[{','.join(sizes)}]"
         found[jax.tree_util.keystr(keys)] = leaf.split()[0]
     return found
@@ -106,9 +108,11 @@ def check_shapes(params, x1, x2=None):
         for place in planned | got:
             found = got.get(place, "missing" if place else f"a {type(tree).__name__}")
             if found != (wanted := planned.get(place, "nothing")):
+                least = "n is at least 1. " if "n=0" in found else ""
+                found = shapes(tree).get(place, found)
                 raise ValueError(
-                    f"{name}{place} is {found}, planned: {wanted}. "
-                    "n is at least 1. The call that plans again is in the docstring."
+                    f"{name}{place} is {found}, planned: {wanted}. {least}"
+                    "The call that plans again is in the docstring."
                 )
 
 

@@ -3,10 +3,12 @@
 Params: {b: 12, readout: 12x3, u: 12x12, w: 5x12}, 252 numbers in 4 leaves, float32. x:
 float32[n,7,5]. Axis 0 of x counts examples; n1 and n2 are free.
 
-total 49.4 us: call 4.8 us, forward 14.9 us, sweep 10.7 us, contractions 19 us, push 0
-s.
+total 49.4 us: call 4.8 us, forward 14.9 us, sweep 10.7 us, contractions 19 us, push
+0 s.
 total 179 kflop, 154KiB moved, peak 33.2KiB of at most 16.9GiB.
 device golden_cpu (cpu), rates measured 2026-11-21.
+JAX 0.10's CPU compiler gets some sums of derivatives wrong, unless XLA_FLAGS holds
+--xla_cpu_experimental_ynn_fusion_type=LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT.
 
 Written by ntkplan 0.1.0; to plan again: ntkplan.plan(f, params, x1, x2,
 device="golden_cpu"). Run as a program, it compares itself with dense Jacobians.
@@ -37,18 +39,18 @@ def forward(params, x, taps):
     h0 = x[None].transpose(1, 0, 2)
 
     def step(state, xs):
-        given, item1 = xs
+        given, b_tap = xs
         h1 = given @ params["w"] + state @ params["u"] + params["b"]
-        return jnp.tanh(h1 + item1), (state, given)
+        return jnp.tanh(h1 + b_tap), (state, given)
 
-    b_act, (b_act_1, b_act_2) = lax.scan(
+    readout_in, (u_in, w_in) = lax.scan(
         step, jnp.zeros((1, 12), dtype=jnp.float32), (h0, taps["b"].reshape(7, 1, 12))
     )
-    readout_out = b_act @ params["readout"] + taps["readout"]
+    readout_out = readout_in @ params["readout"] + taps["readout"]
     activations = {
-        "b_act": b_act[0],
-        "b_act_1": b_act_1.reshape(7, 12),
-        "b_act_2": b_act_2.reshape(7, 5),
+        "readout_in": readout_in[0],
+        "u_in": u_in.reshape(7, 12),
+        "w_in": w_in.reshape(7, 5),
     }
     return readout_out[0], activations
 
@@ -69,12 +71,13 @@ def derivatives(params, x):
 
 
 @jax.jit
+@jax.default_matmul_precision("highest")
 def kernel(params, x1, x2=None):
     """Returns the kernel, [n1, n2, 3, 3]."""
     check_shapes(params, x1, x2)
     side1 = jax.vmap(derivatives, (None, 0))(params, x1)
     side2 = side1 if x2 is None else jax.vmap(derivatives, (None, 0))(params, x2)
-    # Activations and cotangents, as A and C below.
+    # A1, A2: activations of x1 and x2; C1, C2: cotangents.
     a1, c1 = side1
     a2, c2 = side2
 
@@ -83,20 +86,20 @@ def kernel(params, x1, x2=None):
     sum_c2 = c2["b"].sum(axis=2)
     theta = jnp.einsum("noy,mpy->nomp", sum_c1, sum_c2)
 
-    # readout [12x3]: structured_derivatives, (C1 C2)(A1 A2); 1.15 kflop, 3.2KiB, 2.37
-    # us
+    # readout [12x3]: structured_derivatives, (C1 C2)(A1 A2); 1.15 kflop, 3.2KiB,
+    # 2.37 us
     cotangent_gram = jnp.einsum("noy,mpy->nomp", c1["readout"], c2["readout"])
-    gram = jnp.einsum("nx,mx->nm", a1["b_act"], a2["b_act"])
+    gram = jnp.einsum("nx,mx->nm", a1["readout_in"], a2["readout_in"])
     theta += cotangent_gram * gram[:, None, :, None]
 
     # u [12x12]: jacobian_contraction, (C1 A1)(C2 A2); 73.5 kflop, 48.3KiB, 7.44 us
-    jacobian1 = jnp.einsum("nosy,nsx->noyx", c1["b"], a1["b_act_1"])
-    jacobian2 = jnp.einsum("nosy,nsx->noyx", c2["b"], a2["b_act_1"])
+    jacobian1 = jnp.einsum("nosy,nsx->noyx", c1["b"], a1["u_in"])
+    jacobian2 = jnp.einsum("nosy,nsx->noyx", c2["b"], a2["u_in"])
     theta += inner_products(jacobian1, jacobian2, 2)
 
     # w [5x12]: jacobian_contraction, (C1 A1)(C2 A2); 30.7 kflop, 33.2KiB, 6.05 us
-    jacobian1 = jnp.einsum("nosy,nsx->noyx", c1["b"], a1["b_act_2"])
-    jacobian2 = jnp.einsum("nosy,nsx->noyx", c2["b"], a2["b_act_2"])
+    jacobian1 = jnp.einsum("nosy,nsx->noyx", c1["b"], a1["w_in"])
+    jacobian2 = jnp.einsum("nosy,nsx->noyx", c2["b"], a2["w_in"])
     theta += inner_products(jacobian1, jacobian2, 2)
 
     return theta.transpose(0, 2, 1, 3)
@@ -108,8 +111,8 @@ def shapes(tree, batch_axis=None):
     for keys, leaf in jax.tree_util.tree_leaves_with_path(tree):
         if not isinstance(leaf, str):
             sizes = [str(size) for size in leaf.shape]
-            if batch_axis in range(-len(sizes), len(sizes)) and leaf.shape[batch_axis]:
-                sizes[batch_axis] = "n"
+            if batch_axis in range(-len(sizes), len(sizes)):
+                sizes[batch_axis] = "n" if leaf.shape[batch_axis] else "n=0"
             leaf = f"{leaf.dtype}[{','.join(sizes)}]"
         found[jax.tree_util.keystr(keys)] = leaf.split()[0]
     return found
@@ -126,9 +129,11 @@ def check_shapes(params, x1, x2=None):
         for place in planned | got:
             found = got.get(place, "missing" if place else f"a {type(tree).__name__}")
             if found != (wanted := planned.get(place, "nothing")):
+                least = "n is at least 1. " if "n=0" in found else ""
+                found = shapes(tree).get(place, found)
                 raise ValueError(
-                    f"{name}{place} is {found}, planned: {wanted}. "
-                    "n is at least 1. The call that plans again is in the docstring."
+                    f"{name}{place} is {found}, planned: {wanted}. {least}"
+                    "The call that plans again is in the docstring."
                 )
 
 

@@ -7,6 +7,8 @@ total 23.3 us: call 9.6 us, forward 3.62 us, sweep 1.34 us, contractions 4.94 us
 3.83 us.
 total 18 kflop, 33.1KiB moved, peak 7.11KiB of at most 16.9GiB.
 device golden_cpu (cpu), rates measured 2026-11-21.
+JAX 0.10's CPU compiler gets some sums of derivatives wrong, unless XLA_FLAGS holds
+--xla_cpu_experimental_ynn_fusion_type=LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT.
 
 Written by ntkplan 0.1.0; to plan again: ntkplan.plan(f, params, x1, x2,
 device="golden_cpu"). Run as a program, it compares itself with dense Jacobians.
@@ -47,17 +49,18 @@ def derivatives_policy(params, x):
 
 
 @jax.jit
+@jax.default_matmul_precision("highest")
 def kernel_policy(params, x1, x2=None):
     """Returns the kernel, [n1, n2, 4, 4]."""
     check_shapes(params, x1, x2)
     side1 = jax.vmap(derivatives_policy, (None, 0))(params, x1)
     side2 = side1 if x2 is None else jax.vmap(derivatives_policy, (None, 0))(params, x2)
-    # Activations and cotangents, as A and C below.
+    # A1, A2: activations of x1 and x2; C1, C2: cotangents.
     a1, c1 = side1
     a2, c2 = side2
 
-    # policy [12x4]: structured_derivatives, (C1 C2)(A1 A2); 2.21 kflop, 5.36KiB, 2.45
-    # us
+    # policy [12x4]: structured_derivatives, (C1 C2)(A1 A2); 2.21 kflop, 5.36KiB,
+    # 2.45 us
     cotangent_gram = jnp.einsum("noy,mpy->nomp", c1["policy"], c2["policy"])
     gram = jnp.einsum("nx,mx->nm", a1["trunk_act"], a2["trunk_act"])
     theta = cotangent_gram * gram[:, None, :, None]
@@ -105,11 +108,11 @@ def pushed_value(params, x1, x2):
         lambda shifts: jax.vmap(lambda x: outputs(x)(shifts))(x1), shifts
     )
     parts = jax.lax.map(lambda x: columns(x, push), x2)
-    parts = parts.reshape(parts.shape[0], 1, 1, 1, -1, 1)
-    return jnp.einsum("mdrpno->nm", parts)
+    return jnp.einsum("mpno->nm", parts)
 
 
 @jax.jit
+@jax.default_matmul_precision("highest")
 def kernel_value(params, x1, x2=None):
     """Returns the kernel, [n1, n2, 1, 1]."""
     check_shapes(params, x1, x2)
@@ -133,8 +136,8 @@ def shapes(tree, batch_axis=None):
     for keys, leaf in jax.tree_util.tree_leaves_with_path(tree):
         if not isinstance(leaf, str):
             sizes = [str(size) for size in leaf.shape]
-            if batch_axis in range(-len(sizes), len(sizes)) and leaf.shape[batch_axis]:
-                sizes[batch_axis] = "n"
+            if batch_axis in range(-len(sizes), len(sizes)):
+                sizes[batch_axis] = "n" if leaf.shape[batch_axis] else "n=0"
             leaf = f"{leaf.dtype}[{','.join(sizes)}]"
         found[jax.tree_util.keystr(keys)] = leaf.split()[0]
     return found
@@ -151,9 +154,11 @@ def check_shapes(params, x1, x2=None):
         for place in planned | got:
             found = got.get(place, "missing" if place else f"a {type(tree).__name__}")
             if found != (wanted := planned.get(place, "nothing")):
+                least = "n is at least 1. " if "n=0" in found else ""
+                found = shapes(tree).get(place, found)
                 raise ValueError(
-                    f"{name}{place} is {found}, planned: {wanted}. "
-                    "n is at least 1. The call that plans again is in the docstring."
+                    f"{name}{place} is {found}, planned: {wanted}. {least}"
+                    "The call that plans again is in the docstring."
                 )
 
 

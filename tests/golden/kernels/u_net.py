@@ -6,6 +6,8 @@ x: float32[n,8,8,2]. Axis 0 of x counts examples; n1 and n2 are free.
 total 149 us: call 4.8 us, forward 29 us, sweep 71.6 us, contractions 43.8 us, push 0 s.
 total 1.97 Mflop, 991KiB moved, peak 230KiB of at most 16.9GiB.
 device golden_cpu (cpu), rates measured 2026-11-21.
+JAX 0.10's CPU compiler gets some sums of derivatives wrong, unless XLA_FLAGS holds
+--xla_cpu_experimental_ynn_fusion_type=LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT.
 
 Written by ntkplan 0.1.0; to plan again: ntkplan.plan(f, params, x1, x2,
 device="golden_cpu"). Run as a program, it compares itself with dense Jacobians.
@@ -89,6 +91,8 @@ def derivatives(params, x):
 
 def jacobian_products(side1, side2, layer, given, stride):
     """Inner products of Jacobians: jacobian_contraction, (C1 A1)(C2 A2), 2 leaves."""
+    # A1, A2: activations of x1 and x2; C1, C2: cotangents; tapped later: with
+    # cotangents of a sum behind the layer.
     (a1, c1), (a2, c2) = side1, side2
     windows1 = windows(a1[given], (3, 3), (stride, stride))
     jacobian1 = jnp.einsum("noijy,nijabc->noyabc", c1[layer], windows1)
@@ -98,12 +102,12 @@ def jacobian_products(side1, side2, layer, given, stride):
 
 
 @jax.jit
+@jax.default_matmul_precision("highest")
 def kernel(params, x1, x2=None):
     """Returns the kernel, [n1, n2, 4, 4]."""
     check_shapes(params, x1, x2)
     side1 = jax.vmap(derivatives, (None, 0))(params, x1)
     side2 = side1 if x2 is None else jax.vmap(derivatives, (None, 0))(params, x2)
-    # Activations and cotangents, as A and C below.
     a1, c1 = side1
     a2, c2 = side2
 
@@ -130,8 +134,8 @@ def shapes(tree, batch_axis=None):
     for keys, leaf in jax.tree_util.tree_leaves_with_path(tree):
         if not isinstance(leaf, str):
             sizes = [str(size) for size in leaf.shape]
-            if batch_axis in range(-len(sizes), len(sizes)) and leaf.shape[batch_axis]:
-                sizes[batch_axis] = "n"
+            if batch_axis in range(-len(sizes), len(sizes)):
+                sizes[batch_axis] = "n" if leaf.shape[batch_axis] else "n=0"
             leaf = f"{leaf.dtype}[{','.join(sizes)}]"
         found[jax.tree_util.keystr(keys)] = leaf.split()[0]
     return found
@@ -148,9 +152,11 @@ def check_shapes(params, x1, x2=None):
         for place in planned | got:
             found = got.get(place, "missing" if place else f"a {type(tree).__name__}")
             if found != (wanted := planned.get(place, "nothing")):
+                least = "n is at least 1. " if "n=0" in found else ""
+                found = shapes(tree).get(place, found)
                 raise ValueError(
-                    f"{name}{place} is {found}, planned: {wanted}. "
-                    "n is at least 1. The call that plans again is in the docstring."
+                    f"{name}{place} is {found}, planned: {wanted}. {least}"
+                    "The call that plans again is in the docstring."
                 )
 
 
