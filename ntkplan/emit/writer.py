@@ -140,6 +140,8 @@ class Writer:
         self._statements: list[tuple[int, list[str]]] = []
         self._pending: dict[Var, int] = {}
         self._uses: dict[Var, int] = {}
+        # Names by what they were given; those that are changed later are left out.
+        self._names_of: dict[str, str] = {}
         self._count = 0
 
     def run(
@@ -289,17 +291,21 @@ class Writer:
             # Axes of size one are inserted where the name is read.
             value = axes[0]
         expression = exact(value) if visible else typed(value)
-        name = self._claim(variable)
         before = list(self.context.before)
         self.context.before.clear()
-        lines = statement(f"{name} = ", expression, self.width)
-        if tap is not None:
-            together = f"{name} = {binary('+', expression, atom(tap)).text}"
-            if len(together) <= self.width:
-                lines = [together]
+        name = None if before else self._same(variable, expression)
+        if name is None:
+            name = self._claim(variable)
+            lines = statement(f"{name} = ", expression, self.width)
+            if tap is not None:
+                together = f"{name} = {binary('+', expression, atom(tap)).text}"
+                if len(together) <= self.width:
+                    lines = [together]
+                else:
+                    lines += statement(f"{name} += ", atom(tap), self.width)
             else:
-                lines += statement(f"{name} += ", atom(tap), self.width)
-        self._statements.append((index, [*before, *lines]))
+                self._names_of.setdefault(expression.text, name)
+            self._statements.append((index, [*before, *lines]))
         aval = aval_of(variable)
         if axes is not None:
             root = dataclasses.replace(value, expression=atom(name), cheap=True)
@@ -309,6 +315,18 @@ class Writer:
         self.values[variable] = dataclasses.replace(
             array_value(name, aval), shape=shape
         )
+
+    def _same(self, variable: Var, expression: Expression) -> str | None:
+        """Returns the name of what is the same, unless this one needs its own.
+
+        Texts are compared, in which names stand for one value each. What JAX's
+        functions make of sizes alone, such as the weights of a resize, they make anew
+        for every axis.
+        """
+        own = variable in self.draft.visible or variable in self.draft.hints
+        if own or variable in self.draft.after:
+            return None
+        return self._names_of.get(expression.text)
 
     def _write(self, outputs: Sequence[Var], result: Written, index: int) -> None:
         names = list(result.names) or [self._claim(variable) for variable in outputs]

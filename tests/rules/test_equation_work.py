@@ -1,5 +1,3 @@
-import time
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -490,25 +488,6 @@ def test_peak_memory_follows_what_is_alive():
 
 def test_two_families_never_claim_one_primitive():
     assert len(work_rules()) > 120
-
-
-def test_a_thousand_equations_take_a_moment():
-    def deep(params, x):
-        for weights in params:
-            x = x + jax.nn.gelu(jax.nn.standardize(x) @ weights)
-        return x
-
-    params = [zeros(16, 16)] * 64
-    body = body_of(deep, params, zeros(4, 16))
-    assert len(body.equations) > 1000
-    shared, active = body.inputs[:-1], reached(body, body.inputs[-1:])
-    least = float("inf")
-    for _ in range(3):
-        start = time.process_time()
-        forward_work(body.equations, n=N, shared=shared)
-        sweep_work(body.equations, active, n=N, n_outputs=OUTPUTS, shared=shared)
-        least = min(least, time.process_time() - start)
-    assert least < 0.4
 
 
 @pytest.mark.parametrize(

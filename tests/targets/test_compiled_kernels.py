@@ -20,8 +20,8 @@ from tests.targets.worker import found_host, found_wide
 ESTIMATE_IS_WITHIN = 1.5
 WORTH_COMPARING_BYTES = 50e6
 
-# XLA's GPU compiler makes one product of two that share a factor, and copies both out of
-# the result. Those of a step's two Jacobians are most of what this kernel holds.
+# XLA's GPU compiler makes one product of two that share a factor, and copies both out
+# of the result. Those of a step's two Jacobians are most of what this kernel holds.
 MERGED_ARE_WITHIN = {("nvidia_h100", "recurrent"): 2.1}
 
 
