@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+import operator
 import sys
 from collections.abc import Iterator, Sequence
 from typing import cast
@@ -16,6 +17,7 @@ from ntkplan.planner.division import Decision, decide
 from ntkplan.planner.held import Counts
 from ntkplan.planner.leaf_options import leaf_options
 from ntkplan.planner.liveness import most_alive, turns_of
+from ntkplan.planner.merged import merged_bytes
 from ntkplan.planner.problem import Problem
 from ntkplan.planner.shared import Sharing, push_at_least_s
 
@@ -63,6 +65,31 @@ def choose(
         MemoryLimitError: No set fits, or is quick enough; the message says the least
             that would fit.
     """
+    room = limit_bytes
+    while True:
+        try:
+            found = _cheapest(problem, priced, room, binding, below_s)
+        except MemoryLimitError as error:
+            raise MemoryLimitError(
+                limit_bytes=int(limit_bytes),
+                least_bytes=error.least_bytes + math.ceil(limit_bytes - room),
+            ) from None
+        excess = found.cost.peak_bytes - limit_bytes
+        if excess <= 0 or not binding:
+            cost = dataclasses.replace(found.cost, memory_limit_bytes=limit_bytes)
+            return dataclasses.replace(found, cost=cost)
+        # What a compiler makes of several leaves is only known once all are chosen.
+        room -= excess
+
+
+def _cheapest(
+    problem: Problem,
+    priced: Sequence[tuple[Priced, ...]],
+    limit_bytes: float,
+    binding: bool,
+    below_s: float,
+) -> Decision:
+    """Chooses the cheapest set, of those in which every leaf fits if that binds."""
     search = _Search(problem, priced, limit_bytes if binding else math.inf, below_s)
     for pushed in search.divisions():
         search.attempt(pushed)
@@ -74,32 +101,24 @@ def choose(
     if search.best is None:
         # Where all take longer than `below_s`, what they need was not looked at.
         least_bytes = min(search.least_bytes, sys.maxsize)
-        raise MemoryLimitError(
-            limit_bytes=int(limit_bytes), least_bytes=math.ceil(least_bytes)
-        )
-    plainer = _finished(search, search.made_alike(search.best), limit_bytes, binding)
+        raise MemoryLimitError(limit_bytes=0, least_bytes=math.ceil(least_bytes))
+    plainer = _finished(search, search.made_alike(search.best), binding)
     if plainer.cost.peak_bytes <= limit_bytes:
         return plainer
-    return _finished(search, search.best, limit_bytes, binding)
+    return _finished(search, search.best, binding)
 
 
-def _finished(
-    search: _Search, decision: Decision, limit_bytes: float, binding: bool
-) -> Decision:
+def _finished(search: _Search, decision: Decision, binding: bool) -> Decision:
     """Returns a decision with what the search was, and with all that is alive."""
     problem = search.problem
     in_turn = binding or problem.computes_in_turn
-    peak_bytes = decision.cost.peak_bytes
-    if not in_turn:
-        own_bytes = [item.peak_bytes for item in decision.chosen]
-        peak_bytes = bytes_at_once(problem, decision.chosen, own_bytes)
+    own_bytes = [item.peak_bytes for item in decision.chosen]
     return dataclasses.replace(
         decision,
         exhaustive=search.exhaustive,
         cost=dataclasses.replace(
             decision.cost,
-            peak_bytes=peak_bytes,
-            memory_limit_bytes=limit_bytes,
+            peak_bytes=bytes_alive(problem, decision, own_bytes, in_turn=in_turn),
             in_turn=in_turn,
         ),
     )
@@ -308,17 +327,21 @@ def _pushed(decision: Decision) -> frozenset[int]:
     )
 
 
-def bytes_at_once(
-    problem: Problem, chosen: Sequence[Priced], own_bytes: Sequence[float]
+def bytes_alive(
+    problem: Problem, decision: Decision, own_bytes: Sequence[float], *, in_turn: bool
 ) -> float:
-    """Returns the most bytes alive where leaves do not take turns.
+    """Returns the most bytes of a kernel that are alive at once.
 
     Args:
         problem: The kernel.
-        chosen: One candidate for every layer.
-        own_bytes: What each needs in its own part.
+        decision: What is chosen for it.
+        own_bytes: What each leaf needs in its own part.
+        in_turn: Whether leaves take turns.
     """
+    if in_turn:
+        beside = merged_bytes(problem, decision.chosen)
+        return decision.shared.peak_bytes(map(operator.add, own_bytes, beside))
     own = [math.ceil(each) for each in own_bytes]
-    turns, pushed = turns_of(problem.study.layers, chosen, own)
+    turns, pushed = turns_of(problem.study.layers, decision.chosen, own)
     counts = Counts.of(problem, symbolic=False)
     return max(cast(float, each) for each in most_alive(problem, turns, pushed, counts))

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from ntkplan.cost.work import Operation, OperationKind, Work
 from ntkplan.planner.candidates import Priced, price_chosen
-from ntkplan.planner.choose import bytes_at_once
+from ntkplan.planner.choose import bytes_alive
 from ntkplan.planner.division import Decision
 from ntkplan.planner.held import held_bytes
 from ntkplan.planner.problem import Problem
@@ -51,10 +51,7 @@ def halved(
     seconds = cost.seconds - own + contraction
     if seconds * least_gain >= cost.seconds:
         return decision
-    if cost.in_turn:
-        peak_bytes = decision.shared.peak_bytes(own_bytes)
-    else:
-        peak_bytes = bytes_at_once(problem, decision.chosen, own_bytes)
+    peak_bytes = bytes_alive(problem, decision, own_bytes, in_turn=cost.in_turn)
     if peak_bytes > limit_bytes:
         return decision
     return dataclasses.replace(

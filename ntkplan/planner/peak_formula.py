@@ -16,6 +16,7 @@ from ntkplan.planner.candidates import Priced
 from ntkplan.planner.halves import block_starts
 from ntkplan.planner.held import Counts, shared_sizes
 from ntkplan.planner.liveness import most_alive, turns_of
+from ntkplan.planner.merged import merged_sizes
 from ntkplan.planner.problem import Problem
 from ntkplan.planner.tiles import Tiles, tile_of
 from ntkplan.planner.uncut import Chosen
@@ -33,6 +34,8 @@ def peak_formula(chosen: Chosen) -> Size:
     problem, decision = chosen.problem, chosen.decision
     counts = Counts.of(problem, symbolic=True)
     own = [_own(chosen, item) for item in decision.chosen]
+    if decision.tiling is None:
+        own = list(map(total, own, merged_sizes(problem, decision.chosen)))
     turns, pushed = turns_of(chosen.layers, decision.chosen, own)
     if not decision.cost.in_turn:
         return most(*most_alive(problem, turns, pushed, counts))

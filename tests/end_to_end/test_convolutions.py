@@ -315,6 +315,14 @@ def test_convolutions(name, method, kernel, cross):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("turn", "name"), enumerate(NETWORKS))
+def test_further_ways(turn, name):
+    for method, kernel, cross in CELLS[turn % 5 :: 5]:
+        check(name, method, kernel, cross)
+
+
+@pytest.mark.slow
+@pytest.mark.hours
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_way(name):
     for method, kernel, cross in CELLS:

@@ -31,7 +31,7 @@ from tests.generated.program import Program, execute
 from tests.generated.scope import Model, Scope
 from tests.oracles import dense_jacobian
 
-N_DEFAULT, N_SLOW, N_PARTS = 16, 2000, 50
+N_DEFAULT, N_SLOW, N_PARTS = 10, 2000, 50
 PER_EXAMPLE = 2
 ALL = len(KINDS)
 BETWEEN_CLEARINGS = 20
