@@ -11,9 +11,9 @@ from typing import Any
 
 import jax
 
-from ntkplan.compiling import device_notes, warn_of_sums
+from ntkplan.compiling import called, device_notes, jitted
 from ntkplan.cost.profile import DeviceProfile
-from ntkplan.emit.frame import framed
+from ntkplan.emit.frame import framed, kernels_of
 from ntkplan.emit.join import join_modules
 from ntkplan.emit.load import load
 from ntkplan.emit.source import Module
@@ -273,7 +273,7 @@ class TreePlan:
     def compile(self) -> TreeKernel:
         """Returns the kernel function, `kernel(params, x1, x2=None)`.
 
-        It is plain JAX, as that of a `Plan`. The kernel of each output is jitted by
+        It is plain JAX, as that of a `Plan`. The kernel of each output is compiled by
         itself, so that they do not need their memory at the same time.
         """
         namespace = load(
@@ -281,6 +281,11 @@ class TreePlan:
             constants=self.module.constants,
             references=self.module.references,
         )
+        plans = self.outputs.values()
+        for name, plan in zip(kernels_of(self.module), plans, strict=True):
+            function = namespace[name]
+            compiled = jitted(function, plan.cost)
+            namespace[name] = functools.partial(called, function, compiled)
         return TreeKernel(plan=self, function=namespace["kernel"])
 
 
@@ -324,7 +329,6 @@ class TreeKernel:
         """
         matched = any(plan.spec.matched for plan in self.plan.outputs.values())
         check_arguments(self.plan.signature, params, x1, x2, matched=matched)
-        warn_of_sums("for a tree of outputs")
         return self.function(params, x1, x2)
 
 

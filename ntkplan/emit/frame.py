@@ -98,6 +98,11 @@ def framed(module: Module, frame: Frame) -> Module:
     return dataclasses.replace(module, text=text, constants=beside)
 
 
+def kernels_of(module: Module) -> list[str]:
+    """Returns the names of the functions that compute the kernels of all outputs."""
+    return _Parsed(module).output_kernels()
+
+
 class _Parsed:
     """The text of a module, and where what is in it."""
 

@@ -38,12 +38,15 @@ with enable_x64():
 params, x = jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), (params, x))
 plan = ntkplan.plan(f, params, x)
 kernel = plan.compile()
+tree = ntkplan.plan(lambda p, x: (f(p, x), 2 * f(p, x)), params, x).compile()
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
     found = kernel(params, x)
+    once, fourfold = tree(params, x)
 assert not caught, caught
-worst = np.abs(np.asarray(found) - expected).max() / np.abs(expected).max()
-assert worst < 1e-4, worst
+for kernels in (found, once, fourfold / 4):
+    worst = np.abs(np.asarray(kernels) - expected).max() / np.abs(expected).max()
+    assert worst < 1e-4, worst
 ahead = kernel.lower(params, x).compile()(params, x)
 assert np.array_equal(ahead, found)
 from ntkplan.compiling import FLAGS, sums_are_wrong
