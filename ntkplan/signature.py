@@ -13,6 +13,7 @@ from ntkplan.arguments import require_arrays
 from ntkplan.errors import InvalidSizeError, MismatchedInputsError
 from ntkplan.ir.kernel import KernelSpec
 from ntkplan.ir.quantities import counted
+from ntkplan.stand_ins import has_stand_ins
 
 # Arrays of x that a plan's `repr` names.
 _MOST_ARRAYS = 3
@@ -165,7 +166,7 @@ def check_tree(
     hint = hint or f"Pass {name} as it was planned for, or plan again"
     require_arrays(name, tree)
     structure = jax.tree.structure(tree)
-    if structure != jax.tree.structure(wanted):
+    if not _is_alike(tree, wanted):
         raise MismatchedInputsError(
             what=f"the tree of {name}",
             got=structure,
@@ -188,6 +189,17 @@ def check_tree(
                 wanted=f"{spec.dtype}{_shown(need)}",
                 hint=hint,
             )
+
+
+def _is_alike(tree: Any, wanted: Any) -> bool:
+    """Says whether two trees have the same structure, as far as it is known."""
+    if not has_stand_ins(wanted):
+        return jax.tree.structure(tree) == jax.tree.structure(wanted)
+    places, expected = (
+        [keys for keys, _ in jax.tree_util.tree_leaves_with_path(each)]
+        for each in (tree, wanted)
+    )
+    return places == expected
 
 
 def _shown(shape: list[int]) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +24,7 @@ from ntkplan.errors import (
 from tests.end_to_end.saved_problems import heads, perceptron, problems
 from tests.oracles import dense_kernel, relative_error
 
+X = jnp.linspace(-1.0, 1.0, 20, dtype=jnp.float32).reshape(5, 4)
 TABLE = np.random.default_rng(0).normal(size=(5, 50)).astype(np.float32)
 
 
@@ -117,10 +120,65 @@ def test_a_tree_of_outputs_comes_back():
     assert relative_error(got["b"], wanted) < 1e-5
 
 
-def test_types_of_the_user_are_refused():
+def test_types_of_the_user_come_back_by_their_keys():
     f, params, x, _, _ = problems()["attributes"]
-    with pytest.raises(UnwritablePlanError, match="nodes of type Fields"):
-        ntkplan.plan(f, params, x).to_json()
+    plan = ntkplan.plan(f, params, x)
+    back = ntkplan.Plan.from_json(plan.to_json())
+    assert back.source() == plan.source()
+    assert back.to_json() == plan.to_json()
+    assert back.compile(check_memory=True).memory.compiled_bytes > 0
+    got = back.compile()(params, x)
+    assert relative_error(got, dense_kernel(f, params, x)) < 1e-5
+    with pytest.raises(MismatchedInputsError, match="the tree of params"):
+        back.compile()(jax.tree.leaves(params), x)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass
+class Named:
+    """Its fields are called as what might be in their way."""
+
+    keys: jax.Array
+    items: dict[int, jax.Array]
+
+
+class Pair(NamedTuple):
+    left: jax.Array
+    right: tuple[jax.Array]
+
+
+def test_trees_of_all_kinds_of_nodes_come_back():
+    def f(params, x):
+        left, (right,) = x.left, x.right
+        return jnp.tanh(left @ params.keys + right) @ params.items[3]
+
+    params = Named(jnp.ones((4, 3)) / 4, {3: jnp.ones((3, 2)) / 3})
+    x = Pair(X, (jnp.sin(X[:, :1]),))
+    plan = ntkplan.plan(f, params, x)
+    back = ntkplan.Plan.from_json(plan.to_json())
+    assert back.source() == plan.source()
+    got = back.compile(check_memory=True)(params, x)
+    assert relative_error(got, dense_kernel(f, params, x)) < 1e-5
+    assert str(back.signature.x) == (
+        "Pair(.left=ShapeDtypeStruct(shape=(5, 4), dtype=float32), "
+        ".right=(ShapeDtypeStruct(shape=(5, 1), dtype=float32),))"
+    )
+
+
+def test_types_of_the_user_that_a_kernel_returns_are_refused():
+    def f(params, x):
+        return Pair(x @ params, (jnp.sin(x @ params),))
+
+    plan = ntkplan.plan(f, jnp.ones((4, 2)), X)
+    with pytest.raises(UnwritablePlanError, match="nodes of type Pair"):
+        plan.to_json()
+
+
+def test_keys_that_json_cannot_hold_are_refused():
+    params = {(1, 2): jnp.ones((4, 2))}
+    plan = ntkplan.plan(lambda params, x: x @ params[1, 2], params, X)
+    with pytest.raises(UnwritablePlanError, match=r"params has a node at .*\(1, 2\)"):
+        plan.to_json()
 
 
 def test_what_runs_by_reference_is_refused_with_the_list():
