@@ -6,6 +6,7 @@ memory or their speed, is marked `optimised`.
 
 from __future__ import annotations
 
+import collections
 import os
 from importlib import metadata
 
@@ -31,6 +32,20 @@ def pytest_addoption(parser):
         metavar="FILE",
         help="with -m device: write there how far the kernels of a device are off",
     )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Marks as slow what thinned tests leave out, before markers select."""
+    quick = collections.Counter()
+    for item in items:
+        marker = item.get_closest_marker("thinned")
+        if marker is None or item.get_closest_marker("slow"):
+            continue
+        test = item.nodeid.partition("[")[0]
+        if quick[test] % marker.args[0]:
+            item.add_marker(pytest.mark.slow)
+        quick[test] += 1
 
 
 @pytest.hookimpl(wrapper=True)

@@ -116,6 +116,7 @@ def test_names_of_cases_are_unique():
     assert len(set(NAMES)) == len(NAMES)
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.parametrize("case", CASES, ids=NAMES)
 def test_every_leaf_but_the_idle_ones_matters(case):
     found = leaf_jacobians(case.name)

@@ -63,6 +63,7 @@ def check_case(name, implementation):
         assert relative_error(kernel, wanted[f"{name}/{number}"]) < 1e-12
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.parametrize(
     ("name", "implementation"), with_implementations(CASES), ids=str
 )

@@ -33,6 +33,7 @@ def in_blocks(request, monkeypatch):
     return request.param
 
 
+@pytest.mark.thinned(3)
 @pytest.mark.parametrize("kernel", KERNELS)
 @pytest.mark.parametrize("methods", ["chosen", "mixed"])
 def test_blocks_and_their_mirror_images(kernel, methods, in_blocks):

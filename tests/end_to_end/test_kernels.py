@@ -35,6 +35,7 @@ OPTIMISED = (
 )
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.parametrize("cell", COVERING, ids=str)
 def test_kernel_is_the_oracles(cell):
     check(cell)

@@ -20,7 +20,6 @@ from tests.models.whole.model import WholeModel
 from tests.models.whole.table import WHOLE_MODELS
 from tests.oracles import dense_jacobian, kernel_of_jacobians, relative_error
 
-# They compile for long, so that every other one is left to the slow tests.
 COVERING = covering_cells(LIBRARY_CASES, n_methods=2)
 REST = sorted(set(every_cell(LIBRARY_CASES)) - set(COVERING), key=str)
 
@@ -44,14 +43,9 @@ def parameters(models, *values):
     ]
 
 
-@pytest.mark.parametrize("cell", COVERING[::2], ids=str)
+@pytest.mark.thinned(3)
+@pytest.mark.parametrize("cell", COVERING, ids=str)
 def test_kernel_is_the_oracles(cell):
-    check(cell)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("cell", COVERING[1::2], ids=str)
-def test_kernel_is_the_oracles_in_further_ways(cell):
     check(cell)
 
 
@@ -111,6 +105,7 @@ def assert_follows_its_rules(model: WholeModel, plan: ntkplan.Plan) -> None:
     assert matched == set(model.rules), "a glob fits no leaf"
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.parametrize("name", parameters(WHOLE_MODELS))
 def test_kernel_of_a_whole_model_is_the_oracles(name):
     """With the default plan, or with contractions where it has none of them."""

@@ -26,6 +26,7 @@ from tests.reference_kernels import reference
 REFERENCES = [(name, key) for name in MODELS for key in reference(name).kernels]
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.parametrize(
     ("name", "key", "method"),
     [
@@ -50,6 +51,7 @@ def test_axes_give_what_neural_tangents_gives(name, key, method):
     assert relative_error(got, stored.kernels[key]) < 1e-12
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.parametrize(
     ("kernel", "method"),
     [

@@ -43,6 +43,7 @@ def model(params, x):
 _PUSHED = "ntk_vector_products"
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.parametrize(
     ("widths", "options"),
     [

@@ -83,6 +83,7 @@ def assert_right(name, way, plan):
     assert error <= TOLERANCE, f"{name} is off by {error:.2e}"
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.parametrize(("name", "way"), COVERING, ids=spelled)
 def test_kernel_and_what_the_plan_says_of_every_leaf(name, way):
     """Nothing is opaque but where the model says why."""

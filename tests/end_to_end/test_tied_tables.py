@@ -40,6 +40,7 @@ def table(plan):
     return next(layer for layer in plan.layers if layer.path == "table")
 
 
+@pytest.mark.thinned(3)
 @pytest.mark.parametrize("with_x2", [False, True])
 @pytest.mark.parametrize("kernel", KERNELS)
 @pytest.mark.parametrize("f", [tied, scored])

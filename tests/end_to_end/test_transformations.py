@@ -54,6 +54,7 @@ def test_vmap_over_parameters(name, method):
     assert relative_error(each[0], each[1]) > 1e-3
 
 
+@pytest.mark.thinned(3)
 @pytest.mark.parametrize("examples", ["symmetric", "cross"])
 @pytest.mark.parametrize(("name", "method"), CELLS)
 def test_grad_is_that_of_finite_differences(name, method, examples):

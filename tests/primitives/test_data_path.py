@@ -89,6 +89,7 @@ def test_kernel_of_all_elementwise_functions():
     assert relative_error(got, wanted) < 1e-10
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.parametrize("model", parameters())
 def test_kernel_is_the_dense_jacobians(model: PrimitiveModel):
     params, x = model.arrays()

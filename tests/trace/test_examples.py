@@ -45,6 +45,7 @@ def test_what_is_unclear_is_neither_proven_nor_refused_but_tested(name):
     assert traced.probe() == independent
 
 
+@pytest.mark.thinned(2)
 @pytest.mark.parametrize("name", [case.name for case in CASES])
 def test_models_of_every_library_are_proven_independent(name):
     f, params, x1, _ = problem(name)
