@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ntkplan._jax import Var
+from ntkplan.emit.draft import Draft
 from ntkplan.emit.layout import WIDTH
 from ntkplan.emit.primitives.composite import steps
 from ntkplan.emit.primitives.context import IDENTIFIER, Module, Step
@@ -19,7 +20,7 @@ from ntkplan.emit.primitives.value import (
     aval_of,
 )
 from ntkplan.emit.user_calls import UserCalls
-from ntkplan.emit.writer import Draft, write_body
+from ntkplan.emit.writer import write_body
 from ntkplan.ir.equation import Body
 
 _SEVERAL = 3

@@ -7,6 +7,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 
 from ntkplan._jax import Var
+from ntkplan.emit.draft import Draft
 from ntkplan.emit.expression import INDENT, atom, call, indented, statement
 from ntkplan.emit.layout import WIDTH
 from ntkplan.emit.marks import Marks, marks_of, own
@@ -22,7 +23,7 @@ from ntkplan.emit.record_table import record_lines, record_texts
 from ntkplan.emit.settings import Settled
 from ntkplan.emit.user_calls import UserCalls
 from ntkplan.emit.wrapping import wrapped
-from ntkplan.emit.writer import Draft, write_body, write_function
+from ntkplan.emit.writer import write_body, write_function
 from ntkplan.ir.equation import Body
 from ntkplan.ir.program import Part, Program
 

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 
 from ntkplan._jax import Literal, Var
+from ntkplan.emit.draft import Draft
 from ntkplan.emit.expression import (
     INDENT,
     Expression,
@@ -44,25 +45,6 @@ _FARTHEST = 3
 _NAME_COLUMNS = 8
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Draft:
-    """What is to be printed, before it is decided what gets a name.
-
-    Attributes:
-        steps: Equations, and groups of them that print as one.
-        visible: Variables that have a name of their own whatever happens.
-        hints: Wanted names.
-        after: Expressions to be added to variables.
-        returned_by: The user's functions that return variables.
-    """
-
-    steps: tuple[Step, ...]
-    visible: frozenset[Var]
-    hints: Mapping[Var, str]
-    after: Mapping[Var, str]
-    returned_by: Mapping[Var, str] = dataclasses.field(default_factory=dict)
-
-
 def write_body(
     body: Body,
     draft: Draft,
@@ -85,7 +67,7 @@ def write_body(
         return writer
 
     named = frozenset(printed(None, {}).named)
-    best, chosen = printed(named, {}), _clear(draft, named)
+    best, chosen = printed(named, {}), draft.clear(named)
     n_lines = len(best.lines())
     kept: dict[Var, str] = {}
     for trial in (chosen, *({variable: name} for variable, name in chosen.items())):
@@ -95,22 +77,6 @@ def write_body(
         if len(writer.lines()) <= n_lines:
             best, kept = writer, {**kept, **trial}
     return best
-
-
-def _clear(draft: Draft, named: Collection[Var]) -> dict[Var, str]:
-    """Returns functions that return one variable each, of those with a plain name."""
-    plain = [
-        variable
-        for step in draft.steps
-        for variable in step.outputs
-        if variable in named and variable not in draft.hints
-    ]
-    functions = [draft.returned_by.get(variable) for variable in plain]
-    return {
-        variable: function
-        for variable, function in zip(plain, functions, strict=True)
-        if function is not None and functions.count(function) == 1
-    }
 
 
 class Writer:
