@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import jax
@@ -11,12 +11,12 @@ from jax.tree_util import DictKey, FlattenedIndexKey, GetAttrKey, SequenceKey, k
 Key = DictKey | FlattenedIndexKey | GetAttrKey | SequenceKey
 
 
-@jax.tree_util.register_pytree_with_keys_class
 class StandIn:
     """A node that holds what another held, under the same keys.
 
     Its children are read as those of the other were: by attribute, key or position.
-    Whatever the other's fields are called, nothing public is in their way.
+    Fields of the other may be called as they like: all that is this class's own has
+    two underscores before its name.
 
     Args:
         kind: Name of the other's type.
@@ -25,40 +25,42 @@ class StandIn:
     """
 
     def __init__(self, kind: str, keys: Sequence[Key], children: Sequence[Any]) -> None:
-        self._kind, self._keys, self._children = kind, tuple(keys), tuple(children)
+        self.__kind, self.__keys, self.__children = kind, tuple(keys), tuple(children)
 
     def __getattr__(self, name: str) -> Any:
         """Returns the child of a field."""
-        if GetAttrKey(name) not in self.__dict__.get("_keys", ()):
-            raise AttributeError(f"{self._kind} has nothing at .{name}")
-        return self._children[self._keys.index(GetAttrKey(name))]
+        if GetAttrKey(name) not in self.__dict__.get("_StandIn__keys", ()):
+            raise AttributeError(f"{self.__kind} has nothing at .{name}")
+        return self.__children[self.__keys.index(GetAttrKey(name))]
 
     def __getitem__(self, name: Any) -> Any:
         """Returns the child of a key or at a position."""
         for key in (DictKey(name), SequenceKey(name)):
-            if key in self._keys:
-                return self._children[self._keys.index(key)]
+            if key in self.__keys:
+                return self.__children[self.__keys.index(key)]
         raise KeyError(name)
 
     def __repr__(self) -> str:
         """Returns `Linear(.weight=..., .bias=...)`."""
-        pairs = zip(self._keys, self._children, strict=True)
+        pairs = zip(self.__keys, self.__children, strict=True)
         items = (f"{keystr((key,))}={child!r}" for key, child in pairs)
-        return f"{self._kind}({', '.join(items)})"
+        return f"{self.__kind}({', '.join(items)})"
 
-    def tree_flatten_with_keys(
-        self,
-    ) -> tuple[tuple[tuple[Key, Any], ...], tuple[str, tuple[Key, ...]]]:
-        """Returns keys and children, and what else makes the node."""
-        pairs = tuple(zip(self._keys, self._children, strict=True))
-        return pairs, (self._kind, self._keys)
+    def __parts__(self) -> tuple[str, tuple[Key, ...], tuple[Any, ...]]:
+        """Returns the type's name, the keys and the children."""
+        return self.__kind, self.__keys, self.__children
 
-    @classmethod
-    def tree_unflatten(
-        cls, aside: tuple[str, tuple[Key, ...]], children: Sequence[Any]
-    ) -> StandIn:
-        """Returns the node of the two."""
-        return cls(*aside, children)
+
+def _flatten_with_keys(node: StandIn) -> tuple[tuple[tuple[Key, Any], ...], Any]:
+    kind, keys, children = node.__parts__()
+    return tuple(zip(keys, children, strict=True)), (kind, keys)
+
+
+def _unflatten(aside: tuple[str, tuple[Key, ...]], children: Iterable[Any]) -> StandIn:
+    return StandIn(*aside, tuple(children))
+
+
+jax.tree_util.register_pytree_with_keys(StandIn, _flatten_with_keys, _unflatten)
 
 
 def stand_in_for(node: Any) -> StandIn | None:

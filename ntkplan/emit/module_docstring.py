@@ -39,7 +39,7 @@ def docstring_lines(
     return [
         *_folded(f'"""{title}'),
         "",
-        *_folded(_signature(params, x, batch_axis)),
+        *_folded(_signature(params, x, batch_axis).replace("\\", "\\\\")),
         "",
         *notes,
         "",

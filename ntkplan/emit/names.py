@@ -7,6 +7,7 @@ import itertools
 import keyword
 import re
 import types
+import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 
 # Names that the emitted module uses for itself.
@@ -50,9 +51,33 @@ def identifier(text: str) -> str:
     Example:
         >>> identifier("Dense 0/kernel")
         'Dense_0_kernel'
+        >>> identifier("σ"), identifier("größe")
+        ('sigma', 'grosse')
     """
-    name = re.sub(r"\W+", "_", text).strip("_")
+    name = re.sub(r"\W+", "_", spelled_out(text), flags=re.ASCII).strip("_")
     return f"p{name}" if not name or name[0].isdigit() else name
+
+
+def spelled_out(text: str) -> str:
+    """Returns a text in ASCII: Greek letters by their names, others without accents.
+
+    Names in files are matched, and told apart, as words of ASCII letters.
+
+    Example:
+        >>> spelled_out("α/kernel"), spelled_out("poids_été")
+        ('alpha/kernel', 'poids_ete')
+    """
+    letters: list[str] = []
+    for letter in text.replace("ß", "ss"):
+        name = unicodedata.name(letter, "").split()
+        if name[:1] == ["GREEK"] and "LETTER" in name:
+            word = name[name.index("LETTER") + 1].lower()
+            letters.append(word.capitalize() if "CAPITAL" in name else word)
+        else:
+            plain = unicodedata.normalize("NFKD", letter)
+            plain = "".join(c for c in plain if not unicodedata.combining(c))
+            letters.append(plain if plain.isascii() else "_")
+    return "".join(letters)
 
 
 def unique(name: str, taken: Collection[str]) -> str:
@@ -167,7 +192,7 @@ def function_name(path: str) -> str:
         >>> function_name("blocks/0"), function_name("ResNetBlock_3")
         ('block', 'res_net_block')
     """
-    words = [re.sub(r"[_\d]+$", "", word) for word in path.split("/")]
+    words = [re.sub(r"[_\d]+$", "", word) for word in spelled_out(path).split("/")]
     word = next((word for word in reversed(words) if word), "layer")
     name = re.sub(r"\W+", "_", word).strip("_") or "layer"
     name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()

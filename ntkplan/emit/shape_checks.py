@@ -20,7 +20,7 @@ _ATTRIBUTES = f'''
 class {ATTRIBUTES}:
     """Stands for types that hold parameters as attributes."""
 
-    def __init__(self, **fields):
+    def __init__(self, /, **fields):
         self.__dict__.update(fields)
 
 

@@ -189,7 +189,8 @@ def _joined(parts: Sequence[str]) -> str:
 
 def _key(key: Any) -> str:
     text = repr(key)
-    return text.replace("'", '"') if isinstance(key, str) and '"' not in key else text
+    quoted = isinstance(key, str) and not {"'", '"'} & set(key)
+    return text.replace("'", '"') if quoted else text
 
 
 def _packed(head: str, value: str, width: int, margin: str) -> list[str]:

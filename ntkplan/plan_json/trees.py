@@ -42,11 +42,11 @@ def tree_fields(tree: Any, name: str) -> Any:
             stand_in = stand_in_for(node)
             if stand_in is None:
                 raise _unwritable(f"{name} holds a {type(node).__name__}")
-            pairs, (kind, keys) = stand_in.tree_flatten_with_keys()
+            kind, keys, children = stand_in.__parts__()
             return {
                 "node": kind,
                 "keys": [_written_key(key, name) for key in keys],
-                "children": [tree_to_json(item, written) for _, item in pairs],
+                "children": [tree_to_json(item, written) for item in children],
             }
         if jax.numpy.issubdtype(node.dtype, jax.dtypes.extended):
             raise _unwritable(f"{name} holds an array of {node.dtype}")

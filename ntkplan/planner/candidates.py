@@ -221,7 +221,7 @@ def _allowed(
         why = "it is exact for the kernel of the sum of logits alone"
         hint = f'Ask for kernel="sum_of_logits", or take {others}'
     else:
-        why = str(layer.opaque)
+        why = str(layer.opaque or "its Jacobian has no factors to contract apart")
     raise MethodNotApplicableError(
         method=", ".join(wanted),
         path=path or "(the whole of params)",

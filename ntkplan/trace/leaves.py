@@ -82,7 +82,10 @@ def _access(tree: Any, keys: tuple[Any, ...], leaf: Any) -> str | None:
                 text += step
         except (KeyError, IndexError, AttributeError, TypeError, Warning):
             return None
-    return text.replace("'", '"') if value is leaf else None
+    if value is not leaf:
+        return None
+    # Keys with quotes stay as Python writes them.
+    return text if '"' in text or "\\'" in text else text.replace("'", '"')
 
 
 def _step(value: Any, key: Any) -> tuple[str, Any]:

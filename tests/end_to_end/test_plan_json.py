@@ -138,8 +138,8 @@ def test_types_of_the_user_come_back_by_their_keys():
 class Named:
     """Its fields are called as what might be in their way."""
 
-    keys: jax.Array
-    items: dict[int, jax.Array]
+    _keys: jax.Array
+    tree_unflatten: dict[int, jax.Array]
 
 
 class Pair(NamedTuple):
@@ -150,7 +150,7 @@ class Pair(NamedTuple):
 def test_trees_of_all_kinds_of_nodes_come_back():
     def f(params, x):
         left, (right,) = x.left, x.right
-        return jnp.tanh(left @ params.keys + right) @ params.items[3]
+        return jnp.tanh(left @ params._keys + right) @ params.tree_unflatten[3]
 
     params = Named(jnp.ones((4, 3)) / 4, {3: jnp.ones((3, 2)) / 3})
     x = Pair(X, (jnp.sin(X[:, :1]),))

@@ -53,7 +53,7 @@ def with_tap_names(names: Sequence[str], operands: Sequence[Value]) -> tuple[str
 
 def _argument_name(path: str) -> str:
     text = _PLACE.sub(r"\1", path)
-    text = re.sub(r"\W+", "_", text).strip("_")
+    text = re.sub(r"\W+", "_", text, flags=re.ASCII).strip("_")
     return identifier(text) if text else ""
 
 
