@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import inspect
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -101,6 +102,15 @@ def _imported(reference: str, where: str, name: str) -> Callable[..., Any]:
         raise ModelReferenceError(
             reference=reference, reason=f"{where} has no function {name}"
         )
+    # Functions without a signature are found out by calling them.
+    with contextlib.suppress(ValueError):
+        try:
+            inspect.signature(function).bind("params", "x")
+        except TypeError as error:
+            raise ModelReferenceError(
+                reference=reference,
+                reason=f"{name} does not take params and x ({error})",
+            ) from None
     return function
 
 

@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy
 
-from ntkplan.emit.layout import LINE_WIDTH
+from ntkplan.emit.expression import INDENT, atom, indented, statement
+from ntkplan.emit.layout import LINE_WIDTH, WIDTH
 from ntkplan.emit.names import free, identifier
+from ntkplan.emit.renaming import identifiers, renamed
 from ntkplan.emit.source import Module
 from ntkplan.emit.wrapping import wrapped
 from ntkplan.emit.zero_taps import ZERO_FUNCTIONS
@@ -20,7 +22,6 @@ _OWN_NAMES = frozenset({"forward", "derivatives", "pushed", "kernel", *ZERO_FUNC
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 _CONSTANTS = "CONSTANTS"
 RESTORE = "restore_tree"
-_INDENT = "    "
 
 
 def join_modules(
@@ -44,7 +45,7 @@ def join_modules(
     joiner = _Joiner(modules, _suffixes(list(modules)))
     sections = _sections(joiner, modules)
     values = [joiner.values[path] for path in modules]
-    returned = _tree_text(structure.unflatten(values), "return ", len(_INDENT))
+    returned = _tree_text(structure.unflatten(values), "return ", len(INDENT))
     if returned is None:
         joiner.references[RESTORE] = structure.unflatten
         joiner.reasons[RESTORE] = (
@@ -54,12 +55,19 @@ def join_modules(
         returned = f"return {RESTORE}([{', '.join(values)}])"
     lines = [
         "def kernel(params, x1, x2=None):",
-        f'{_INDENT}"""Returns the kernels of all outputs, in their tree."""',
+        f'{INDENT}"""Returns the kernels of all outputs, in their tree."""',
         *(
-            f"{_INDENT}{joiner.values[path]} = {joiner.kernels[path]}(params, x1, x2)"
+            line
             for path in modules
+            for line in indented(
+                statement(
+                    f"{joiner.values[path]} = ",
+                    atom(f"{joiner.kernels[path]}(params, x1, x2)"),
+                    WIDTH,
+                )
+            )
         ),
-        f"{_INDENT}{returned}",
+        f"{INDENT}{returned}",
     ]
     return _whole(joiner, sections, lines, title, notes)
 
@@ -136,7 +144,7 @@ class _Joiner:
         self, modules: Mapping[str, Module], suffixes: Mapping[str, str]
     ) -> None:
         trees = [ast.parse(module.text) for module in modules.values()]
-        self.taken = {name for tree in trees for name in _identifiers(tree)}
+        self.taken = {name for tree in trees for name in identifiers(tree)}
         self.suffixes = suffixes
         self.kernels: dict[str, str] = {}
         self.values: dict[str, str] = {}
@@ -180,7 +188,7 @@ class _Joiner:
                 if definition is not None:
                     section.append(definition)
             elif not _is_docstring(node) and not _loads_constant(node, module):
-                section.append(_renamed(node, lines, names))
+                section.append(renamed(node, lines, names))
         self.kernels[path] = names["kernel"]
         self.values[path] = free(f"theta_{suffix}", self.taken)
         self.taken.add(self.values[path])
@@ -242,13 +250,13 @@ class _Joiner:
         suffix: str,
     ) -> str | None:
         """Returns a function renamed, or None where it is there already."""
-        key = (node.name, _renamed(node, lines, names))
+        key = (node.name, renamed(node, lines, names))
         if node.name not in _OWN_NAMES and key in self._shared:
             names[node.name] = self._shared[key]
             return None
         names[node.name] = self._new_name(node.name, suffix)
         self._shared[key] = names[node.name]
-        return _renamed(node, lines, names)
+        return renamed(node, lines, names)
 
     def _new_name(self, name: str, suffix: str) -> str:
         """Returns a name that no module uses, for what one of them calls `name`."""
@@ -271,36 +279,6 @@ def _suffixes(paths: Sequence[str]) -> dict[str, str]:
         name = path if path[:1].isalpha() else f"output_{path}"
         found[path] = free(identifier(name), found.values())
     return found
-
-
-def _identifiers(tree: ast.AST) -> set[str]:
-    """Returns every name that stands anywhere in a module."""
-    found: set[str] = set()
-    for node in ast.walk(tree):
-        for field in ("id", "arg", "name", "attr"):
-            value = getattr(node, field, None)
-            if isinstance(value, str):
-                found.add(value)
-    return found
-
-
-def _renamed(node: ast.stmt, lines: Sequence[str], names: Mapping[str, str]) -> str:
-    """Returns the text of a statement with other names in it, comments kept."""
-    decorators = getattr(node, "decorator_list", [])
-    first = min([node.lineno, *(item.lineno for item in decorators)])
-    text = [line.encode() for line in lines[first - 1 : node.end_lineno]]
-    places = [
-        (item.lineno, item.col_offset, item.id)
-        for item in ast.walk(node)
-        if isinstance(item, ast.Name) and item.id in names
-    ]
-    if isinstance(node, ast.FunctionDef) and node.name in names:
-        places.append((node.lineno, node.col_offset + len("def "), node.name))
-    for line, column, name in sorted(places, reverse=True):
-        old = text[line - first]
-        after = column + len(name.encode())
-        text[line - first] = old[:column] + names[name].encode() + old[after:]
-    return "\n".join(line.decode() for line in text)
 
 
 def _is_docstring(node: ast.stmt) -> bool:
@@ -359,7 +337,7 @@ def _tree_text(tree: Any, before: str, indent: int) -> str | None:
     if indent + len(one_line) < LINE_WIDTH and "\n" not in one_line:
         return one_line
     margin = " " * indent
-    lines = [f"{margin}{_INDENT}{part}," for part in parts]
+    lines = [f"{margin}{INDENT}{part}," for part in parts]
     return "\n".join([f"{before}{opening}", *lines, f"{margin}{closing}"])
 
 

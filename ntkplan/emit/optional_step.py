@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from ntkplan.emit.expression import INDENT, atom, indented, statement
 from ntkplan.emit.layout import WIDTH
 from ntkplan.emit.record_table import table_of_records
-from ntkplan.emit.settings import joined, without_parentheses
+from ntkplan.emit.split_again import joined, without_parentheses
 
 _ASSIGNED = re.compile(r"(\w+) \+?= ")
 _TAP = re.compile(r'\btaps\["(\w+)"\]')

@@ -13,6 +13,7 @@ from ntkplan.emit.expression import (
     call,
     followed,
     indented,
+    sequence,
     statement,
 )
 from ntkplan.emit.layout import INDENT, WIDTH
@@ -117,10 +118,13 @@ def _random_lines(shapes: Shapes) -> list[str]:
 
 def _dense_lines(shapes: Shapes, output: CheckedOutput) -> list[str]:
     """Prints `dense_kernel(params, x1, x2)` of one output."""
+    docstring = f'"""The kernel by dense Jacobians, to check `{output.kernel}` with."""'
+    if len(docstring) > WIDTH:
+        docstring = '"""The kernel by dense Jacobians."""'
     lines = [
         "@jax.jit",
         f"def dense_kernel{output.suffix}(params, x1, x2):",
-        f'    """The kernel by dense Jacobians, to check `{output.kernel}` with."""',
+        f"    {docstring}",
     ]
     outputs, given = _outputs_lines(shapes, output)
     lines += [f"    {NEST}"] * shapes.params.nested
@@ -357,8 +361,7 @@ def _main_lines(
     ]
     margin, found, dense = " " * 8, outputs[0].kernel, "dense_kernel"
     if len(outputs) > 1:
-        pairs = [f"({item.kernel}, dense_kernel{item.suffix})" for item in outputs]
-        listed = [f"        {pair}," for pair in pairs]
+        listed = [line for item in outputs for line in _pair_lines(item)]
         lines = [*lines[:-1], "    checked = [", *listed, "    ]", lines[-1]]
         lines.append("        for found, dense in checked:")
         margin, found, dense = " " * 12, "found", "dense"
@@ -377,3 +380,10 @@ def _main_lines(
         '    print(f"largest relative error {worst:.1e}, against dense Jacobians")',
         f"    raise SystemExit(0 if worst < {tolerance(shapes, precision):g} else 1)",
     ]
+
+
+def _pair_lines(output: CheckedOutput) -> list[str]:
+    """Prints a kernel and the dense one as an item of a list."""
+    pair = sequence([output.kernel, f"dense_kernel{output.suffix}"])
+    *lines, last = statement("", pair, _WIDTH - len(","))
+    return indented(indented([*lines, f"{last},"]))

@@ -382,12 +382,15 @@ def write_function(
     writer = write_body(
         body, draft, module, context.local, inner, inputs, signature.results
     )
+    lines = writer.lines()
+    if unpacking and lines[0].startswith("def "):
+        lines.insert(0, "")
     header = call(name, *map(atom, parameters))
     header = dataclasses.replace(header, text=f"{header.text}:", closing="):")
     return [
         *statement("def ", header, width),
         *(f"{INDENT}{line}" for line in unpacking),
-        *(f"{INDENT}{line}" if line else "" for line in writer.lines()),
+        *(f"{INDENT}{line}" if line else "" for line in lines),
     ]
 
 

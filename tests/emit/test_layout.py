@@ -37,7 +37,8 @@ _PREFIXES = ("h0 = ", "return_value = ", "theta += ")
 
 def _random_expression(choose: random.Random, depth: int) -> Expression:
     kinds = ["name", *(["sum", "product", "call", "call"] * (depth > 0))]
-    kinds += ["index", "method", "minus", "tuple"] * (depth > 0)
+    kinds += ["index", "method", "methods", "minus", "tuple"] * (depth > 0)
+    kinds += ["conditional"] * (depth > 1)
 
     def inner() -> Expression:
         return _random_expression(choose, depth - 1)
@@ -56,6 +57,14 @@ def _random_expression(choose: random.Random, depth: int) -> Expression:
             return subscript(inner(), *items)
         case "method":
             return method(atom(choose.choice(_NAMES)), "reshape", "1", "-1")
+        case "methods":
+            value = subscript(inner(), ":", "0")
+            for name in ("reshape", "astype")[: choose.randint(1, 2)]:
+                value = method(value, name, *map(str, range(choose.randint(1, 9))))
+            return subscript(value, "0") if choose.random() < 0.3 else value
+        case "conditional":
+            parts = " if x is None else ".join(f"{inner()}" for _ in range(2))
+            return call("f", atom(parts))
         case "minus":
             return prefixed("-", inner())
         case "tuple":
@@ -70,6 +79,8 @@ def test_random_statements_are_stable_under_the_formatter(tmp_path: Path):
     n_split = 0
     for _ in range(1500):
         value = _random_expression(choose, choose.randint(2, 3))
+        if choose.random() < 0.1:
+            value = atom(f"{value} if x is None else {value}")
         made = statement(choose.choice(_PREFIXES), value, 88)
         n_split += len(made) > 1
         lines += made

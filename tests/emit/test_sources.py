@@ -5,6 +5,9 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
 import ntkplan
@@ -63,4 +66,64 @@ def test_modules_are_as_the_formatter_leaves_them(names, tmp_path: Path):
         assert max(map(len, source.splitlines())) <= 88, name
         (tmp_path / f"{name}.py").write_text(source)
     assert len(written) >= 10
+    _please_ruff(tmp_path)
+
+
+def _long_names(params, x):
+    """Outputs whose names are behind those of the functions that compute them."""
+    hidden = jnp.tanh(x @ params["first"])
+    return {
+        "classifications_of_all_examples": (hidden @ params["mean"]) ** 2,
+        "predictive_log_variance": hidden @ params["variance"],
+    }
+
+
+def _checkpointed_loop(params, x):
+    """A function inside of a loop's, which stands behind what is unpacked."""
+
+    def block(hidden, layer):
+        def inner(hidden):
+            return jnp.tanh(hidden @ layer["w"] + layer["b"])
+
+        return jax.checkpoint(inner)(hidden), None
+
+    return jax.lax.scan(block, x, params)[0]
+
+
+def _gates(params, x):
+    """Parts of one product, read through one method behind the other."""
+    cell = params["recurrent_cell"]
+    kernels = jnp.concatenate([cell["input_gate"], cell["forget_gate"]], axis=-1)
+    first, second = jnp.split((x @ kernels)[..., None, :], 2, axis=-1)
+    return jnp.sum(jnp.tanh(first) * jax.nn.sigmoid(second), axis=-3)
+
+
+_ONES = np.ones((4, 4))
+_MODELS = {
+    "long_names": (
+        _long_names,
+        {"first": _ONES, "mean": _ONES, "variance": _ONES},
+        np.ones((3, 4)),
+    ),
+    "checkpointed_loop": (
+        _checkpointed_loop,
+        {"w": np.ones((3, 4, 4)), "b": np.ones((3, 4))},
+        np.ones((3, 4)),
+    ),
+    "gates": (
+        _gates,
+        {"recurrent_cell": {"input_gate": _ONES, "forget_gate": _ONES}},
+        np.ones((3, 6, 4)),
+    ),
+}
+
+
+@pytest.mark.parametrize("methods", [None, "structured_derivatives"])
+def test_saved_files_are_as_the_formatter_leaves_them(methods, tmp_path: Path):
+    options = {} if methods is None else {"methods": methods}
+    for name, (function, params, x) in _MODELS.items():
+        plan = ntkplan.plan(function, params, x, device="cpu", **options)
+        plan.save(tmp_path / f"{name}.py")
+        text = (tmp_path / f"{name}.py").read_text()
+        assert [line for line in text.splitlines() if len(line) > 88] == [], name
     _please_ruff(tmp_path)

@@ -157,6 +157,7 @@ def test_another_model_is_refused(planned, tmp_path, name):
     ("reference", "message"),
     [
         ("their_model:nothing", "no function nothing"),
+        ("math:gamma", "gamma does not take params and x"),
         ("nowhere:apply", "no module nowhere"),
         ("file.py:apply", "package.module:function|no module"),
         ("their_model", "package.module:function"),
