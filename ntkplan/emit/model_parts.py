@@ -184,7 +184,8 @@ def _numbers(
     walk: Callable[[Any], Iterator[Any]] = namespace["equations"]
     described: Callable[[Any], str] = namespace["described"]
     places: dict[Any, list[int]] = {}
-    for number, equation in enumerate(walk(traced.jaxpr)):
+    every = list(walk(traced.jaxpr))
+    for number, equation in enumerate(every):
         key = (described(equation), source_location(equation))
         places.setdefault(key, []).append(number)
     wanted: dict[Any, list[str]] = {}
@@ -196,10 +197,28 @@ def _numbers(
     found: dict[str, tuple[int, str]] = {}
     for key, names in wanted.items():
         numbers = places.get(key, [])
+        if numbers and all(_are_alike(every[numbers[0]], every[n]) for n in numbers):
+            # A function that is called twice is printed once.
+            numbers = numbers[:1] * len(names)
         if len(numbers) != len(names):
             raise _not_found(names[0], reasons, model)
         found |= {n: (k, key[0]) for n, k in zip(names, numbers, strict=True)}
     return found
+
+
+def _are_alike(one: Any, other: Any) -> bool:
+    """Says whether two equations compute the same of what they are given."""
+    literals = [
+        [item.val if isinstance(item, Literal) else None for item in equation.invars]
+        for equation in (one, other)
+    ]
+    return one is other or (
+        one.primitive is other.primitive
+        and literals[0] == literals[1]
+        and one.params.keys() == other.params.keys()
+        # Arrays compare to arrays, which say nothing here.
+        and all((one.params[key] == other.params[key]) is True for key in one.params)
+    )
 
 
 def _rewritten(reference: Reference) -> bool:

@@ -68,6 +68,21 @@ def swapped(params, x):
 
 def with_rule(params, x):
     return sine(x @ params["stack"][0]) @ params["head"]
+
+
+@jax.custom_vjp
+def sine_on_host(x):
+    return on_host(np.sin, x)
+
+
+sine_on_host.defvjp(
+    lambda x: (sine_on_host(x), x), lambda x, slope: (slope * jnp.cos(x),)
+)
+
+
+def twice(params, x):
+    hidden = sine_on_host(x @ params["stack"][0])
+    return sine_on_host(hidden @ params["stack"][1]) @ params["head"]
 """
 
 
@@ -104,11 +119,16 @@ def test_without_the_model_the_list_says_what_has_no_source(planned, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_file_that_imports_the_model(planned, folder):
+@pytest.mark.parametrize("name", ["apply", "twice"])
+def test_a_file_that_imports_the_model(planned, folder, name):
     import their_model  # pyright: ignore
 
     plan, params, x = planned
-    path = plan.save(folder / "kernel.py", model="their_model:apply")
+    function = getattr(their_model, name)
+    if function is not their_model.apply:
+        with pytest.warns(NtkPlanWarning):
+            plan = ntkplan.plan(function, params, x)
+    path = plan.save(folder / "kernel.py", model=f"their_model:{name}")
     assert "import ntkplan" not in path.read_text()
     command = [ruff(), "check", "--isolated", "--select", "I", "kernel.py"]
     subprocess.run(command, cwd=folder, check=True)
@@ -132,7 +152,7 @@ def test_a_file_that_imports_the_model(planned, folder):
     )
     assert run.returncode == 0, run.stderr
     assert "largest relative error" in run.stdout
-    wanted = dense_kernel(their_model.apply, params, x)
+    wanted = dense_kernel(function, params, x)
     assert relative_error(np.load(folder / "theta.npy"), wanted) < 1e-5
 
 
