@@ -101,8 +101,9 @@ class Tables:
         part = _common(tap.part for tap in taps)
         if stack.cotangents_id not in self.cotangents:
             taken = [item.key for item in self.cotangents.values() if item.part == part]
-            several = self._layer_name(layer, part)
-            wanted = taps[0].key if len(taps) == 1 else several
+            # A leaf that is a part of what is tapped has cotangents of its own.
+            alone = len(taps) == 1 and stack.first.value_crop is None
+            wanted = taps[0].key if alone else self._layer_name(layer, part)
             self.cotangents[stack.cotangents_id] = Cotangent(
                 key=names.free(wanted, [*taken, *self._parts]),
                 part=part,
