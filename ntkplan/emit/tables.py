@@ -15,6 +15,7 @@ from ntkplan.ir.use import Layer, Stack
 from ntkplan.methods.network import input_name
 
 _OUTSIDE = ""
+_INPUTS = "inputs"
 
 SIDE_TABLES = {"activations": "a", "cotangents": "c"}
 """What the dictionaries of a side are called, its number behind it, as in remarks."""
@@ -192,6 +193,8 @@ class Tables:
         if (part, number) not in table:
             taken = [other.key for (own, _), other in table.items() if own == part]
             wanted = record.key or self._record_name(layer, part, record.variables)
+            if shared and wanted == _INPUTS:
+                wanted = f"{self._leaf_name(layer.leaf, part)}_factor"
             key = names.free(wanted, [*taken, *self._parts])
             table[part, number] = dataclasses.replace(record, key=key, part=part)
         key = table[part, number].key
@@ -295,7 +298,7 @@ class Tables:
         upstream = graph.upstream((variable,))
         sources = [tap for tap in self.taps.values() if tap.variable in upstream]
         if not sources and part == _OUTSIDE:
-            return "inputs"
+            return _INPUTS
         if sources:
             nearest = max(sources, key=self._place)
             if nearest.variable in graph.taps:

@@ -97,9 +97,9 @@ def forward(params, x, taps):
     h3 = jnp.where(x[None] < 0, x[None] + 50, x[None])
     inputs = jnp.where((h3 >= 0) & (h3 <= 49), h3, 50)
     h4 = jnp.where(h0 < 0, h0 + 50, h0)
-    inputs_1 = jnp.where((h4 >= 0) & (h4 <= 49), h4, 50)
+    tokens_factor = jnp.where((h4 >= 0) & (h4 <= 49), h4, 50)
     activations |= {"norm_in": norm_in[0], "inputs": inputs[0], "norm_act": norm_act[0]}
-    factors = {"inputs": inputs_1}
+    factors = {"tokens_factor": tokens_factor}
     return tokens_out[0], (activations, factors)
 
 
@@ -197,13 +197,13 @@ def kernel(params, x1, x2=None):
     jacobian1_0 = jax.vmap(lambda v, r: sum_rows(v, r, 50))(
         c1["positions"].transpose(0, 2, 1, 3), a1["inputs"]
     )
-    pulled1_1 = sum_rows(c1["tokens"].transpose(2, 0, 1), factors["inputs"], 50)
+    pulled1_1 = sum_rows(c1["tokens"].transpose(2, 0, 1), factors["tokens_factor"], 50)
     jacobian1_k_1 = jnp.einsum("xno,ng->nogx", pulled1_1, a1["norm_act"])
     jacobian1 = jacobian1_0.transpose(0, 2, 3, 1) + jacobian1_k_1
     jacobian2_0 = jax.vmap(lambda v, r: sum_rows(v, r, 50))(
         c2["positions"].transpose(0, 2, 1, 3), a2["inputs"]
     )
-    pulled2_1 = sum_rows(c2["tokens"].transpose(2, 0, 1), factors["inputs"], 50)
+    pulled2_1 = sum_rows(c2["tokens"].transpose(2, 0, 1), factors["tokens_factor"], 50)
     jacobian2_k_1 = jnp.einsum("xno,ng->nogx", pulled2_1, a2["norm_act"])
     jacobian2 = jacobian2_0.transpose(0, 2, 3, 1) + jacobian2_k_1
     theta += inner_products(jacobian1, jacobian2, 2)
