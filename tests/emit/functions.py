@@ -93,6 +93,12 @@ ELEMENTWISE = (
     _of("arithmetic", lambda x, y: (x - y) * x / (y * y + 2.0), X, Y),
     _of("add_bias", lambda x, b: x + b, X, B, text="h0 = x0 + x1"),
     _of("scalar", lambda x, s: s * x - s, X, np.float32(0.3)),
+    _of(
+        "negated_number",
+        lambda x: lax.neg(np.float32(2.0)) * x,
+        X,
+        text="h0 = -2.0 * x0",
+    ),
     _of("row_times_column", lambda x, y: x[:, :, None] * y[:, None], X[0], Y[0]),
     _of("powers", lambda x: x**3 + x**2 + (x + 9.0) ** -2, X),
     _of("real_powers", lambda x, y: x**2.5 + x**y, positive(1, 4), array(1, 4)),

@@ -13,7 +13,7 @@ from jax import lax
 from ntkplan._jax import Primitive, primitives
 from ntkplan.emit.expression import Expression, atom, binary, call, method, prefixed
 from ntkplan.emit.primitives.context import Context, Printer, Result
-from ntkplan.emit.primitives.folding import simplified
+from ntkplan.emit.primitives.folding import negated, simplified
 from ntkplan.emit.primitives.parameters import check_known, enum_text
 from ntkplan.emit.primitives.shape import without_leading_ones
 from ntkplan.emit.primitives.value import (
@@ -147,6 +147,9 @@ def _by_dtype(symbol: str, *kinds: type, otherwise: str) -> Printer:
 def _prefix(symbol: str) -> Printer:
     def write(equation: Equation, operands: Sequence[Value], _: Context) -> Value:
         (operand,) = operands
+        number = negated(operand) if symbol == "-" else None
+        if number is not None:
+            return number
         expression = prefixed(symbol, typed(operand))
         return combine(equation, expression, [operand.shape])
 

@@ -23,7 +23,8 @@ _OPERATIONS: dict[str, Callable[[Any, Any], Any]] = {
     ">": operator.gt,
     ">=": operator.ge,
 }
-_EXACT = ("float32", "float64", "int32", "int64", "bool")
+_SIGNED = ("float32", "float64", "int32", "int64")
+_EXACT = (*_SIGNED, "bool")
 
 
 def simplified(symbol: str, operands: Sequence[Value], aval: Any) -> Value | None:
@@ -47,6 +48,13 @@ def simplified(symbol: str, operands: Sequence[Value], aval: Any) -> Value | Non
             # It was a boolean before it was cast to an integer.
             return truth if truth.full_shape == aval.shape else None
     return None
+
+
+def negated(operand: Value) -> Value | None:
+    """The value of a number with the other sign, or None where it is no number."""
+    if operand.number is None or np.dtype(operand.dtype).name not in _SIGNED:
+        return None
+    return number_value(-operand.number, operand.dtype, operand.full_shape)
 
 
 def _folded(symbol: str, left: Value, right: Value, aval: Any) -> Value | None:
