@@ -92,7 +92,12 @@ def framed(module: Module, frame: Frame) -> Module:
         *(["\n" + nested_params.HELPER.rstrip()] if shapes.params.nested else []),
         with_legend(parsed.rest(kernels, nests=shapes.params.nested)),
         *shape_checks.check_sections(shapes),
-        *self_check.check_sections(shapes, outputs, parsed.precision(kernels)),
+        *self_check.check_sections(
+            shapes,
+            outputs,
+            parsed.precision(kernels),
+            rough=any(dtype in module.text for dtype in self_check.SIXTEEN_BITS),
+        ),
     ]
     text = "\n".join(sections) + "\n"
     return dataclasses.replace(module, text=text, constants=beside)

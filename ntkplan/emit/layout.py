@@ -13,6 +13,7 @@ from ntkplan.emit.pieces import (
     Reader,
     flat,
     head,
+    together,
     without_chains,
 )
 from ntkplan.errors import InternalError
@@ -134,9 +135,9 @@ class _Printer:
         self.put(part.opening)
         self.end()
         inner = indent + INDENT
-        together = ", ".join(map(flat, part.items))
-        if not part.each and len(inner + together) <= self._width:
-            self.put(inner + together)
+        inside = together(part)
+        if not part.each and len(inner + inside) <= self._width:
+            self.put(inner + inside)
             self.end()
         else:
             comma = "," if part.comma else ""

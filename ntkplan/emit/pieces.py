@@ -46,6 +46,7 @@ class Brackets:
         each: Whether every item gets a line, as in a tuple; a call's arguments stay
             together on one line if they fit.
         comma: Whether a comma may follow the last item.
+        clauses: Whether the items are those of a comprehension, without commas.
     """
 
     opening: str
@@ -53,6 +54,7 @@ class Brackets:
     closing: str
     each: bool = False
     comma: bool = True
+    clauses: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -126,8 +128,28 @@ class Reader:
                     for key, value in zip(node.keys, node.values, strict=True)
                 ]
                 return (self._brackets("{", items, "}", each=True),)
+            case ast.Lambda():
+                arguments = ast.unparse(node.args)
+                return (f"lambda {arguments}: ", *self._within(node.body))
+            case ast.DictComp():
+                return (self._comprehension(node),)
             case _:
                 return (self._source(node),)
+
+    def _comprehension(self, node: ast.DictComp) -> Brackets:
+        """The item of a dictionary, and the loops over it."""
+        item = (f"{self._source(node.key)}: ", *self._within(node.value))
+        loops = [
+            (f"for {self._source(loop.target)} in ", *self._within(loop.iter))
+            for loop in node.generators
+        ]
+        return Brackets(
+            opening="{",
+            items=(item, *loops),
+            closing="}",
+            comma=False,
+            clauses=True,
+        )
 
     def _own_brackets(self, node: ast.Call | ast.Subscript) -> Brackets | str:
         """The brackets that a call or an index ends in."""
@@ -301,6 +323,11 @@ def head(pieces: Sequence[str | Brackets]) -> tuple[str, bool]:
     return text, False
 
 
+def together(part: Brackets) -> str:
+    """What stands in brackets, on one line."""
+    return (" " if part.clauses else ", ").join(map(flat, part.items))
+
+
 def flat(parts: Parts) -> str:
     """Parts on one line."""
     texts: list[str] = []
@@ -308,7 +335,7 @@ def flat(parts: Parts) -> str:
         if isinstance(piece, str):
             texts.append(piece)
             continue
-        inside = ", ".join(map(flat, piece.items))
+        inside = together(piece)
         single = len(piece.items) == 1 and piece.each and piece.opening == "("
         texts.append(f"{piece.opening}{inside}{',' if single else ''}{piece.closing}")
     return "".join(texts)

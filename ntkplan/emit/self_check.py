@@ -28,7 +28,7 @@ N1, N2 = 3, 2
 
 _MOST_NUMBERS = 2**29
 _WIDTH = WIDTH - len(INDENT)
-_SIXTEEN_BITS = ("bfloat16", "float16")
+SIXTEEN_BITS = ("bfloat16", "float16")
 _WIDE = ("float64", "int64", "uint64", "complex128")
 
 
@@ -57,7 +57,7 @@ class CheckedOutput:
 
 
 def check_sections(
-    shapes: Shapes, outputs: Sequence[CheckedOutput], precision: str
+    shapes: Shapes, outputs: Sequence[CheckedOutput], precision: str, *, rough: bool
 ) -> list[str]:
     """Prints the dense kernels, random arguments, and the comparison.
 
@@ -65,19 +65,21 @@ def check_sections(
         shapes: What the kernels take.
         outputs: The kernels.
         precision: That of their products.
+        rough: Whether the model computes in 16 bits.
     """
+    worst = tolerance(shapes, precision, rough=rough)
     dense = ["\n\n" + "\n".join(_dense_lines(shapes, output)) for output in outputs]
     random = "\n\n" + "\n".join(_random_lines(shapes))
-    return [random, *dense, "\n\n" + "\n".join(_main_lines(shapes, outputs, precision))]
+    return [random, *dense, "\n\n" + "\n".join(_main_lines(shapes, outputs, worst))]
 
 
-def tolerance(shapes: Shapes, precision: str) -> float:
+def tolerance(shapes: Shapes, precision: str, *, rough: bool) -> float:
     """Returns the relative error that rounding explains.
 
     It is that of the least exact data type, or of products of less precision.
     """
     dtypes = {text.partition("[")[0] for text in shapes.texts}
-    if dtypes & set(_SIXTEEN_BITS):
+    if rough or dtypes & set(SIXTEEN_BITS):
         return 0.05
     return max(1e-3, rounding(precision)) if "float32" in dtypes else 1e-8
 
@@ -187,7 +189,7 @@ def _jacobian_lines(shapes: Shapes, output: CheckedOutput, given: str) -> list[s
 
 
 def _widened(shapes: Shapes) -> str:
-    short = any(text.startswith(_SIXTEEN_BITS) for text in shapes.texts)
+    short = any(text.startswith(SIXTEEN_BITS) for text in shapes.texts)
     return ".astype(jnp.float32)" if short else ""
 
 
@@ -344,7 +346,7 @@ def _part(output: CheckedOutput, few: int) -> str:
 
 
 def _main_lines(
-    shapes: Shapes, outputs: Sequence[CheckedOutput], precision: str
+    shapes: Shapes, outputs: Sequence[CheckedOutput], tolerated: float
 ) -> list[str]:
     dtypes = {text.partition("[")[0] for text in shapes.texts}
     n2 = N1 if shapes.matched else N2
@@ -378,7 +380,7 @@ def _main_lines(
         f"{margin}errors.append(abs(got - wanted).max() / abs(wanted).max())",
         "    worst = numpy.max(errors)",
         '    print(f"largest relative error {worst:.1e}, against dense Jacobians")',
-        f"    raise SystemExit(0 if worst < {tolerance(shapes, precision):g} else 1)",
+        f"    raise SystemExit(0 if worst < {tolerated:g} else 1)",
     ]
 
 

@@ -114,6 +114,21 @@ def test_random_statements_are_stable_under_the_formatter(tmp_path: Path):
             24,
             ["y = {", "    'first': f(a),", "    'second': b,", "}"],
         ),
+        (
+            "lambda shifts: function(params, shifts)",
+            30,
+            ["y = lambda shifts: function(", "    params, shifts", ")"],
+        ),
+        (
+            "{f'key_{i}': value for i in range(3)}",
+            30,
+            ["y = {", "    f'key_{i}': value", "    for i in range(3)", "}"],
+        ),
+        (
+            "{f'key_{i}': value for i in range(3)}",
+            40,
+            ["y = {", "    f'key_{i}': value for i in range(3)", "}"],
+        ),
         ("first[second]", 12, ["y = first[", "    second", "]"]),
         ("-(first @ second)", 18, ["y = -(", "    first @ second", ")"]),
     ],

@@ -81,3 +81,14 @@ def test_contractions_accumulate_in_float32(dtype):
     got = ntkplan.ntk(f, params, x, methods="jacobian_contraction")
     assert got.dtype == jnp.float32
     assert relative_error(got, wanted) < 1.5 * unavoidable
+
+
+def test_a_file_allows_for_16_bits_inside_of_a_model(tmp_path):
+    def mixed(params, x):
+        hidden = jnp.tanh(x.astype(jnp.bfloat16) @ params["w"].astype(jnp.bfloat16))
+        return hidden.astype(jnp.float32) @ params["v"]
+
+    params = {name: rounded(PARAMS[name], jnp.float32) for name in ("w", "v")}
+    plan = ntkplan.plan(mixed, params, jnp.asarray(X, jnp.float32))
+    text = plan.save(tmp_path / "kernel.py").read_text()
+    assert "SystemExit(0 if worst < 0.05 else 1)" in text
