@@ -74,6 +74,7 @@ def framed(module: Module, frame: Frame) -> Module:
     ]
     title, notes = parsed.docstring()
     constants, beside = constant_section(module.constants)
+    helper = nested_params.helper(frame.params)
     sections = [
         "\n".join(
             docstring_lines(
@@ -89,7 +90,7 @@ def framed(module: Module, frame: Frame) -> Module:
         parsed.imports(standard=["hashlib"] * bool(beside)),
         *([constants] if constants else []),
         shape_checks.table_section(shapes),
-        *(["\n" + nested_params.HELPER.rstrip()] if shapes.params.nested else []),
+        *(["\n" + helper.rstrip()] if shapes.params.nested else []),
         with_legend(parsed.rest(kernels, nests=shapes.params.nested)),
         *shape_checks.check_sections(shapes),
         *self_check.check_sections(

@@ -3,15 +3,20 @@
 The state of Flax NNX is such a tree: what its variables hold is read by the attribute
 that JAX names with a warning, or, by older versions, behind every other key. The
 dictionaries have the keys of the tree.
+
+Haiku writes paths into keys, `encoder/layer_0/query`. Where some stand for layers that
+are alike, dictionaries of dictionaries let one function read each of them.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
+import numpy as np
 
 from ntkplan.ir.graph import KernelGraph, Leaf
 from ntkplan.trace.leaves import tree_inputs
@@ -19,7 +24,7 @@ from ntkplan.trace.leaves import tree_inputs
 NEST = "params = nested(params)"
 """The line behind which a function reads leaves by their places."""
 
-HELPER = '''
+_OF_LEAVES = '''
 def nested(params):
     """Parameters in dictionaries, by their places; a last `.value` is left out."""
     tree = {}
@@ -36,6 +41,18 @@ def nested(params):
         for key in outer:
             node = node.setdefault(key, {})
         node[last] = array
+    return tree
+'''
+
+_OF_KEYS = '''
+def nested(params):
+    """Parameters in dictionaries of dictionaries, as slashes in their keys say."""
+    tree = {}
+    for path, arrays in params.items():
+        node = tree
+        for key in path.split("/"):
+            node = node.setdefault(key, {})
+        node.update(arrays)
     return tree
 '''
 
@@ -62,10 +79,11 @@ def nested_places(tree: Any) -> tuple[Place, ...] | None:
         >>> nested_places({"a": Pair([1.0, 2.0])})
         (('a', 0), ('a', 1))
     """
-    if not _is_nested(tree):
+    text = helper(tree)
+    if not text:
         return None
     namespace: dict[str, Any] = {"jax": jax}
-    exec(HELPER, namespace)
+    exec(text, namespace)
     structure = jax.tree.structure(tree)
     numbers = range(structure.num_leaves)
     try:
@@ -77,6 +95,38 @@ def nested_places(tree: Any) -> tuple[Place, ...] | None:
     if set(places) != set(numbers) or not all(map(_is_written, places.values())):
         return None
     return tuple(places[number] for number in numbers)
+
+
+def helper(tree: Any) -> str:
+    """Returns the text of the function that makes the dictionaries, if there are any.
+
+    Args:
+        tree: Arrays or `jax.ShapeDtypeStruct`s.
+    """
+    if _is_nested(tree):
+        return _OF_LEAVES
+    return _OF_KEYS if _has_layers_in_keys(tree) else ""
+
+
+def _has_layers_in_keys(tree: Any) -> bool:
+    """Says whether numbers in keys tell layers apart that have the same leaves."""
+    if type(tree) is not dict or not all(
+        type(key) is str and isinstance(value, Mapping) for key, value in tree.items()
+    ):
+        return False
+    layers: dict[tuple[str, ...], set[Any]] = {}
+    for path, arrays in tree.items():
+        words = path.split("/")
+        leaves = sorted((str(key), np.shape(array)) for key, array in arrays.items())
+        for count, word in enumerate(words[:-1], 1):
+            if re.search(r"\d", word):
+                inner = ("/".join(words[count:]), tuple(leaves))
+                layers.setdefault(tuple(words[:count]), set()).add(inner)
+    alike: dict[Any, int] = {}
+    for (*outer, word), inner in layers.items():
+        kind = (*outer, re.sub(r"\d+", "#", word), frozenset(inner))
+        alike[kind] = alike.get(kind, 0) + 1
+    return max(alike.values(), default=0) > 1
 
 
 def _is_nested(tree: Any) -> bool:

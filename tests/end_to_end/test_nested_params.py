@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import ntkplan
-from ntkplan.emit.nested_params import HELPER, nested_places
+from ntkplan.emit.nested_params import helper, nested_places
 from tests.bare_process import said_by
 from tests.end_to_end.saved_problems import problems
 from tests.oracles import dense_kernel, relative_error
@@ -168,6 +168,18 @@ PLACES = {
     "no_keys": (Unnamed([1.0, {"b": 2.0}]), ((0,), (1, "b"))),
     "read_by_text": ({"value": 1.0, "a": [2.0]}, None),
     "two_at_one_place": ({"a": Quantised(1.0, 2.0), "b": Variable(3.0)}, None),
+    "layers_in_keys": (
+        {"net/layer_0/up": {"w": 1.0}, "net/layer_1/up": {"w": 2.0}, "net": {"b": 3.0}},
+        (("net", "b"), ("net", "layer_0", "up", "w"), ("net", "layer_1", "up", "w")),
+    ),
+    "unlike_layers_in_keys": (
+        {"net/layer_0/up": {"w": 1.0}, "net/layer_1/up": {"v": 2.0}},
+        None,
+    ),
+    "a_leaf_where_layers_are": (
+        {"a/b_0/c": {"w": 1.0}, "a/b_1/c": {"w": 2.0}, "a": {"b_0": 3.0}},
+        None,
+    ),
     "no_text_for_a_key": ({(1, 2): Variable(1.0)}, None),
 }
 
@@ -179,7 +191,7 @@ def test_places_are_those_of_what_the_emitted_function_makes(name):
     if places is None:
         return
     namespace = {"jax": jax}
-    exec(HELPER, namespace)
+    exec(helper(tree), namespace)
     made = namespace["nested"](tree)
     for place, leaf in zip(places, jax.tree.leaves(tree), strict=True):
         at = made
@@ -270,13 +282,40 @@ def test_file_of_an_nnx_model_has_its_block_once():
     assert relative_error(got, dense_kernel(f, params, X1, X2)) < 2e-5
 
 
+def _of_keys(params, x):
+    """Layers whose places in the model are written into keys, as Haiku does."""
+    for number in range(3):
+        up, down = (params[f"net/layer_{number}/{name}"] for name in ("up", "down"))
+        scale = jax.lax.rsqrt(jnp.mean(x**2, axis=-1, keepdims=True) + 1e-3)
+        x = x + jnp.tanh((scale * x) @ up["w"] + up["b"]) @ down["w"]
+    return x @ params["net/head"]["w"]
+
+
+def test_layers_in_keys_are_one_function(tmp_path):
+    draw = np.random.default_rng(3).normal
+    params = {"net/head": {"w": draw(size=(4, 2))}}
+    for number in range(3):
+        params[f"net/layer_{number}/up"] = {"w": draw(size=(4, 5)), "b": draw(size=5)}
+        params[f"net/layer_{number}/down"] = {"w": draw(size=(5, 4)) / 3}
+    params = jax.tree.map(lambda array: jnp.asarray(array, jnp.float32), params)
+    plan = ntkplan.plan(_of_keys, params, X1, X2, methods=RULES)
+    assert "net/layer_0/up/w" in {layer.path for layer in plan.layers}
+    source = plan.source()
+    assert source.count("def layer(") == source.count("jnp.tanh(") == 1
+    wanted = dense_kernel(_of_keys, params, X1, X2)
+    assert relative_error(plan.compile()(params, X1, X2), wanted) < 2e-5
+    assert (
+        relative_error(subprocess_kernel(plan, tmp_path, params, X1, X2), wanted) < 2e-5
+    )
+
+
 @pytest.mark.slow
 def test_file_of_an_nnx_model_is_that_of_its_dictionary_and_needs_only_jax(tmp_path):
     nnx = pytest.importorskip("flax.nnx")
     (f, params), (of_dictionary, pure) = blocks(nnx, 3)
     plan = ntkplan.plan(f, params, X1, X2, methods=RULES)
     other = ntkplan.plan(of_dictionary, pure, X1, X2, methods=RULES)
-    n_helper = len(HELPER.strip().splitlines()) + len(["", ""])
+    n_helper = len(helper(params).strip().splitlines()) + len(["", ""])
     n_calls = len(["kernel", "dense_kernel"])
     n_lines, n_other = (len(each.source().splitlines()) for each in (plan, other))
     assert n_lines <= n_other + n_helper + n_calls
