@@ -101,6 +101,7 @@ ELEMENTWISE = (
     ),
     _of("row_times_column", lambda x, y: x[:, :, None] * y[:, None], X[0], Y[0]),
     _of("powers", lambda x: x**3 + x**2 + (x + 9.0) ** -2, X),
+    _of("power_of_number", lambda x: 10000.0**x, X / 9, text="h0 = 10000.0**x0"),
     _of("real_powers", lambda x, y: x**2.5 + x**y, positive(1, 4), array(1, 4)),
     _of("maximum", lambda x: jnp.maximum(x, 0.0), X, text="h0 = jnp.maximum(x0, 0.0)"),
     _of("minimum", lambda x, y: jnp.minimum(x, y), X, Y),

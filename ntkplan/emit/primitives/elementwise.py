@@ -172,7 +172,8 @@ def _power(equation: Equation, operands: Sequence[Value], context: Context) -> R
     base, exponent = operands
     floats = all(jnp.issubdtype(item.dtype, np.floating) for item in operands)
     special = exponent.number is not None and float(exponent.number).is_integer()
-    plain = floats and base.number is None and not special
+    numbers = base.number is not None and exponent.number is not None
+    plain = floats and not numbers and not special
     write = _operator("**") if plain else _lax_function("pow")
     return write(equation, operands, context)
 
