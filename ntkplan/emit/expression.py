@@ -18,6 +18,7 @@ __all__ = [
     "OPERATORS",
     "Expression",
     "Precedence",
+    "apart",
     "atom",
     "attribute",
     "binary",
@@ -319,3 +320,9 @@ def _split(prefix: str, value: Expression, width: int, after: str) -> list[str]:
 def indented(lines: Iterable[str]) -> list[str]:
     """Puts lines one level deeper; empty ones stay empty."""
     return [INDENT + line if line else "" for line in lines]
+
+
+def apart(lines: Sequence[str]) -> list[str]:
+    """Puts an empty line before lines that begin with a function, as formatters do."""
+    begins = lines[:1] and lines[0].startswith(("def ", "@"))
+    return ["", *lines] if begins else list(lines)

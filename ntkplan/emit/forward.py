@@ -11,6 +11,7 @@ from ntkplan.emit.body import PrintedBody, print_body
 from ntkplan.emit.expression import (
     INDENT,
     Expression,
+    apart,
     atom,
     indented,
     method,
@@ -80,9 +81,7 @@ def forward_lines(program: Program, printed: PrintedBody) -> list[str]:
         arguments.append("taps")
     if program.shifts:
         arguments.append("shifts")
-    body = [*printed.lines, *_ending(program, printed)]
-    if body[0].startswith("def "):
-        body.insert(0, "")
+    body = apart([*printed.lines, *_ending(program, printed)])
     if _has_records(program):
         body.insert(0, "activations = {}")
     return [

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from ntkplan._jax import Var
 from ntkplan.emit.draft import Draft
-from ntkplan.emit.expression import INDENT, atom, call, indented, statement
+from ntkplan.emit.expression import INDENT, apart, atom, call, indented, statement
 from ntkplan.emit.layout import WIDTH
 from ntkplan.emit.marks import Marks, marks_of, own
 from ntkplan.emit.node_names import short_key
@@ -159,7 +159,7 @@ def inside_of(
     )
     writer = write_body(inner, draft, context.module, context.local, WIDTH, inputs)
     names = {key: value.expression.text for key, value in writer.values.items()}
-    lines = [*_unpacked(aliases), *writer.lines(), *_ending(function, names)]
+    lines = [*_unpacked(aliases), *apart(writer.lines()), *_ending(function, names)]
     text = _text(function, aliases, writer.lines(), names)
     return Inside(given=tuple(given), lines=tuple(lines), text=text)
 

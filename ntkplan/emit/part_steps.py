@@ -72,6 +72,13 @@ class StepReader:
         )
         self.texts = [self._text(step) for step in steps]
 
+    def size(self, member: Member) -> int:
+        """Counts a member's steps, and the lines of functions inside of them."""
+        return sum(
+            len(text) - len(["expression", "taps"]) + 1
+            for text in self.texts[member.start : member.stop]
+        )
+
     def reads(self, variable: Var) -> list[int]:
         """Returns the steps that read a variable on the way to the output."""
         # What follows the output are slopes, which may read leaves anywhere.

@@ -35,17 +35,18 @@ class _Family:
     Attributes:
         members: The members.
         widened: How many steps before and after those that read leaves are theirs.
+        size: Steps of each, with the lines of functions inside of them.
     """
 
     members: tuple[Member, ...]
     widened: tuple[int, int]
+    size: int
 
     @property
     def spared(self) -> int:
         """How many steps need not be printed."""
-        first = self.members[0]
         count = len(self.members)
-        return (count - 1) * (first.stop - first.start) - count * _CALL_STEPS
+        return (count - 1) * self.size - count * _CALL_STEPS
 
 
 def find_parts(
@@ -148,7 +149,7 @@ class _Search:
         return [
             self._widened(family, [*members, *taken])
             for family in by_key.values()
-            if len(family) > 1 and family[0].stop - family[0].start >= _LEAST_STEPS
+            if len(family) > 1 and self._reader.size(family[0]) >= _LEAST_STEPS
         ]
 
     def others(self, families: Sequence[_Family]) -> list[_Family]:
@@ -163,7 +164,7 @@ class _Search:
         for members in self.proposals(taken):
             name = _template(members[0].path)
             for number, member in enumerate(members):
-                if name in most and member.stop - member.start >= _LEAST_STEPS:
+                if name in most and self._reader.size(member) >= _LEAST_STEPS:
                     others = [*taken, *members[number + 1 :]]
                     others += [other for family in found for other in family.members]
                     found.append(self._widened([member], [member, *others], most[name]))
@@ -189,14 +190,14 @@ class _Search:
         if most is not None:
             before, after = min(before, most[0]), min(after, most[1])
         choices = [
-            _Family(
-                members=tuple(
+            self._family(
+                tuple(
                     dataclasses.replace(
                         member, start=member.start - low, stop=member.stop + high
                     )
                     for member in family
                 ),
-                widened=(low, high),
+                (low, high),
             )
             for low in range(self._alike(family, -1, before) + 1)
             for high in range(self._alike(family, 1, after) + 1)
@@ -214,7 +215,11 @@ class _Search:
             apart = not any(_overlap(*pair) for pair in itertools.pairwise(ordered))
             if apart and len({self._reader.key(member) for member in chosen}) == 1:
                 return choice
-        return _Family(members=tuple(family), widened=(0, 0))
+        return self._family(tuple(family), (0, 0))
+
+    def _family(self, members: tuple[Member, ...], widened: tuple[int, int]) -> _Family:
+        size = self._reader.size(members[0])
+        return _Family(members=members, widened=widened, size=size)
 
     def _room(
         self, family: Sequence[Member], members: Sequence[Member]

@@ -10,6 +10,7 @@ from ntkplan.emit.draft import Draft
 from ntkplan.emit.expression import (
     INDENT,
     Expression,
+    apart,
     atom,
     binary,
     call,
@@ -382,9 +383,7 @@ def write_function(
     writer = write_body(
         body, draft, module, context.local, inner, inputs, signature.results
     )
-    lines = writer.lines()
-    if unpacking and lines[0].startswith("def "):
-        lines.insert(0, "")
+    lines = apart(writer.lines()) if unpacking else writer.lines()
     header = call(name, *map(atom, parameters))
     header = dataclasses.replace(header, text=f"{header.text}:", closing="):")
     return [

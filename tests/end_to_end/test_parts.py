@@ -148,3 +148,23 @@ def test_few_steps_are_no_function():
     params = [{"w": np.eye(4, dtype=np.float32)} for _ in range(3)]
     source = ntkplan.plan(shallow, params, X1).source()
     assert "def layer(" not in source
+
+
+@pytest.mark.parametrize("methods", [None, "ntk_vector_products"])
+def test_checkpointed_blocks_are_one_function(methods):
+    @jax.checkpoint
+    def block(params, x):
+        hidden = jax.nn.gelu(x @ params["weight"][0])
+        return x + hidden * params["scale"][0, 0] + params["shift"]
+
+    def checkpointed(params, x):
+        for each in params["blocks"]:
+            x = block(each, x)
+        return x
+
+    params = blocks(EQUAL)
+    plan = ntkplan.plan(checkpointed, params, X1, X2, methods=methods)
+    source = plan.source()
+    assert source.count("jax.nn.gelu(") == source.count("jax.checkpoint(") == 1
+    wanted = dense_kernel(checkpointed, params, X1, X2)
+    assert relative_error(plan.compile()(params, X1, X2), wanted) < 2e-6
