@@ -38,12 +38,14 @@ def kernel_lines(program: Program, calls: Sequence[Call]) -> list[str]:
     if program.blocks:
         blocks = block_lines(program, calls)
         body += [*_sides(program), *unpacked_sides(blocks), *blocks]
-    first = not program.blocks
+    returned = result_lines(program)
     if program.shifts:
         body += ["", *comment_lines(program.pushed_comments, WIDTH)]
-        target = "theta = " if first else "theta += "
-        body.append(f"{target}pushed(params, x1, x1 if x2 is None else x2)")
-    body += ["", *result_lines(program)]
+        pushed = "pushed(params, x1, x1 if x2 is None else x2)"
+        if not program.blocks and returned == ["return theta"]:
+            return [*lines, *indented([*body, f"return {pushed}"])]
+        body.append(f"theta {'+=' if program.blocks else '='} {pushed}")
+    body += ["", *returned]
     return [*lines, *indented(body)]
 
 
