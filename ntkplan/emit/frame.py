@@ -16,6 +16,7 @@ from ntkplan.emit.constants import constant_section, is_definition
 from ntkplan.emit.expression import atom, call, followed
 from ntkplan.emit.legend import with_legend
 from ntkplan.emit.module_docstring import docstring_lines
+from ntkplan.emit.precision import SIXTEEN_BITS
 from ntkplan.emit.self_check import CheckedOutput
 from ntkplan.emit.shape_checks import shapes_of
 from ntkplan.emit.shape_table import summed_mark
@@ -97,7 +98,7 @@ def framed(module: Module, frame: Frame) -> Module:
             shapes,
             outputs,
             parsed.precision(kernels),
-            rough=any(dtype in module.text for dtype in self_check.SIXTEEN_BITS),
+            rough=any(dtype in module.text for dtype in SIXTEEN_BITS),
         ),
     ]
     text = "\n".join(sections) + "\n"

@@ -11,7 +11,7 @@ import numpy
 
 from ntkplan.emit.expression import INDENT, atom, indented, statement
 from ntkplan.emit.layout import LINE_WIDTH, WIDTH
-from ntkplan.emit.names import free, identifier
+from ntkplan.emit.names import free, identifier, key_text
 from ntkplan.emit.renaming import identifiers, renamed
 from ntkplan.emit.source import Module
 from ntkplan.emit.wrapping import wrapped
@@ -322,7 +322,7 @@ def _tree_text(tree: Any, before: str, indent: int) -> str | None:
         return before + str(tree)
     entries: list[tuple[str, Any]]
     if type(tree) is dict and all(type(key) in (str, int) for key in tree):
-        entries = [(f"{_quoted(key)}: ", value) for key, value in tree.items()]
+        entries = [(f"{key_text(key)}: ", value) for key, value in tree.items()]
     elif type(tree) in (list, tuple):
         entries = [("", value) for value in tree]
     else:
@@ -339,9 +339,3 @@ def _tree_text(tree: Any, before: str, indent: int) -> str | None:
     margin = " " * indent
     lines = [f"{margin}{INDENT}{part}," for part in parts]
     return "\n".join([f"{before}{opening}", *lines, f"{margin}{closing}"])
-
-
-def _quoted(key: str | int) -> str:
-    text = repr(key)
-    plain = isinstance(key, str) and text == f"'{key}'" and '"' not in key
-    return f'"{key}"' if plain else text

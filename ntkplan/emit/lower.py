@@ -10,6 +10,7 @@ from ntkplan.emit import names
 from ntkplan.emit.nested_params import with_places
 from ntkplan.emit.node_names import node_names
 from ntkplan.emit.parts import find_parts
+from ntkplan.emit.precision import SIXTEEN_BITS
 from ntkplan.emit.primitives.composite import steps
 from ntkplan.emit.remarks import pushed_remark
 from ntkplan.emit.sharing import share
@@ -130,13 +131,10 @@ def _with_leaves(choices: Sequence[Choice], graph: KernelGraph) -> list[Choice]:
     return found
 
 
-_SIXTEEN_BITS = ("bfloat16", "float16")
-
-
 def sums_dtype(graph: KernelGraph) -> str | None:
     """Returns the dtype of the kernel of a model that has 16-bit numbers."""
     dtypes = [leaf.dtype for leaf in graph.leaves if leaf.differentiated]
-    if not set(_SIXTEEN_BITS) & {*dtypes, graph.output.dtype}:
+    if not set(SIXTEEN_BITS) & {*dtypes, graph.output.dtype}:
         return None
     return "float64" if "float64" in (*dtypes, graph.output.dtype) else "float32"
 

@@ -9,6 +9,7 @@ import re
 import types
 import unicodedata
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 # Names that the emitted module uses for itself.
 RESERVED = frozenset(
@@ -78,6 +79,18 @@ def spelled_out(text: str) -> str:
             plain = "".join(c for c in plain if not unicodedata.combining(c))
             letters.append(plain if plain.isascii() else "_")
     return "".join(letters)
+
+
+def key_text(key: Any) -> str:
+    """Returns a key as Python, in double quotes where there are none in it.
+
+    Example:
+        >>> print(key_text("a b"), key_text("it's"), key_text('"'), key_text(3))
+        "a b" "it's" '"' 3
+    """
+    text = repr(key)
+    quoted = isinstance(key, str) and not {"'", '"'} & set(key)
+    return text.replace("'", '"') if quoted else text
 
 
 def unique(name: str, taken: Collection[str]) -> str:

@@ -18,6 +18,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from ntkplan.emit.names import key_text
 from ntkplan.ir.graph import KernelGraph, Leaf
 from ntkplan.trace.leaves import tree_inputs
 
@@ -155,10 +156,5 @@ def with_places(graph: KernelGraph, params: Any) -> KernelGraph:
 
 
 def _placed(leaf: Leaf, place: Place) -> Leaf:
-    access = "".join(f"[{_quoted(key)}]" for key in place)
+    access = "".join(f"[{key_text(key)}]" for key in place)
     return dataclasses.replace(leaf, path="/".join(map(str, place)), access=access)
-
-
-def _quoted(key: str | int) -> str:
-    text = repr(key)
-    return text if '"' in text else text.replace("'", '"')

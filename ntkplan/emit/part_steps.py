@@ -74,10 +74,9 @@ class StepReader:
 
     def size(self, member: Member) -> int:
         """Counts a member's steps, and the lines of functions inside of them."""
-        return sum(
-            len(text) - len(["expression", "taps"]) + 1
-            for text in self.texts[member.start : member.stop]
-        )
+        # The last entry of a step's text is no line: it says what is tapped.
+        texts = self.texts[member.start : member.stop]
+        return sum(len(text) - 1 for text in texts)
 
     def reads(self, variable: Var) -> list[int]:
         """Returns the steps that read a variable on the way to the output."""

@@ -170,9 +170,9 @@ class Reader:
         if not isinstance(node, ast.BinOp | ast.Compare | ast.UnaryOp):
             return isinstance(node, ast.Name | ast.Constant | ast.IfExp)
         if isinstance(node, ast.UnaryOp):
-            *_, last = self.parts(node)
-            _, splits = head(without_chains(self.parts(node)))
-            return not splits or isinstance(last, Calls)
+            parts = self.parts(node)
+            _, splits = head(without_chains(parts))
+            return not splits or isinstance(parts[-1], Calls)
         count = _count(node, self._is_bracketed)
         ends = (
             _leftmost(node, self._is_bracketed),

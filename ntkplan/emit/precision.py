@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+SIXTEEN_BITS = ("bfloat16", "float16")
+"""Data types of 16 bits, whose rounding shows in a kernel."""
+
 # How far a kernel may be off whose float32 products are made with less than `highest`.
 # One pass of a TPU's products rounds operands to bfloat16, to 2**-9 of their size, and
 # TF32 of a GPU, which may stand for `high` there, to 2**-11. Some ten products follow

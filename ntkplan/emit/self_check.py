@@ -18,7 +18,7 @@ from ntkplan.emit.expression import (
 )
 from ntkplan.emit.layout import INDENT, WIDTH
 from ntkplan.emit.nested_params import NEST
-from ntkplan.emit.precision import rounding
+from ntkplan.emit.precision import SIXTEEN_BITS, rounding
 from ntkplan.emit.shape_checks import Shapes
 from ntkplan.emit.shape_table import FIXED
 from ntkplan.ir.kernel import KernelSpec
@@ -28,7 +28,6 @@ N1, N2 = 3, 2
 
 _MOST_NUMBERS = 2**29
 _WIDTH = WIDTH - len(INDENT)
-SIXTEEN_BITS = ("bfloat16", "float16")
 _WIDE = ("float64", "int64", "uint64", "complex128")
 
 

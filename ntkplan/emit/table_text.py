@@ -8,7 +8,7 @@ from typing import Any
 
 from ntkplan.emit.expression import atom, statement
 from ntkplan.emit.layout import LINE_WIDTH
-from ntkplan.emit.names import free, identifier
+from ntkplan.emit.names import free, identifier, key_text
 from ntkplan.emit.node_names import short_key
 from ntkplan.emit.runs import numbered_runs, repeats
 from ntkplan.emit.shape_table import ATTRIBUTES, Attributes, Table
@@ -150,7 +150,7 @@ class _Printer:
                     return run
                 parts.append(f"**{run}")
             elif key not in covered:
-                parts.append(f"{_key(key)}: {self.text(value, f'{place}/{key}')}")
+                parts.append(f"{key_text(key)}: {self.text(value, f'{place}/{key}')}")
         return f"{{{_joined(parts)}}}"
 
     def _shared(self, text: str, place: str) -> str:
@@ -185,12 +185,6 @@ def _joined(parts: Sequence[str]) -> str:
     """Joins the texts of children; what is short is split only if it must be."""
     whole = f",{_SOFT}".join(part.replace(_BREAK, _SOFT) for part in parts)
     return whole if len(whole) <= _UNSPLIT else f",{_BREAK}".join(parts)
-
-
-def _key(key: Any) -> str:
-    text = repr(key)
-    quoted = isinstance(key, str) and not {"'", '"'} & set(key)
-    return text.replace("'", '"') if quoted else text
 
 
 def _packed(head: str, value: str, width: int, margin: str) -> list[str]:
