@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import os
 import pathlib
 from collections.abc import Callable, Sequence
@@ -18,6 +19,7 @@ from jax._src.ad_checkpoint import remat_p
 from jax._src.ad_util import stop_gradient_p
 from jax._src.core import Tracer
 from jax._src.interpreters import ad
+from jax.experimental.layout import Layout, with_layout_constraint
 from jax.extend import core
 from jax.extend.core import (
     ClosedJaxpr,
@@ -43,6 +45,7 @@ __all__ = [
     "array_spec",
     "call_stack",
     "close",
+    "constrains_layouts",
     "enable_x64",
     "equation_function",
     "equation_tangent",
@@ -115,6 +118,17 @@ def call_stack(equation: JaxprEqn) -> tuple[SourceLocation, ...]:
             )
         )
     return tuple(reversed(found))
+
+
+@functools.cache
+def constrains_layouts() -> bool:
+    """Says whether this JAX maps programs that say how arrays lie in memory."""
+    constrained = jax.vmap(lambda a: with_layout_constraint(a, Layout((0,))))
+    try:
+        jax.eval_shape(constrained, jax.ShapeDtypeStruct((1, 1), "float32"))
+    except NotImplementedError:
+        return False
+    return True
 
 
 def new_variable(aval: Any) -> Var:

@@ -22,6 +22,7 @@ from ntkplan.planner.explain import totals, tuning_notes
 from ntkplan.planner.leaf_formulas import leaf_formulas
 from ntkplan.planner.leaf_plans import idle_plan, layer_plans, rank
 from ntkplan.planner.notes import notes as notes_of
+from ntkplan.planner.ordered import orders_axes
 from ntkplan.planner.peak_formula import peak_formula
 from ntkplan.planner.problem import Problem
 from ntkplan.planner.request import MethodRequest
@@ -186,6 +187,7 @@ def program_of(
         tiling=chosen.decision.tiling,
         lower_blocks=chosen.decision.lower_blocks,
         turns_kernels=turns_kernels(chosen),
+        orders_axes=orders_axes(chosen),
         title=title,
         notes=tuple(notes),
     )

@@ -8,12 +8,12 @@ from ntkplan.emit.calls import Call
 from ntkplan.emit.expression import INDENT, indented
 from ntkplan.emit.kernel_function import (
     block_function,
-    mapped_derivatives,
     result_lines,
 )
 from ntkplan.emit.layout import WIDTH
 from ntkplan.emit.precision import jit_lines
 from ntkplan.emit.remarks import comment_lines
+from ntkplan.emit.sides import named_sides
 from ntkplan.ir.program import Program
 from ntkplan.methods.network import DIAGONAL, EXAMPLES, FULL
 
@@ -31,7 +31,7 @@ def halved_lines(program: Program, calls: Sequence[Call]) -> list[str]:
         block = "lambda own, upto: kernel_block(own, upto, factors)"
     body = [
         f'"""Returns the kernel, {program.spec.describe()}."""',
-        f"sides = {mapped_derivatives(program)}",
+        *named_sides(program),
         f"{unpacked} = sides(params, x1)",
         "if x2 is None:",
         f"{INDENT}theta = from_lower_blocks(",

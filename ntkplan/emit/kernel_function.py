@@ -19,6 +19,7 @@ from ntkplan.emit.expression import (
 from ntkplan.emit.layout import WIDTH
 from ntkplan.emit.precision import jit_lines
 from ntkplan.emit.remarks import comment_lines
+from ntkplan.emit.sides import side_lines
 from ntkplan.emit.zero_taps import zero_taps
 from ntkplan.ir.kernel import KernelSpec
 from ntkplan.ir.program import Program
@@ -37,7 +38,7 @@ def kernel_lines(program: Program, calls: Sequence[Call]) -> list[str]:
         ]
     if program.blocks:
         blocks = block_lines(program, calls)
-        body += [*_sides(program), *unpacked_sides(blocks), *blocks]
+        body += [*side_lines(program), *unpacked_sides(blocks), *blocks]
     returned = result_lines(program)
     if program.shifts:
         body += ["", *comment_lines(program.pushed_comments, WIDTH)]
@@ -67,32 +68,6 @@ def block_function(
         "return theta",
     ]
     return [f"def kernel_block(side1, side2{factors}):", *indented(body)]
-
-
-def _example_axes(program: Program) -> str:
-    axis = 0 if program.spec.whole_batch else program.batch_axis
-    return f"(None, {axis})"
-
-
-def mapped_derivatives(program: Program) -> str:
-    """Returns Python text for `derivatives` over the examples."""
-    out_axes = ", (0, 0, None)" if program.factors else ""
-    return f"jax.vmap(derivatives, {_example_axes(program)}{out_axes})"
-
-
-def _sides(program: Program) -> list[str]:
-    mapped = mapped_derivatives(program)
-    if not program.factors:
-        second = f"side1 if x2 is None else {mapped}(params, x2)"
-        return [
-            f"side1 = {mapped}(params, x1)",
-            *statement("side2 = ", atom(second), WIDTH),
-        ]
-    return [
-        f"sides = {mapped}",
-        "*side1, factors = sides(params, x1)",
-        "side2 = side1 if x2 is None else sides(params, x2)[:2]",
-    ]
 
 
 def result_lines(program: Program) -> list[str]:

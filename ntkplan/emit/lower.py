@@ -54,6 +54,7 @@ def lower(
     tiling: Tiling | None = None,
     lower_blocks: int = 1,
     turns_kernels: bool = False,
+    orders_axes: bool = False,
     title: str,
     notes: tuple[str, ...],
 ) -> Program:
@@ -70,6 +71,8 @@ def lower(
         tiling: How the kernel is computed tile by tile, or None for all at once.
         lower_blocks: Blocks of rows, as far as the diagonal, where `x2` is absent.
         turns_kernels: Whether derivatives of convolutions are quick in loops on a CPU.
+        orders_axes: Whether cotangents are told to have their axes in order in memory,
+            where any of them has more than one axis for a value.
         title: First line of the module's docstring.
         notes: Its further lines.
     """
@@ -114,7 +117,14 @@ def lower(
             if choice.layer.by_tangents
         ),
         turns_kernels=turns_kernels,
+        orders_axes=orders_axes and _have_positions(tables),
     )
+
+
+def _have_positions(tables: Tables) -> bool:
+    """Says whether cotangents have positions, or uses, beside their features."""
+    cotangents = tables.cotangents.values()
+    return any(len(item.shape) + len(item.taps) > 2 for item in cotangents)
 
 
 def _with_leaves(choices: Sequence[Choice], graph: KernelGraph) -> list[Choice]:

@@ -39,6 +39,7 @@ RESERVED = frozenset(
             "zeros",
             "of",
             *("part", "parts", "a1", "a2", "c1", "c2"),
+            *("sides", "Layout", "with_layout_constraint"),
         ),
     )
 )

@@ -72,6 +72,8 @@ def export_kernel(subject: Subject, platforms: str | Sequence[str]) -> Export:
     namespace = load(
         module.text, constants=module.constants, references=module.references
     )
+    # How arrays are to lie in memory is said in a way that JAX does not export.
+    namespace["with_layout_constraint"] = lambda array, _: array
     exporter = _Exporter(subject=subject, platforms=names, kernel=namespace["kernel"])
     n_outputs = subject.structure.num_leaves
     return Export(

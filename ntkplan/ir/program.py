@@ -187,6 +187,8 @@ class Program:
             are made by pushing tangents forward instead.
         turns_kernels: Whether convolutions are printed so that in loops, too, CPU
             compilers give their derivatives to a library.
+        orders_axes: Whether compilers are told to keep the axes of cotangents in memory
+            in their order.
     """
 
     title: str
@@ -214,6 +216,7 @@ class Program:
     prelude: tuple[str, ...] = ()
     tangents: tuple[tuple[str, str], ...] = ()
     turns_kernels: bool = False
+    orders_axes: bool = False
 
     @property
     def mirrors_tiles(self) -> bool:
