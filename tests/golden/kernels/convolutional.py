@@ -23,6 +23,7 @@ import jax
 import jax.numpy as jnp
 import numpy
 from jax import lax
+from jax.experimental.layout import Layout, with_layout_constraint
 
 PARAMS = {"conv1": {"bias": "float32[8]", "kernel": "float32[3,3,3,8]"},
     "conv2": {"bias": "float32[8]", "kernel": "float32[3,3,8,8]"},
@@ -100,13 +101,20 @@ def derivatives(params, x):
     return activations, cotangents
 
 
+def sides(params, x):
+    """Activations and cotangents; these in memory as products read them."""
+    activations, cotangents = jax.vmap(derivatives, (None, 0))(params, x)
+    in_order = lambda a: with_layout_constraint(a, Layout(tuple(range(a.ndim))))
+    return activations, jax.tree.map(in_order, cotangents)
+
+
 @jax.jit
 @jax.default_matmul_precision("highest")
 def kernel(params, x1, x2=None):
     """Returns the kernel, [n1, n2, 5, 5]."""
     check_shapes(params, x1, x2)
-    side1 = jax.vmap(derivatives, (None, 0))(params, x1)
-    side2 = side1 if x2 is None else jax.vmap(derivatives, (None, 0))(params, x2)
+    side1 = sides(params, x1)
+    side2 = side1 if x2 is None else sides(params, x2)
     # A1, A2: activations of x1 and x2; C1, C2: cotangents.
     a1, c1 = side1
     a2, c2 = side2

@@ -22,6 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy
 from jax import lax
+from jax.experimental.layout import Layout, with_layout_constraint
 
 PARAMS_BLOCKS_0 = {"down": {"b": "float32[16]", "w": "float32[64,16]"},
     "norm1": {"scale": "float32[16]", "shift": "float32[16]"},
@@ -123,6 +124,15 @@ def derivatives(params, x):
     return activations, cotangents, factors
 
 
+def sides(params, x):
+    """Activations and cotangents; these in memory as products read them."""
+    activations, cotangents, factors = jax.vmap(derivatives, (None, 0), (0, 0, None))(
+        params, x
+    )
+    in_order = lambda a: with_layout_constraint(a, Layout(tuple(range(a.ndim))))
+    return activations, jax.tree.map(in_order, cotangents), factors
+
+
 def cotangent_products(side1, side2, layer):
     """Inner products of cotangents: structured_derivatives, C1 C2, 25 leaves."""
     # A1, A2: activations of x1 and x2; C1, C2: cotangents; K1, K2: factors such as
@@ -154,7 +164,6 @@ def layer_products(side1, side2, layer, given):
 def kernel(params, x1, x2=None):
     """Returns the kernel, [n1, n2, 3, 3]."""
     check_shapes(params, x1, x2)
-    sides = jax.vmap(derivatives, (None, 0), (0, 0, None))
     *side1, factors = sides(params, x1)
     side2 = side1 if x2 is None else sides(params, x2)[:2]
     a1, c1 = side1

@@ -21,6 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy
 from jax import lax
+from jax.experimental.layout import Layout, with_layout_constraint
 
 PARAMS = {"conv1": "float32[3,3,3,8]", "conv2": "float32[3,3,8,16]",
     "head": "float32[16,10]"}  # fmt: skip
@@ -94,13 +95,20 @@ def derivatives(params, x):
     return activations, cotangents
 
 
+def sides(params, x):
+    """Activations and cotangents; these in memory as products read them."""
+    activations, cotangents = jax.vmap(derivatives, (None, 0))(params, x)
+    in_order = lambda a: with_layout_constraint(a, Layout(tuple(range(a.ndim))))
+    return activations, jax.tree.map(in_order, cotangents)
+
+
 @jax.jit
 @jax.default_matmul_precision("highest")
 def kernel(params, x1, x2=None):
     """Returns the kernel, [n1, n2, 10]."""
     check_shapes(params, x1, x2)
-    side1 = jax.vmap(derivatives, (None, 0))(params, x1)
-    side2 = side1 if x2 is None else jax.vmap(derivatives, (None, 0))(params, x2)
+    side1 = sides(params, x1)
+    side2 = side1 if x2 is None else sides(params, x2)
     # A1, A2: activations of x1 and x2; C1, C2: cotangents; K1, K2: factors such as
     # scales or slopes; tapped later: with cotangents of a sum behind the layer.
     a1, c1 = side1

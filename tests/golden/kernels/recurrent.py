@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy
 from jax import lax
+from jax.experimental.layout import Layout, with_layout_constraint
 
 PARAMS = {"b": "float32[12]", "readout": "float32[12,3]", "u": "float32[12,12]",
     "w": "float32[5,12]"}  # fmt: skip
@@ -70,13 +71,20 @@ def derivatives(params, x):
     return activations, cotangents
 
 
+def sides(params, x):
+    """Activations and cotangents; these in memory as products read them."""
+    activations, cotangents = jax.vmap(derivatives, (None, 0))(params, x)
+    in_order = lambda a: with_layout_constraint(a, Layout(tuple(range(a.ndim))))
+    return activations, jax.tree.map(in_order, cotangents)
+
+
 @jax.jit
 @jax.default_matmul_precision("highest")
 def kernel(params, x1, x2=None):
     """Returns the kernel, [n1, n2, 3, 3]."""
     check_shapes(params, x1, x2)
-    side1 = jax.vmap(derivatives, (None, 0))(params, x1)
-    side2 = side1 if x2 is None else jax.vmap(derivatives, (None, 0))(params, x2)
+    side1 = sides(params, x1)
+    side2 = side1 if x2 is None else sides(params, x2)
     # A1, A2: activations of x1 and x2; C1, C2: cotangents.
     a1, c1 = side1
     a2, c2 = side2

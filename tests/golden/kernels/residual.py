@@ -23,6 +23,7 @@ import jax
 import jax.numpy as jnp
 import numpy
 from jax import lax
+from jax.experimental.layout import Layout, with_layout_constraint
 
 PARAMS_BLOCKS_0 = {"conv1": "float32[3,3,8,8]", "conv2": "float32[3,3,8,8]",
     "norm1": {"scale": "float32[8]", "shift": "float32[8]"},
@@ -147,6 +148,13 @@ def derivatives(params, x):
     return activations, cotangents
 
 
+def sides(params, x):
+    """Activations and cotangents; these in memory as products read them."""
+    activations, cotangents = jax.vmap(derivatives, (None, 0))(params, x)
+    in_order = lambda a: with_layout_constraint(a, Layout(tuple(range(a.ndim))))
+    return activations, jax.tree.map(in_order, cotangents)
+
+
 def jacobian_products(side1, side2, layer, given, window=3, stride=1):
     """Inner products of Jacobians: jacobian_contraction, (C1 A1)(C2 A2), 6 leaves."""
     # A1, A2: activations of x1 and x2; C1, C2: cotangents.
@@ -189,8 +197,8 @@ def layer_products(side1, side2, layer, given, stride=1):
 def kernel(params, x1, x2=None):
     """Returns the kernel, [n1, n2, 4, 4]."""
     check_shapes(params, x1, x2)
-    side1 = jax.vmap(derivatives, (None, 0))(params, x1)
-    side2 = side1 if x2 is None else jax.vmap(derivatives, (None, 0))(params, x2)
+    side1 = sides(params, x1)
+    side2 = side1 if x2 is None else sides(params, x2)
     a1, c1 = side1
     a2, c2 = side2
 

@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy
 from jax import lax
+from jax.experimental.layout import Layout, with_layout_constraint
 
 PARAMS = {"down": "float32[3,3,2,6]", "middle": "float32[3,3,6,6]",
     "up": "float32[3,3,8,4]"}  # fmt: skip
@@ -89,6 +90,13 @@ def derivatives(params, x):
     return activations, cotangents
 
 
+def sides(params, x):
+    """Activations and cotangents; these in memory as products read them."""
+    activations, cotangents = jax.vmap(derivatives, (None, 0))(params, x)
+    in_order = lambda a: with_layout_constraint(a, Layout(tuple(range(a.ndim))))
+    return activations, jax.tree.map(in_order, cotangents)
+
+
 def jacobian_products(side1, side2, layer, given, stride):
     """Inner products of Jacobians: jacobian_contraction, (C1 A1)(C2 A2), 2 leaves."""
     # A1, A2: activations of x1 and x2; C1, C2: cotangents; tapped later: with
@@ -106,8 +114,8 @@ def jacobian_products(side1, side2, layer, given, stride):
 def kernel(params, x1, x2=None):
     """Returns the kernel, [n1, n2, 4, 4]."""
     check_shapes(params, x1, x2)
-    side1 = jax.vmap(derivatives, (None, 0))(params, x1)
-    side2 = side1 if x2 is None else jax.vmap(derivatives, (None, 0))(params, x2)
+    side1 = sides(params, x1)
+    side2 = side1 if x2 is None else sides(params, x2)
     a1, c1 = side1
     a2, c2 = side2
 
