@@ -22,10 +22,10 @@ from ntkplan.planner.explain import totals, tuning_notes
 from ntkplan.planner.leaf_formulas import leaf_formulas
 from ntkplan.planner.leaf_plans import idle_plan, layer_plans, rank
 from ntkplan.planner.notes import notes as notes_of
-from ntkplan.planner.ordered import orders_axes
 from ntkplan.planner.peak_formula import peak_formula
 from ntkplan.planner.problem import Problem
 from ntkplan.planner.request import MethodRequest
+from ntkplan.planner.sides import joins_sides, orders_axes
 from ntkplan.planner.turned import turns_kernels
 from ntkplan.planner.uncut import Chosen
 from ntkplan.plans import Plan
@@ -188,6 +188,7 @@ def program_of(
         lower_blocks=chosen.decision.lower_blocks,
         turns_kernels=turns_kernels(chosen),
         orders_axes=orders_axes(chosen),
+        joins_sides=joins_sides(chosen),
         title=title,
         notes=tuple(notes),
     )

@@ -55,6 +55,7 @@ def lower(
     lower_blocks: int = 1,
     turns_kernels: bool = False,
     orders_axes: bool = False,
+    joins_sides: bool = False,
     title: str,
     notes: tuple[str, ...],
 ) -> Program:
@@ -71,8 +72,9 @@ def lower(
         tiling: How the kernel is computed tile by tile, or None for all at once.
         lower_blocks: Blocks of rows, as far as the diagonal, where `x2` is absent.
         turns_kernels: Whether derivatives of convolutions are quick in loops on a CPU.
-        orders_axes: Whether cotangents are told to have their axes in order in memory,
-            where any of them has more than one axis for a value.
+        orders_axes: Whether cotangents have their axes in order in memory, where any
+            has positions.
+        joins_sides: Whether one sweep is for both sides, where the same holds.
         title: First line of the module's docstring.
         notes: Its further lines.
     """
@@ -88,6 +90,7 @@ def lower(
     parts = _parts(graph, tables, pushed, tapped)
     if parts:
         tables = _tables(graph, tapped, leaf_names, parts)
+    positions = _have_positions(tables)
     return Program(
         title=title,
         notes=notes,
@@ -117,7 +120,8 @@ def lower(
             if choice.layer.by_tangents
         ),
         turns_kernels=turns_kernels,
-        orders_axes=orders_axes and _have_positions(tables),
+        orders_axes=orders_axes and positions,
+        joins_sides=joins_sides and positions,
     )
 
 

@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-from ntkplan.emit.expression import atom, indented, statement
+from ntkplan.emit.expression import INDENT, atom, call, indented, statement
 from ntkplan.emit.layout import WIDTH
 from ntkplan.ir.program import Program
 
 LAYOUT_IMPORT = "from jax.experimental.layout import Layout, with_layout_constraint"
 
 
-def sides_function(program: Program) -> list[str]:
-    """Prints `sides(params, x)` of a program that orders the axes of cotangents.
-
-    Left to itself XLA's CPU compiler keeps what the sweep computes in layouts that suit
-    the sweep, so that every product makes a copy of its own.
-    """
-    factors = ", factors" * bool(program.factors)
-    value = f"{_mapped_derivatives(program)}(params, x)"
-    body = [
-        '"""Activations and cotangents; these in memory as products read them."""',
-        *statement(f"activations, cotangents{factors} = ", atom(value), WIDTH),
-        "in_order = lambda a: with_layout_constraint(a, Layout(tuple(range(a.ndim))))",
-        f"return activations, jax.tree.map(in_order, cotangents){factors}",
-    ]
-    return ["def sides(params, x):", *indented(body)]
+def side_sections(program: Program) -> list[str]:
+    """Prints the functions that compute sides, where it takes more than one call."""
+    functions: list[list[str]] = []
+    if program.orders_axes:
+        functions.append(_sides_in_order(program))
+    if program.joins_sides:
+        functions.append(_both_sides(program))
+    return ["\n".join(lines) for lines in functions]
 
 
 def named_sides(program: Program) -> list[str]:
@@ -35,18 +28,65 @@ def named_sides(program: Program) -> list[str]:
 
 def side_lines(program: Program) -> list[str]:
     """Prints `side1` and `side2`, and what is the same for all examples."""
+    if program.joins_sides:
+        factors = ", factors" * bool(program.factors)
+        return [f"side1, side2{factors} = both_sides(params, x1, x2)"]
     if program.factors:
         return [
             *named_sides(program),
             "*side1, factors = sides(params, x1)",
             "side2 = side1 if x2 is None else sides(params, x2)[:2]",
         ]
-    mapped = "sides" if program.orders_axes else _mapped_derivatives(program)
+    mapped = _function(program)
     second = f"side1 if x2 is None else {mapped}(params, x2)"
     return [
         f"side1 = {mapped}(params, x1)",
         *statement("side2 = ", atom(second), WIDTH),
     ]
+
+
+def _sides_in_order(program: Program) -> list[str]:
+    """Prints `sides(params, x)`, which says how cotangents are to lie in memory."""
+    factors = ", factors" * bool(program.factors)
+    value = call(_mapped_derivatives(program), atom("params"), atom("x"))
+    body = [
+        '"""Activations and cotangents; these in memory as products read them."""',
+        *statement(f"activations, cotangents{factors} = ", value, WIDTH - len(INDENT)),
+        "in_order = lambda a: with_layout_constraint(a, Layout(tuple(range(a.ndim))))",
+        f"return activations, jax.tree.map(in_order, cotangents){factors}",
+    ]
+    return ["def sides(params, x):", *indented(body)]
+
+
+def _both_sides(program: Program) -> list[str]:
+    """Prints `both_sides(params, x1, x2)`, from one sweep where `x2` is given."""
+    axis = program.batch_axis
+    made = _function(program)
+    along = "" if axis == 0 else f", {axis}"
+    alone, both, factors = "side", "both", ""
+    if program.factors:
+        alone, both, factors = "*side, factors", "*both, factors", ", factors"
+    return [
+        "def both_sides(params, x1, x2):",
+        *indented(
+            [
+                '"""The sides of x1 and x2, by one sweep, which is sooner compiled."""',
+                "if x2 is None:",
+                f"{INDENT}{alone} = {made}(params, x1)",
+                f"{INDENT}return side, side{factors}",
+                f"n1 = jax.tree.leaves(x1)[0].shape[{axis}]",
+                f"x = jax.tree.map(lambda *x: jnp.concatenate(x{along}), x1, x2)",
+                f"{both} = {made}(params, x)",
+                "first = jax.tree.map(lambda a: a[:n1], both)",
+                f"return first, jax.tree.map(lambda a: a[n1:], both){factors}",
+            ]
+        ),
+    ]
+
+
+def _function(program: Program) -> str:
+    """Returns Python text for what computes one side."""
+    return "sides" if program.orders_axes else _mapped_derivatives(program)
 
 
 def _mapped_derivatives(program: Program) -> str:

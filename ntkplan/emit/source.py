@@ -16,7 +16,7 @@ from ntkplan.emit.helpers import cuts_windows, helper_sections, multiplies_rows
 from ntkplan.emit.kernel_function import kernel_lines, pushed_lines
 from ntkplan.emit.layout import LINE_WIDTH
 from ntkplan.emit.names import RESERVED
-from ntkplan.emit.sides import LAYOUT_IMPORT, sides_function
+from ntkplan.emit.sides import LAYOUT_IMPORT, side_sections
 from ntkplan.emit.tile_helpers import tile_helpers
 from ntkplan.emit.tiles import tiled_lines
 from ntkplan.emit.wrapping import wrapped
@@ -71,9 +71,8 @@ def print_module(program: Program) -> Module:
         sections.append("\n\n" + "\n".join(derivative_lines(program)))
     if program.shifts:
         sections.append("\n\n" + "\n".join(pushed_lines(program)))
-    if program.orders_axes:
-        sections.append("\n\n" + "\n".join(sides_function(program)))
-    sections += [f"\n\n{section}" for section in block_sections(calls)]
+    others = (*side_sections(program), *block_sections(calls))
+    sections += [f"\n\n{section}" for section in others]
     if program.tiling is not None:
         kernel = tiled_lines(program, calls)
     elif program.lower_blocks > 1:

@@ -189,6 +189,7 @@ class Program:
             compilers give their derivatives to a library.
         orders_axes: Whether compilers are told to keep the axes of cotangents in memory
             in their order.
+        joins_sides: Whether one sweep is for the examples of both sides.
     """
 
     title: str
@@ -217,6 +218,7 @@ class Program:
     tangents: tuple[tuple[str, str], ...] = ()
     turns_kernels: bool = False
     orders_axes: bool = False
+    joins_sides: bool = False
 
     @property
     def mirrors_tiles(self) -> bool:

@@ -1,0 +1,52 @@
+"""How a CPU computes activations and cotangents of the two sides of a kernel."""
+
+from __future__ import annotations
+
+from ntkplan._jax import constrains_layouts
+from ntkplan.cost.profile import Platform
+from ntkplan.planner.moved import entries
+from ntkplan.planner.uncut import Chosen
+
+# Both sides in one sweep are compiled in less time, about half of it for transformers,
+# but are cut apart afterwards: where calls take this long, that is not worth it.
+_WORTH_TWO_SWEEPS_S = 0.1
+
+
+def orders_axes(chosen: Chosen) -> bool:
+    """Says whether the compiler is told to keep cotangents' axes in their order.
+
+    Left to itself it has them as the sweep makes them, and every product copies them.
+
+    Args:
+        chosen: What was chosen.
+    """
+    return _may_be_copied(chosen) and constrains_layouts()
+
+
+def joins_sides(chosen: Chosen) -> bool:
+    """Says whether one sweep is for the examples of both sides together.
+
+    Args:
+        chosen: What was chosen.
+    """
+    problem = chosen.problem
+    if problem.symmetric or problem.spec.whole_batch:
+        return False
+    quick = chosen.decision.cost.seconds < _WORTH_TWO_SWEEPS_S
+    return quick and _may_be_copied(chosen)
+
+
+def _may_be_copied(chosen: Chosen) -> bool:
+    """Says whether this is a CPU whose memory has room for cotangents twice."""
+    problem, decision = chosen.problem, chosen.decision
+    if problem.profile.platform is not Platform.CPU or decision.tiling is not None:
+        return False
+    tapped = [
+        item.candidate.layer_of(layer)
+        for layer, item in zip(chosen.layers, decision.chosen, strict=True)
+        if not item.pushed
+    ]
+    taps = {tap for layer in tapped for tap in layer.taps}
+    columns_bytes = problem.study.itemsize * sum(map(entries, taps))
+    copies_bytes = columns_bytes * problem.n_points * problem.n_basis
+    return decision.cost.peak_bytes + copies_bytes <= chosen.limit_bytes
