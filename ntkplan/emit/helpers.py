@@ -119,8 +119,9 @@ _HELPERS: tuple[tuple[type[Statement], str], ...] = (
 _SAME_WINDOWS = '''
 def windows(x, window, strides):
     """Cuts [..., *spatial, c] into windows [..., *positions, *window, c]."""
-    first = x.ndim - 1 - len(window)
-    padding = jax.lax.padtype_to_pads(x.shape[first:-1], window, strides, "SAME")
+    sizes = x.shape[-1 - len(window) : -1]
+    padding = jax.lax.padtype_to_pads(sizes, window, strides, "SAME")
+    x = jnp.pad(x, [(0, 0)] * (x.ndim - len(window) - 1) + [*padding, (0, 0)])
 '''
 
 _PADDED_WINDOWS = '''
@@ -129,18 +130,17 @@ def windows(x, window, strides, padding="SAME"):
     first = x.ndim - 1 - len(window)
     if isinstance(padding, str):
         padding = jax.lax.padtype_to_pads(x.shape[first:-1], window, strides, padding)
-'''
-
-_CUT = """\
     config = [(0, 0, 0)] * x.ndim
     config[first:-1] = [(low, high, 0) for low, high in padding]
     x = jax.lax.pad(x, jnp.zeros((), x.dtype), config)
+'''
+
+_CUT = """\
     pieces = []
     for offset in itertools.product(*map(range, window)):
-        index = [slice(None)] * x.ndim
-        for axis, (i, size, stride) in enumerate(zip(offset, window, strides), first):
-            index[axis] = slice(i, x.shape[axis] - (size - 1 - i), stride)
-        pieces.append(x[tuple(index)])
+        spatial = zip(offset, x.shape[-1 - len(window) :], window, strides)
+        cut = [slice(i, i + size - k + 1, step) for i, size, k, step in spatial]
+        pieces.append(x[..., *cut, :])
     stacked = jnp.stack(pieces, axis=-2)
     return stacked.reshape(*stacked.shape[:-2], *window, stacked.shape[-1])
 """

@@ -245,11 +245,13 @@ def _moved(program: Program, text: str) -> str:
 def _matched_parts(program: Program) -> list[str]:
     """Prints the products of each example of x1 with its partner in x2."""
     linear = "jax.linearize(outputs(pair[0]), shifts)[1]"
+    pairs = atom(_moved(program, "(x1, x2)"))
+    value = call("jax.lax.map", atom("one_pair"), pairs)
     lines = [
         "def one_pair(pair):",
         f"{INDENT}return columns(pair[1], {linear})",
         "",
-        f"parts = jax.lax.map(one_pair, {_moved(program, '(x1, x2)')})",
+        *statement("parts = ", value, WIDTH),
     ]
     letters = {DIAGONAL: "d", EXAMPLES[0]: "m", FULL[0]: "o", FULL[1]: "p"}
     return [*lines, *_summed(program, ["-1"], "m", [], "", letters)]
@@ -262,9 +264,9 @@ def _all_parts(program: Program) -> list[str]:
     mapped = f"jax.vmap(lambda x: outputs(x)(shifts){suffix})(x1)"
     linear = call("jax.linearize", atom(f"lambda shifts: {mapped}"), atom("shifts"))
     lines = statement("_, push = ", linear, WIDTH)
-    lines += [
-        f"parts = jax.lax.map(lambda x: columns(x, push), {_moved(program, 'x2')})"
-    ]
+    examples = atom(_moved(program, "x2"))
+    value = call("jax.lax.map", atom("lambda x: columns(x, push)"), examples)
+    lines += statement("parts = ", value, WIDTH)
     letters = {
         DIAGONAL: "d",
         EXAMPLES[0]: "n",

@@ -136,6 +136,7 @@ def check_sections(shapes: Shapes) -> list[str]:
 def _check_lines(shapes: Shapes) -> list[str]:
     params = _given("params", shapes.params)
     x1, x2 = (_given(name, shapes.x) for name in ("x1", "x2"))
+    other = atom(f"{x1} if x2 is None else {x2}")
     has_n = shapes.batch_axis is not None
     free = "; n is free, from 1 on" if has_n else ""
     lines = [
@@ -143,11 +144,9 @@ def _check_lines(shapes: Shapes) -> list[str]:
         f'    """Raises ValueError where something else was planned for{free}."""',
         *statement(
             "    given = ",
-            dictionary([("params", atom(params)), ("x1", atom(x1))]),
+            dictionary([("params", atom(params)), ("x1", atom(x1)), ("x2", other)]),
             LINE_WIDTH,
         ),
-        "    if x2 is not None:",
-        f'        given["x2"] = {x2}',
         "    for name, tree in given.items():",
         *_table_lines(shapes.batch_axis),
         "        for place in planned | got:",

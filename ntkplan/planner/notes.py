@@ -97,6 +97,6 @@ def search_notes(decision: Decision) -> tuple[str, ...]:
     if decision.exhaustive:
         return ()
     return (
-        "of the ways to divide the leaves into those with cotangents and those with "
-        "NTK-vector products only the likely were compared",
+        "of the divisions into cotangents and NTK-vector products only the likely were "
+        "compared",
     )

@@ -98,9 +98,7 @@ def shapes(tree, batch_axis=None):
 
 def check_shapes(params, x1, x2=None):
     """Raises ValueError where something else was planned for."""
-    given = {"params": params, "x1": x1}
-    if x2 is not None:
-        given["x2"] = x2
+    given = {"params": params, "x1": x1, "x2": x1 if x2 is None else x2}
     for name, tree in given.items():
         table = PARAMS if name == "params" else X
         got, planned = shapes(tree), shapes(table)

@@ -99,9 +99,7 @@ def shapes(tree, batch_axis=None):
 
 def check_shapes(params, x1, x2=None):
     """Raises ValueError where something else was planned for; n is free, from 1 on."""
-    given = {"params": params, "x1": x1}
-    if x2 is not None:
-        given["x2"] = x2
+    given = {"params": params, "x1": x1, "x2": x1 if x2 is None else x2}
     for name, tree in given.items():
         table, axis = (PARAMS, None) if name == "params" else (X, 0)
         got, planned = shapes(tree, axis), shapes(table)

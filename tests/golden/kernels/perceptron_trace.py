@@ -6,8 +6,7 @@ float32. x: float32[n,8]. Axis 0 of x counts examples; n1 and n2 are free.
 total 19.9 us: call 4.8 us, forward 3.71 us, sweep 2.79 us, contractions 8.65 us, push
 0 s.
 total 24.2 kflop, 26.3KiB moved, peak 10.2KiB of at most 16.9GiB.
-of the ways to divide the leaves into those with cotangents and those with NTK-vector
-products only the likely were compared.
+of the divisions into cotangents and NTK-vector products only the likely were compared.
 device golden_cpu (cpu), rates measured 2026-11-21.
 JAX 0.10's CPU compiler gets some sums of derivatives wrong, unless XLA_FLAGS holds
 --xla_cpu_experimental_ynn_fusion_type=LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT.
@@ -111,9 +110,7 @@ def shapes(tree, batch_axis=None):
 
 def check_shapes(params, x1, x2=None):
     """Raises ValueError where something else was planned for; n is free, from 1 on."""
-    given = {"params": params, "x1": x1}
-    if x2 is not None:
-        given["x2"] = x2
+    given = {"params": params, "x1": x1, "x2": x1 if x2 is None else x2}
     for name, tree in given.items():
         table, axis = (PARAMS, None) if name == "params" else (X, 0)
         got, planned = shapes(tree, axis), shapes(table)

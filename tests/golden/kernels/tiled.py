@@ -63,17 +63,14 @@ def conv(x, kernel, strides):
 
 def windows(x, window, strides):
     """Cuts [..., *spatial, c] into windows [..., *positions, *window, c]."""
-    first = x.ndim - 1 - len(window)
-    padding = jax.lax.padtype_to_pads(x.shape[first:-1], window, strides, "SAME")
-    config = [(0, 0, 0)] * x.ndim
-    config[first:-1] = [(low, high, 0) for low, high in padding]
-    x = jax.lax.pad(x, jnp.zeros((), x.dtype), config)
+    sizes = x.shape[-1 - len(window) : -1]
+    padding = jax.lax.padtype_to_pads(sizes, window, strides, "SAME")
+    x = jnp.pad(x, [(0, 0)] * (x.ndim - len(window) - 1) + [*padding, (0, 0)])
     pieces = []
     for offset in itertools.product(*map(range, window)):
-        index = [slice(None)] * x.ndim
-        for axis, (i, size, stride) in enumerate(zip(offset, window, strides), first):
-            index[axis] = slice(i, x.shape[axis] - (size - 1 - i), stride)
-        pieces.append(x[tuple(index)])
+        spatial = zip(offset, x.shape[-1 - len(window) :], window, strides)
+        cut = [slice(i, i + size - k + 1, step) for i, size, k, step in spatial]
+        pieces.append(x[..., *cut, :])
     stacked = jnp.stack(pieces, axis=-2)
     return stacked.reshape(*stacked.shape[:-2], *window, stacked.shape[-1])
 
@@ -225,9 +222,7 @@ def shapes(tree, batch_axis=None):
 
 def check_shapes(params, x1, x2=None):
     """Raises ValueError where something else was planned for; n is free, from 1 on."""
-    given = {"params": params, "x1": x1}
-    if x2 is not None:
-        given["x2"] = x2
+    given = {"params": params, "x1": x1, "x2": x1 if x2 is None else x2}
     for name, tree in given.items():
         table, axis = (PARAMS, None) if name == "params" else (X, 0)
         got, planned = shapes(tree, axis), shapes(table)

@@ -35,17 +35,14 @@ def conv(x, kernel, strides):
 
 def windows(x, window, strides):
     """Cuts [..., *spatial, c] into windows [..., *positions, *window, c]."""
-    first = x.ndim - 1 - len(window)
-    padding = jax.lax.padtype_to_pads(x.shape[first:-1], window, strides, "SAME")
-    config = [(0, 0, 0)] * x.ndim
-    config[first:-1] = [(low, high, 0) for low, high in padding]
-    x = jax.lax.pad(x, jnp.zeros((), x.dtype), config)
+    sizes = x.shape[-1 - len(window) : -1]
+    padding = jax.lax.padtype_to_pads(sizes, window, strides, "SAME")
+    x = jnp.pad(x, [(0, 0)] * (x.ndim - len(window) - 1) + [*padding, (0, 0)])
     pieces = []
     for offset in itertools.product(*map(range, window)):
-        index = [slice(None)] * x.ndim
-        for axis, (i, size, stride) in enumerate(zip(offset, window, strides), first):
-            index[axis] = slice(i, x.shape[axis] - (size - 1 - i), stride)
-        pieces.append(x[tuple(index)])
+        spatial = zip(offset, x.shape[-1 - len(window) :], window, strides)
+        cut = [slice(i, i + size - k + 1, step) for i, size, k, step in spatial]
+        pieces.append(x[..., *cut, :])
     stacked = jnp.stack(pieces, axis=-2)
     return stacked.reshape(*stacked.shape[:-2], *window, stacked.shape[-1])
 
@@ -97,6 +94,18 @@ def sides(params, x):
     return activations, jax.tree.map(in_order, cotangents)
 
 
+def both_sides(params, x1, x2):
+    """The sides of x1 and x2, by one sweep, which is sooner compiled."""
+    if x2 is None:
+        side = sides(params, x1)
+        return side, side
+    n1 = jax.tree.leaves(x1)[0].shape[0]
+    x = jax.tree.map(lambda *x: jnp.concatenate(x), x1, x2)
+    both = sides(params, x)
+    first = jax.tree.map(lambda a: a[:n1], both)
+    return first, jax.tree.map(lambda a: a[n1:], both)
+
+
 def jacobian_products(side1, side2, layer, given, stride):
     """Inner products of Jacobians: jacobian_contraction, (C1 A1)(C2 A2), 2 leaves."""
     # A1, A2: activations of x1 and x2; C1, C2: cotangents; tapped later: with
@@ -114,8 +123,7 @@ def jacobian_products(side1, side2, layer, given, stride):
 def kernel(params, x1, x2=None):
     """Returns the kernel, [n1, n2, 4, 4]."""
     check_shapes(params, x1, x2)
-    side1 = sides(params, x1)
-    side2 = side1 if x2 is None else sides(params, x2)
+    side1, side2 = both_sides(params, x1, x2)
     a1, c1 = side1
     a2, c2 = side2
 
@@ -151,9 +159,7 @@ def shapes(tree, batch_axis=None):
 
 def check_shapes(params, x1, x2=None):
     """Raises ValueError where something else was planned for; n is free, from 1 on."""
-    given = {"params": params, "x1": x1}
-    if x2 is not None:
-        given["x2"] = x2
+    given = {"params": params, "x1": x1, "x2": x1 if x2 is None else x2}
     for name, tree in given.items():
         table, axis = (PARAMS, None) if name == "params" else (X, 0)
         got, planned = shapes(tree, axis), shapes(table)
