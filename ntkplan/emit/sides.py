@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ntkplan.emit.expression import INDENT, atom, call, indented, statement
+from ntkplan.emit.expression import INDENT, atom, indented, statement
 from ntkplan.emit.layout import WIDTH
 from ntkplan.ir.program import Program
 
@@ -48,10 +48,12 @@ def side_lines(program: Program) -> list[str]:
 def _sides_in_order(program: Program) -> list[str]:
     """Prints `sides(params, x)`, which says how cotangents are to lie in memory."""
     factors = ", factors" * bool(program.factors)
-    value = call(_mapped_derivatives(program), atom("params"), atom("x"))
+    mapped = _mapped_derivatives(program)
     body = [
         '"""Activations and cotangents; these in memory as products read them."""',
-        *statement(f"activations, cotangents{factors} = ", value, WIDTH - len(INDENT)),
+        *([f"mapped = {mapped}"] if factors else []),
+        f"activations, cotangents{factors} = "
+        f"{'mapped' if factors else mapped}(params, x)",
         "in_order = lambda a: with_layout_constraint(a, Layout(tuple(range(a.ndim))))",
         f"return activations, jax.tree.map(in_order, cotangents){factors}",
     ]

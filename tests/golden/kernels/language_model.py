@@ -125,9 +125,8 @@ def derivatives(params, x):
 
 def sides(params, x):
     """Activations and cotangents; these in memory as products read them."""
-    activations, cotangents, factors = jax.vmap(
-        derivatives, (None, 0), (0, 0, None)
-    )(params, x)
+    mapped = jax.vmap(derivatives, (None, 0), (0, 0, None))
+    activations, cotangents, factors = mapped(params, x)
     in_order = lambda a: with_layout_constraint(a, Layout(tuple(range(a.ndim))))
     return activations, jax.tree.map(in_order, cotangents), factors
 
