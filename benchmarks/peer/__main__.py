@@ -156,7 +156,7 @@ def main() -> None:
     )
     print(report(results))
     if arguments.docs:
-        markdown.write(results)
+        markdown.write(results, out.stem)
     try:
         from benchmarks.peer.plot import draw
     except ImportError as error:

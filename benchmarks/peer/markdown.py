@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -121,12 +122,35 @@ def answers(results: Mapping[str, Any]) -> str:
     return _table(("question", "answer", "figure"), lines)
 
 
-TABLES: Mapping[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
-    "README.md": ("peer summary", summary_table),
-    "docs/performance.md": ("peer cases", full_table),
-    "docs/performance.md#answers": ("peer answers", answers),
-}
-"""Where each table stands, and between which marks."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Table:
+    """A table of a document.
+
+    Attributes:
+        document: The document.
+        mark: What stands before it.
+        results: Name of the file of results, without its ending.
+        make: Makes it of these.
+    """
+
+    document: str
+    mark: str
+    results: str = "peer_cpu"
+    make: Callable[[Mapping[str, Any]], str]
+
+
+_PERFORMANCE = "docs/performance.md"
+TABLES = (
+    Table(document="README.md", mark="peer summary", make=summary_table),
+    Table(document=_PERFORMANCE, mark="peer cases", make=full_table),
+    Table(document=_PERFORMANCE, mark="peer answers", make=answers),
+    Table(
+        document=_PERFORMANCE,
+        mark="peer answers without AVX-512",
+        results="peer_cpu_avx2",
+        make=answers,
+    ),
+)
 
 
 def written(text: str, mark: str, table: str) -> str:
@@ -141,12 +165,19 @@ def written(text: str, mark: str, table: str) -> str:
     return pattern.sub(lambda found: f"{found[1]}\n{table}\n\n{found[3]}", text)
 
 
-def write(results: Mapping[str, Any]) -> None:
-    """Writes all tables to where they stand."""
-    for place, (mark, make) in TABLES.items():
-        file = _ROOT / place.partition("#")[0]
-        text = file.read_text(encoding="utf-8")
-        file.write_text(written(text, mark, make(results)), encoding="utf-8")
+def write(results: Mapping[str, Any], name: str) -> None:
+    """Writes all tables of one file of results to where they stand.
+
+    Args:
+        results: What it holds.
+        name: Its name, without its ending.
+    """
+    for table in TABLES:
+        if table.results == name:
+            file = _ROOT / table.document
+            text = file.read_text(encoding="utf-8")
+            changed = written(text, table.mark, table.make(results))
+            file.write_text(changed, encoding="utf-8")
 
 
 def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:

@@ -13,7 +13,7 @@ from benchmarks.peer import markdown, report
 from benchmarks.peer.configurations import CASES
 
 ROOT = Path(__file__).resolve().parents[2]
-RESULTS = ROOT / "benchmarks" / "results" / "peer_cpu.json"
+RESULTS = ROOT / "benchmarks" / "results"
 PEAKS = {"flops_per_s": 1e11, "bytes_per_s": 1e10}
 
 
@@ -100,13 +100,12 @@ def test_a_table_stands_between_its_marks():
         markdown.written(text, "there", "new")
 
 
-@pytest.mark.parametrize("place", markdown.TABLES)
-def test_documents_have_the_tables_of_the_results(place):
+@pytest.mark.parametrize("table", markdown.TABLES, ids=lambda table: table.mark)
+def test_documents_have_the_tables_of_the_results(table):
     """Every figure in README's table comes from the file."""
-    mark, make = markdown.TABLES[place]
-    text = (ROOT / place.partition("#")[0]).read_text(encoding="utf-8")
-    results = json.loads(RESULTS.read_text(encoding="utf-8"))
-    assert markdown.written(text, mark, make(results)) == text
+    text = (ROOT / table.document).read_text(encoding="utf-8")
+    results = json.loads((RESULTS / f"{table.results}.json").read_text("utf-8"))
+    assert markdown.written(text, table.mark, table.make(results)) == text
 
 
 def test_the_peer_reads_configurations_without_ntkplan():
