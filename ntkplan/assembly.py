@@ -25,7 +25,7 @@ from ntkplan.planner.notes import notes as notes_of
 from ntkplan.planner.peak_formula import peak_formula
 from ntkplan.planner.problem import Problem
 from ntkplan.planner.request import MethodRequest
-from ntkplan.planner.sides import joins_sides, orders_axes
+from ntkplan.planner.sides import joins_sides, ordered_taps
 from ntkplan.planner.turned import turns_kernels
 from ntkplan.planner.uncut import Chosen
 from ntkplan.plans import Plan
@@ -187,7 +187,7 @@ def program_of(
         tiling=chosen.decision.tiling,
         lower_blocks=chosen.decision.lower_blocks,
         turns_kernels=turns_kernels(chosen),
-        orders_axes=orders_axes(chosen),
+        ordered=ordered_taps(chosen),
         joins_sides=joins_sides(chosen),
         title=title,
         notes=tuple(notes),

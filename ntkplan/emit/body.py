@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ntkplan._jax import Var
-from ntkplan.emit.draft import Draft
+from ntkplan.emit.draft import Added, Draft
 from ntkplan.emit.layout import WIDTH
 from ntkplan.emit.primitives.composite import steps
 from ntkplan.emit.primitives.context import IDENTIFIER, Module, Step
@@ -25,6 +25,7 @@ from ntkplan.ir.equation import Body
 
 _SEVERAL = 3
 _NOTHING: Mapping[Any, str] = MappingProxyType({})
+_NOTHING_ADDED: Mapping[Any, Added] = MappingProxyType({})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -59,7 +60,7 @@ def print_body(
     *,
     input_names: Sequence[str],
     name_hints: Mapping[Var, str] = _NOTHING,
-    after: Mapping[Var, str] = _NOTHING,
+    after: Mapping[Var, Added] = _NOTHING_ADDED,
     keep: Collection[Var] = (),
     inside_parts: Collection[Var] = (),
     taken: Collection[str] = (),
@@ -72,7 +73,7 @@ def print_body(
         body: What `ntkplan.trace.jaxpr.flatten` gives.
         input_names: An expression for every input, such as `x` or `w0`.
         name_hints: Wanted names of variables; they are made unique.
-        after: An expression that is added to a variable where it is defined.
+        after: What is added to a variable where it is defined.
         keep: Variables that get a name, even when they are read once. Every output
             gets one too.
         inside_parts: Further variables that must not vanish in what prints as one;
@@ -88,7 +89,7 @@ def print_body(
     outputs = [item for item in body.outputs if isinstance(item, Var)]
     words = {
         word
-        for text in (*input_names, *after.values())
+        for text in (*input_names, *(added.text for added in after.values()))
         for word in IDENTIFIER.findall(text)
     }
     module = Module({*taken, *words})

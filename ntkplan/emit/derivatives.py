@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ntkplan.emit.cotangents import all_plain, cotangent_lines
+from ntkplan.emit.draft import IN_ORDER
 from ntkplan.emit.expression import (
     INDENT,
     atom,
@@ -37,10 +38,12 @@ def derivative_lines(program: Program) -> list[str]:
         lines += indented(_push_lines(program, pulls=bool(pulled)))
     if program.tangents or not all_plain(program):
         lines += indented(cotangent_lines(program))
-    returned = "activations, cotangents" if program.records else "{}, cotangents"
-    if program.factors:
-        returned = "activations, cotangents, factors"
-    return [*lines, f"{INDENT}return {returned}"]
+    cotangents = "cotangents"
+    if program.orders_axes:
+        cotangents = f"jax.tree.map({IN_ORDER}, cotangents)"
+    returned = ["activations" if program.records or program.factors else "{}"]
+    returned += [cotangents, *["factors"] * bool(program.factors)]
+    return [*lines, f"{INDENT}return {', '.join(returned)}"]
 
 
 def _forward_call(program: Program, taps: str) -> str:

@@ -13,7 +13,7 @@ from ntkplan.emit.kernel_function import (
 from ntkplan.emit.layout import WIDTH
 from ntkplan.emit.precision import jit_lines
 from ntkplan.emit.remarks import comment_lines
-from ntkplan.emit.sides import named_sides
+from ntkplan.emit.sides import mapped_derivatives
 from ntkplan.ir.program import Program
 from ntkplan.methods.network import DIAGONAL, EXAMPLES, FULL
 
@@ -31,7 +31,7 @@ def halved_lines(program: Program, calls: Sequence[Call]) -> list[str]:
         block = "lambda own, upto: kernel_block(own, upto, factors)"
     body = [
         f'"""Returns the kernel, {program.spec.describe()}."""',
-        *named_sides(program),
+        f"sides = {mapped_derivatives(program)}",
         f"{unpacked} = sides(params, x1)",
         "if x2 is None:",
         f"{INDENT}theta = from_lower_blocks(",

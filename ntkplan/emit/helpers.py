@@ -109,6 +109,12 @@ def from_lower_blocks(function, side, count, axes, swapped):
     return jnp.where(below, lower, lower.transpose(swapped))
 '''
 
+_IN_ORDER = '''
+def in_order(array):
+    """Has cotangents in memory as products read them; XLA for CPUs copies them else."""
+    return with_layout_constraint(array, Layout(tuple(range(array.ndim))))
+'''
+
 _HELPERS: tuple[tuple[type[Statement], str], ...] = (
     (Match, _MATCH_ROWS),
     (Scatter, _SUM_ROWS),
@@ -151,6 +157,7 @@ def helper_sections(
     *,
     with_options: bool,
     halved: bool = False,
+    ordered: bool = False,
 ) -> list[str]:
     """Returns the source of the functions that the statements of blocks call.
 
@@ -158,6 +165,7 @@ def helper_sections(
         blocks: What is printed.
         with_options: Whether products are told their precision or data type.
         halved: Whether it is computed in blocks that end at the diagonal.
+        ordered: Whether it is said how cotangents are to lie in memory.
     """
     statements = [item for block in blocks for item in block.statements]
     helpers = [
@@ -170,6 +178,8 @@ def helper_sections(
     if multiplies_rows(blocks):
         options = _INNER_PRODUCTS_WITH_OPTIONS
         helpers.append(options if with_options else _INNER_PRODUCTS)
+    if ordered:
+        helpers.insert(0, _IN_ORDER)
     if halved:
         helpers.append(_LOWER_BLOCKS)
     return [f"\n{text.rstrip()}" for text in helpers]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
+from ntkplan._jax import Var
 from ntkplan.emit import names
 from ntkplan.emit.nested_params import with_places
 from ntkplan.emit.node_names import node_names
@@ -54,7 +55,7 @@ def lower(
     tiling: Tiling | None = None,
     lower_blocks: int = 1,
     turns_kernels: bool = False,
-    orders_axes: bool = False,
+    ordered: frozenset[Var] | None = None,
     joins_sides: bool = False,
     title: str,
     notes: tuple[str, ...],
@@ -72,8 +73,8 @@ def lower(
         tiling: How the kernel is computed tile by tile, or None for all at once.
         lower_blocks: Blocks of rows, as far as the diagonal, where `x2` is absent.
         turns_kernels: Whether derivatives of convolutions are quick in loops on a CPU.
-        orders_axes: Whether cotangents have their axes in order in memory, where any
-            has positions.
+        ordered: Taps with cotangents of their own, if all cotangents are to have their
+            axes in order in memory where any has positions; None if not.
         joins_sides: Whether one sweep is for both sides, where the same holds.
         title: First line of the module's docstring.
         notes: Its further lines.
@@ -120,9 +121,16 @@ def lower(
             if choice.layer.by_tangents
         ),
         turns_kernels=turns_kernels,
-        orders_axes=orders_axes and positions,
+        orders_axes=ordered is not None and positions,
+        ordered=_with_positions(tables, ordered or ()),
         joins_sides=joins_sides and positions,
     )
+
+
+def _with_positions(tables: Tables, taps: Collection[Var]) -> frozenset[Var]:
+    """Returns those of some taps that have positions, or the like, and features."""
+    shapes = {variable: tap.shape for variable, tap in tables.taps.items()}
+    return frozenset(tap for tap in taps if len(shapes.get(tap, ())) > 1)
 
 
 def _have_positions(tables: Tables) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 from ntkplan._jax import Var, array_shape
+from ntkplan.emit.draft import Added
 from ntkplan.ir.program import Cotangent, Program, Record, Tap
 
 _Entry = TypeVar("_Entry", Tap, Record, Cotangent)
@@ -18,13 +19,13 @@ class Marks:
 
     Attributes:
         hints: Wanted names of variables.
-        after: Python text that is added to variables.
+        after: What is added to variables.
         inside: Python text for the taps that loops and branches read.
         records: What the function returns beside its values.
     """
 
     hints: Mapping[Var, str]
-    after: Mapping[Var, str]
+    after: Mapping[Var, Added]
     inside: Mapping[Var, str]
     records: tuple[Record, ...]
 
@@ -43,14 +44,17 @@ def marks_of(program: Program, part: str) -> Marks:
     leaves = {leaf.variable for leaf in program.graph.leaves}
     in_loops = frozenset(program.graph.taps)
     hints: dict[Var, str] = {}
-    after: dict[Var, str] = {}
+    after: dict[Var, Added] = {}
     inside: dict[Var, str] = {}
     for source, taps in (("taps", program.taps), ("shifts", program.shifts)):
         for tap in own(taps, part):
             if tap.variable in in_loops:
                 inside[tap.variable] = _tap_text(tap, source)
                 continue
-            after[tap.variable] = _tap_text(tap, source, added=True)
+            after[tap.variable] = Added(
+                text=_tap_text(tap, source, added=True),
+                ordered=tap.variable in program.ordered,
+            )
             shifted = tap.variable in leaves
             hints[tap.variable] = tap.key if shifted else f"{tap.key}_out"
     records = own(program.records, part)

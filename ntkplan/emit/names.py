@@ -39,7 +39,7 @@ RESERVED = frozenset(
             "zeros",
             "of",
             *("part", "parts", "a1", "a2", "c1", "c2"),
-            *("sides", "both_sides", "Layout", "with_layout_constraint"),
+            *("in_order", "both_sides", "Layout", "with_layout_constraint"),
         ),
     )
 )

@@ -11,19 +11,14 @@ LAYOUT_IMPORT = "from jax.experimental.layout import Layout, with_layout_constra
 
 def side_sections(program: Program) -> list[str]:
     """Prints the functions that compute sides, where it takes more than one call."""
-    functions: list[list[str]] = []
-    if program.orders_axes:
-        functions.append(_sides_in_order(program))
-    if program.joins_sides:
-        functions.append(_both_sides(program))
-    return ["\n".join(lines) for lines in functions]
+    return ["\n".join(_both_sides(program))] if program.joins_sides else []
 
 
-def named_sides(program: Program) -> list[str]:
-    """Prints what makes `sides` a name inside of the kernel function."""
-    if program.orders_axes:
-        return []
-    return [f"sides = {_mapped_derivatives(program)}"]
+def mapped_derivatives(program: Program) -> str:
+    """Returns Python text for `derivatives` over the examples."""
+    axis = 0 if program.spec.whole_batch else program.batch_axis
+    out_axes = ", (0, 0, None)" if program.factors else ""
+    return f"jax.vmap(derivatives, (None, {axis}){out_axes})"
 
 
 def side_lines(program: Program) -> list[str]:
@@ -31,13 +26,13 @@ def side_lines(program: Program) -> list[str]:
     if program.joins_sides:
         factors = ", factors" * bool(program.factors)
         return [f"side1, side2{factors} = both_sides(params, x1, x2)"]
+    mapped = mapped_derivatives(program)
     if program.factors:
         return [
-            *named_sides(program),
+            f"sides = {mapped}",
             "*side1, factors = sides(params, x1)",
             "side2 = side1 if x2 is None else sides(params, x2)[:2]",
         ]
-    mapped = _function(program)
     second = f"side1 if x2 is None else {mapped}(params, x2)"
     return [
         f"side1 = {mapped}(params, x1)",
@@ -45,25 +40,10 @@ def side_lines(program: Program) -> list[str]:
     ]
 
 
-def _sides_in_order(program: Program) -> list[str]:
-    """Prints `sides(params, x)`, which says how cotangents are to lie in memory."""
-    factors = ", factors" * bool(program.factors)
-    mapped = _mapped_derivatives(program)
-    body = [
-        '"""Activations and cotangents; these in memory as products read them."""',
-        *([f"mapped = {mapped}"] if factors else []),
-        f"activations, cotangents{factors} = "
-        f"{'mapped' if factors else mapped}(params, x)",
-        "in_order = lambda a: with_layout_constraint(a, Layout(tuple(range(a.ndim))))",
-        f"return activations, jax.tree.map(in_order, cotangents){factors}",
-    ]
-    return ["def sides(params, x):", *indented(body)]
-
-
 def _both_sides(program: Program) -> list[str]:
     """Prints `both_sides(params, x1, x2)`, from one sweep where `x2` is given."""
     axis = program.batch_axis
-    made = _function(program)
+    made = mapped_derivatives(program)
     along = "" if axis == 0 else f", {axis}"
     alone, both, factors = "side", "both", ""
     if program.factors:
@@ -84,15 +64,3 @@ def _both_sides(program: Program) -> list[str]:
             ]
         ),
     ]
-
-
-def _function(program: Program) -> str:
-    """Returns Python text for what computes one side."""
-    return "sides" if program.orders_axes else _mapped_derivatives(program)
-
-
-def _mapped_derivatives(program: Program) -> str:
-    """Returns Python text for `derivatives` over the examples."""
-    axis = 0 if program.spec.whole_batch else program.batch_axis
-    out_axes = ", (0, 0, None)" if program.factors else ""
-    return f"jax.vmap(derivatives, (None, {axis}){out_axes})"

@@ -62,6 +62,7 @@ def print_module(program: Program) -> Module:
             program.blocks,
             with_options=program.sums_dtype is not None,
             halved=program.lower_blocks > 1,
+            ordered=program.orders_axes,
         ),
         *(f"\n{text.rstrip()}" for text in tile_helpers(program)),
         "\n\n" + "\n".join(forward_lines(program, printed)),

@@ -12,7 +12,6 @@ from ntkplan.emit.expression import (
     Expression,
     apart,
     atom,
-    binary,
     call,
     sequence,
     statement,
@@ -265,11 +264,11 @@ class Writer:
             name = self._claim(variable)
             lines = statement(f"{name} = ", expression, self.width)
             if tap is not None:
-                together = f"{name} = {binary('+', expression, atom(tap)).text}"
+                together = f"{name} = {tap.to(expression).text}"
                 if len(together) <= self.width:
                     lines = [together]
                 else:
-                    lines += statement(f"{name} += ", atom(tap), self.width)
+                    lines += tap.onto(name, self.width)
             else:
                 self._names_of.setdefault(expression.text, name)
             self._statements.append((index, [*before, *lines]))
@@ -316,8 +315,7 @@ class Writer:
             self.named.add(variable)
             self.values[variable] = array_value(name, aval_of(variable))
             if variable in self.draft.after:
-                tap = atom(self.draft.after[variable])
-                taps += statement(f"{name} += ", tap, self.width)
+                taps += self.draft.after[variable].onto(name, self.width)
         target = result.target(names)
         lines = statement(f"{target} = ", result.expression, self.width)
         self._statements.append((index, [*before, *lines, *taps]))
@@ -325,7 +323,7 @@ class Writer:
     def _tap_input(self, variable: Var) -> None:
         text = self.values[variable].expression.text
         name = text if IDENTIFIER.fullmatch(text) else self._claim(variable)
-        tapped = binary("+", atom(text), atom(self.draft.after[variable]))
+        tapped = self.draft.after[variable].to(atom(text))
         lines = statement(f"{name} = ", tapped, self.width)
         self._statements.append((-2, lines))
         self.values[variable] = array_value(name, aval_of(variable))

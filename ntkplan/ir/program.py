@@ -189,6 +189,7 @@ class Program:
             compilers give their derivatives to a library.
         orders_axes: Whether compilers are told to keep the axes of cotangents in memory
             in their order.
+        ordered: Variables whose cotangents are so from where the sweep makes them.
         joins_sides: Whether one sweep is for the examples of both sides.
     """
 
@@ -218,6 +219,7 @@ class Program:
     tangents: tuple[tuple[str, str], ...] = ()
     turns_kernels: bool = False
     orders_axes: bool = False
+    ordered: frozenset[Var] = frozenset()
     joins_sides: bool = False
 
     @property

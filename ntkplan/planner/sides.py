@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from ntkplan._jax import constrains_layouts
+from ntkplan._jax import Var, constrains_layouts
 from ntkplan.cost.profile import Platform
+from ntkplan.ir.use import Layer
 from ntkplan.planner.moved import entries
 from ntkplan.planner.uncut import Chosen
 
@@ -12,15 +13,22 @@ from ntkplan.planner.uncut import Chosen
 _WORTH_TWO_SWEEPS_S = 0.1
 
 
-def orders_axes(chosen: Chosen) -> bool:
-    """Says whether the compiler is told to keep cotangents' axes in their order.
+def ordered_taps(chosen: Chosen) -> frozenset[Var] | None:
+    """Returns taps whose cotangents' axes the compiler is told to keep in order.
 
-    Left to itself it has them as the sweep makes them, and every product copies them.
+    Left to itself it has them as suits the sweep, and every product copies them. Of a
+    tap whose cotangent is another's entry by entry nothing is held before it is read.
 
     Args:
         chosen: What was chosen.
+
+    Returns:
+        Those that have cotangents of their own; None where it is told nothing.
     """
-    return _may_be_copied(chosen) and constrains_layouts()
+    if not _may_be_copied(chosen) or not constrains_layouts():
+        return None
+    bases = chosen.problem.study.moved(_tapped(chosen)).base_of
+    return frozenset(tap for tap, base in bases.items() if tap is base)
 
 
 def joins_sides(chosen: Chosen) -> bool:
@@ -36,17 +44,21 @@ def joins_sides(chosen: Chosen) -> bool:
     return quick and _may_be_copied(chosen)
 
 
+def _tapped(chosen: Chosen) -> list[Layer]:
+    """Returns the layers whose uses are tapped, as they are."""
+    return [
+        item.candidate.layer_of(layer)
+        for layer, item in zip(chosen.layers, chosen.decision.chosen, strict=True)
+        if not item.pushed
+    ]
+
+
 def _may_be_copied(chosen: Chosen) -> bool:
     """Says whether this is a CPU whose memory has room for cotangents twice."""
     problem, decision = chosen.problem, chosen.decision
     if problem.profile.platform is not Platform.CPU or decision.tiling is not None:
         return False
-    tapped = [
-        item.candidate.layer_of(layer)
-        for layer, item in zip(chosen.layers, decision.chosen, strict=True)
-        if not item.pushed
-    ]
-    taps = {tap for layer in tapped for tap in layer.taps}
+    taps = {tap for layer in _tapped(chosen) for tap in layer.taps}
     columns_bytes = problem.study.itemsize * sum(map(entries, taps))
     copies_bytes = columns_bytes * problem.n_points * problem.n_basis
     return decision.cost.peak_bytes + copies_bytes <= chosen.limit_bytes

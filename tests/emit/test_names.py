@@ -13,6 +13,7 @@ from jax import lax
 
 from ntkplan._jax import Primitive
 from ntkplan.emit.body import print_body
+from ntkplan.emit.draft import Added
 from ntkplan.emit.primitives import table
 from ntkplan.errors import InternalError, NotPrintableError
 from tests.emit import evaluation
@@ -40,7 +41,10 @@ def test_hints_and_taps():
         body,
         input_names=["x", "w0"],
         name_hints={first: "z", second: "z"},
-        after={first: 'taps["z0"]', body.inputs[1]: 'taps["w0"]'},
+        after={
+            first: Added(text='taps["z0"]'),
+            body.inputs[1]: Added(text='taps["w0"]'),
+        },
         keep=[second],
         taken=["h0"],
     )
@@ -56,7 +60,7 @@ def test_hints_and_taps():
 def test_an_input_that_is_no_name_gets_one_with_its_tap():
     body = evaluation.traced(lambda x: x * x, X)
     result = print_body(
-        body, input_names=["data[0]"], after={body.inputs[0]: 'taps["x"]'}
+        body, input_names=["data[0]"], after={body.inputs[0]: Added(text='taps["x"]')}
     )
     assert result.lines == ('h0 = data[0] + taps["x"]', "h1 = h0 * h0")
 
@@ -66,7 +70,7 @@ def test_a_tap_that_is_too_long_has_a_line_of_its_own():
     (product,) = _products(body)
     tap = 'taps["a_very_long_name_of_a_parameter_in_a_deep_model"][None]'
     names = ["the_examples", "the_weights"]
-    result = print_body(body, input_names=names, after={product: tap})
+    result = print_body(body, input_names=names, after={product: Added(text=tap)})
     assert result.lines == (
         "h0 = jnp.tanh(the_examples) @ the_weights",
         f"h0 += {tap}",
