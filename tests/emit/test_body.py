@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ntkplan.emit.draft import Added
 from tests.emit import evaluation
 from tests.emit.formatter import ruff
 from tests.emit.functions import ELEMENTWISE, REDUCTIONS, SHAPES, Function
@@ -124,7 +125,10 @@ def test_taps(case):
     keep = [equation.outputs[0] for equation in body.equations[::3]]
     result = evaluation.printed(
         body,
-        after={variable: f'taps["{name}"]' for variable, name in tapped.items()},
+        after={
+            variable: Added(text=f'taps["{name}"]', ordered=name[-1] in "13579")
+            for variable, name in tapped.items()
+        },
         keep=keep,
     )
     assert set(keep) <= set(result.names)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax
 import pytest
 
+from ntkplan.emit.draft import Added
 from tests.cases import CASES, PLAIN_CASES, problem
 from tests.emit import evaluation
 from tests.emit.test_body import check
@@ -36,7 +37,9 @@ def test_forward_pass_of_one_example(case):
     taps = evaluation.some_variables(body)
     result = evaluation.printed(
         body,
-        after={variable: f'taps["{name}"]' for variable, name in taps.items()},
+        after={
+            variable: Added(text=f'taps["{name}"]') for variable, name in taps.items()
+        },
         keep=list(taps),
     )
     assert sorted(result.references) == BY_REFERENCE.get(case.name, [])

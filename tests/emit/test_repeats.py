@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ntkplan.emit.draft import Added
 from tests.emit import evaluation
 
 X = jnp.linspace(-1.0, 1.0, 64).reshape(8, 8)
@@ -39,7 +40,9 @@ def test_what_is_tapped_or_kept_has_a_name_of_its_own():
     body = evaluation.traced(twice, X)
     first, second = [e.outputs[0] for e in body.equations if e.primitive.name == "sin"]
     for tapped, kept in ((first, second), (second, first)):
-        result = evaluation.printed(body, after={tapped: 'taps["a"]'}, keep=[kept])
+        result = evaluation.printed(
+            body, after={tapped: Added(text='taps["a"]')}, keep=[kept]
+        )
         assert str(result.lines).count("jnp.sin") == 2
         taps = {"a": jnp.full_like(X, 0.5)}
         got = evaluation.evaluate_printed(body, result)(taps, X)

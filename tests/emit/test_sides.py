@@ -136,3 +136,30 @@ def test_ordered_kernels_are_mapped_differentiated_and_exported():
 
     exported = plan.export(platforms="cpu")
     assert relative_error(exported(params, x1, x2), wanted) < 1e-5
+
+
+@pytest.mark.parametrize("axis", [0, 1, -1])
+def test_no_array_leaves_with_another_layout(axis):
+    """JAX 0.10 misreads what comes out of jit right after a constraint: a residual."""
+    params, x1, x2 = arrays(9, 8)
+    kernel = ntkplan.plan(attention, params, x1, x2, device="x86_64_cpu").compile()
+
+    def total(kernel, scale):
+        several = jax.tree.map(
+            lambda leaf: jnp.stack([scale * leaf, 2 * scale * leaf], axis), params
+        )
+        return jax.vmap(kernel, (axis, None, None))(several, x1, x2).sum()
+
+    def dense(params, x1, x2):
+        sides = [
+            jax.tree.leaves(jax.jacrev(attention)(params, jax.tree.map(jnp.asarray, x)))
+            for x in (x1, x2)
+        ]
+        flat = [[leaf.reshape(*leaf.shape[:2], -1) for leaf in side] for side in sides]
+        return sum(
+            jnp.einsum("noz,mpz->nmop", *pair) for pair in zip(*flat, strict=True)
+        )
+
+    np.testing.assert_allclose(total(kernel, 1.0), total(dense, 1.0), rtol=1e-5)
+    slope = jax.grad(total, 1)(kernel, 1.0)
+    np.testing.assert_allclose(slope, jax.grad(total, 1)(dense, 1.0), rtol=1e-4)

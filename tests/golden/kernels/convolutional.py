@@ -30,6 +30,13 @@ PARAMS = {"conv1": {"bias": "float32[8]", "kernel": "float32[3,3,3,8]"},
 X = "float32[n,16,16,3]"
 
 
+def in_order(array):
+    """Has cotangents in memory as products read them; XLA for CPUs copies them else."""
+    order = Layout(tuple(range(array.ndim)))
+    # JAX misreads an array that comes out of `jax.jit` right after a constraint.
+    return 1.0 * with_layout_constraint(1.0 * array, order)
+
+
 def windows(x, window, strides):
     """Cuts [..., *spatial, c] into windows [..., *positions, *window, c]."""
     sizes = x.shape[-1 - len(window) : -1]
@@ -61,7 +68,7 @@ def forward(params, x, taps):
         "SAME",
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
     )
-    conv1_out = h0 + params["conv1"]["bias"] + taps["conv1"]
+    conv1_out = in_order(h0 + params["conv1"]["bias"] + taps["conv1"])
     conv1_act = jax.nn.gelu(conv1_out)
     h1 = lax.conv_general_dilated(
         conv1_act,
@@ -70,7 +77,7 @@ def forward(params, x, taps):
         "SAME",
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
     )
-    conv2_out = h1 + params["conv2"]["bias"] + taps["conv2"]
+    conv2_out = in_order(h1 + params["conv2"]["bias"] + taps["conv2"])
     conv2_act = jax.nn.gelu(conv2_out).reshape(1, 128)
     dense_out = conv2_act @ params["dense"]["kernel"] + params["dense"]["bias"]
     dense_out += taps["dense"]
@@ -94,24 +101,17 @@ def derivatives(params, x):
         lambda taps: forward(params, x, taps), taps, has_aux=True
     )
     (cotangents,) = jax.vmap(pull_back)(jnp.eye(5, dtype=jnp.float32))
-    return activations, cotangents
-
-
-def sides(params, x):
-    """Activations and cotangents; these in memory as products read them."""
-    activations, cotangents = jax.vmap(derivatives, (None, 0))(params, x)
-    in_order = lambda a: with_layout_constraint(a, Layout(tuple(range(a.ndim))))
     return activations, jax.tree.map(in_order, cotangents)
 
 
 def both_sides(params, x1, x2):
     """The sides of x1 and x2, by one sweep, which is sooner compiled."""
     if x2 is None:
-        side = sides(params, x1)
+        side = jax.vmap(derivatives, (None, 0))(params, x1)
         return side, side
     n1 = jax.tree.leaves(x1)[0].shape[0]
     x = jax.tree.map(lambda *x: jnp.concatenate(x), x1, x2)
-    both = sides(params, x)
+    both = jax.vmap(derivatives, (None, 0))(params, x)
     first = jax.tree.map(lambda a: a[:n1], both)
     return first, jax.tree.map(lambda a: a[n1:], both)
 

@@ -40,27 +40,36 @@ def block(params, x, taps):
     h0 = lax.rsqrt(jnp.var(x, axis=-1, keepdims=True) + 1e-05)
     norm1_in = (x - jnp.mean(x, axis=-1, keepdims=True)) * h0
     norm1_out = norm1_in * params["norm1"]["scale"] + params["norm1"]["shift"]
-    norm1_out += taps["norm1"]
-    qkv_out = norm1_out @ params["qkv"]["w"] + params["qkv"]["b"] + taps["qkv"]
+    norm1_out = in_order(norm1_out + taps["norm1"])
+    qkv_out = norm1_out @ params["qkv"]["w"] + params["qkv"]["b"]
+    qkv_out = in_order(qkv_out + taps["qkv"])
     h1, h2, h3 = jnp.split(qkv_out, 3, axis=-1)
     h4 = h1.reshape(1, 6, 2, 8)
     h5 = jnp.einsum("bqhd,bkhd->bhqk", h4, h2.reshape(1, 6, 2, 8)) / 2.828427
     h6 = jnp.where(jnp.tril(jnp.ones((6, 6), dtype=jnp.bool_)), h5, -jnp.inf)
     h7 = jnp.einsum("bhqk,bkhd->bqhd", jax.nn.softmax(h6), h3.reshape(1, 6, 2, 8))
     qkv_act = h7.reshape(1, 6, 16)
-    out_out = x + (qkv_act @ params["out"]["w"] + params["out"]["b"]) + taps["out"]
+    out_out = x + (qkv_act @ params["out"]["w"] + params["out"]["b"])
+    out_out = in_order(out_out + taps["out"])
     h8 = lax.rsqrt(jnp.var(out_out, axis=-1, keepdims=True) + 1e-05)
     out_act = (out_out - jnp.mean(out_out, axis=-1, keepdims=True)) * h8
     norm2_out = out_act * params["norm2"]["scale"] + params["norm2"]["shift"]
-    norm2_out += taps["norm2"]
-    up_out = norm2_out @ params["up"]["w"] + params["up"]["b"] + taps["up"]
+    norm2_out = in_order(norm2_out + taps["norm2"])
+    up_out = in_order(norm2_out @ params["up"]["w"] + params["up"]["b"] + taps["up"])
     up_act = jax.nn.gelu(up_out)
     down_out = out_out + (up_act @ params["down"]["w"] + params["down"]["b"])
-    down_out += taps["down"]
+    down_out = in_order(down_out + taps["down"])
     activations = {"up_act": up_act[0], "norm1_in": norm1_in[0], "out_act": out_act[0],
         "qkv_act": qkv_act[0], "norm1_out": norm1_out[0],
         "norm2_out": norm2_out[0]}  # fmt: skip
     return down_out, activations
+
+
+def in_order(array):
+    """Has cotangents in memory as products read them; XLA for CPUs copies them else."""
+    order = Layout(tuple(range(array.ndim)))
+    # JAX misreads an array that comes out of `jax.jit` right after a constraint.
+    return 1.0 * with_layout_constraint(1.0 * array, order)
 
 
 def sum_rows(values, rows, size):
@@ -82,7 +91,7 @@ def forward(params, x, taps):
     tokens = params["tokens"]
     activations = {}
     h0 = jnp.array([3, 14, 15], dtype=jnp.int32)
-    positions_out = tokens[x[None]] + params["positions"] + taps["positions"]
+    positions_out = in_order(tokens[x[None]] + params["positions"] + taps["positions"])
     h1 = positions_out
     for i in range(4):
         h1, activations[f"blocks_{i}"] = block(
@@ -91,7 +100,7 @@ def forward(params, x, taps):
     h2 = lax.rsqrt(jnp.var(h1, axis=-1, keepdims=True) + 1e-05)
     norm_in = (h1 - jnp.mean(h1, axis=-1, keepdims=True)) * h2
     norm_out = norm_in * params["norm"]["scale"] + params["norm"]["shift"]
-    norm_out += taps["norm"]
+    norm_out = in_order(norm_out + taps["norm"])
     norm_act = norm_out[:, 5]
     tokens_out = norm_act @ tokens[h0].T + taps["tokens"]
     h3 = jnp.where(x[None] < 0, x[None] + 50, x[None])
@@ -120,25 +129,17 @@ def derivatives(params, x):
         lambda taps: forward(params, x, taps), taps, has_aux=True
     )
     (cotangents,) = jax.vmap(pull_back)(jnp.eye(3, dtype=jnp.float32))
-    return activations, cotangents, factors
-
-
-def sides(params, x):
-    """Activations and cotangents; these in memory as products read them."""
-    mapped = jax.vmap(derivatives, (None, 0), (0, 0, None))
-    activations, cotangents, factors = mapped(params, x)
-    in_order = lambda a: with_layout_constraint(a, Layout(tuple(range(a.ndim))))
     return activations, jax.tree.map(in_order, cotangents), factors
 
 
 def both_sides(params, x1, x2):
     """The sides of x1 and x2, by one sweep, which is sooner compiled."""
     if x2 is None:
-        *side, factors = sides(params, x1)
+        *side, factors = jax.vmap(derivatives, (None, 0), (0, 0, None))(params, x1)
         return side, side, factors
     n1 = jax.tree.leaves(x1)[0].shape[0]
     x = jax.tree.map(lambda *x: jnp.concatenate(x), x1, x2)
-    *both, factors = sides(params, x)
+    *both, factors = jax.vmap(derivatives, (None, 0), (0, 0, None))(params, x)
     first = jax.tree.map(lambda a: a[:n1], both)
     return first, jax.tree.map(lambda a: a[n1:], both), factors
 

@@ -26,6 +26,13 @@ PARAMS = {"down": "float32[4,10,3]", "gate": "float32[6,4]", "up": "float32[4,6,
 X = "float32[n,6]"
 
 
+def in_order(array):
+    """Has cotangents in memory as products read them; XLA for CPUs copies them else."""
+    order = Layout(tuple(range(array.ndim)))
+    # JAX misreads an array that comes out of `jax.jit` right after a constraint.
+    return 1.0 * with_layout_constraint(1.0 * array, order)
+
+
 def inner_products(rows1, rows2, axes):
     """Inner products of rows of so many axes, as one product of two matrices."""
     shape1, shape2 = rows1.shape[:-axes], rows2.shape[:-axes]
@@ -37,10 +44,10 @@ def inner_products(rows1, rows2, axes):
 def forward(params, x, taps):
     """Outputs of one example, and what its layers were given."""
     gate_out = x[None] @ params["gate"] + taps["gate"]
-    up_out = jnp.einsum("bd,hdk->bhk", x[None], params["up"]) + taps["up"]
+    up_out = in_order(jnp.einsum("bd,hdk->bhk", x[None], params["up"]) + taps["up"])
     up_act = jax.nn.silu(up_out)
     down_out = jnp.einsum("abc,dab->acd", params["down"], up_act)
-    down_out += taps["down"].reshape(4, 3, 1)
+    down_out = in_order(down_out + taps["down"].reshape(4, 3, 1))
     h0 = down_out.transpose(2, 0, 1)
     logits = jnp.einsum("bk,bkd->bd", jax.nn.softmax(gate_out), h0)
     activations = {"up_act": up_act[0], "x": x}
@@ -63,24 +70,17 @@ def derivatives(params, x):
         lambda taps: forward(params, x, taps), taps, has_aux=True
     )
     (cotangents,) = pull_back(jnp.full(3, 0.5773502691896257, jnp.float32))
-    return activations, cotangents
-
-
-def sides(params, x):
-    """Activations and cotangents; these in memory as products read them."""
-    activations, cotangents = jax.vmap(derivatives, (None, 0))(params, x)
-    in_order = lambda a: with_layout_constraint(a, Layout(tuple(range(a.ndim))))
     return activations, jax.tree.map(in_order, cotangents)
 
 
 def both_sides(params, x1, x2):
     """The sides of x1 and x2, by one sweep, which is sooner compiled."""
     if x2 is None:
-        side = sides(params, x1)
+        side = jax.vmap(derivatives, (None, 0))(params, x1)
         return side, side
     n1 = jax.tree.leaves(x1)[0].shape[0]
     x = jax.tree.map(lambda *x: jnp.concatenate(x), x1, x2)
-    both = sides(params, x)
+    both = jax.vmap(derivatives, (None, 0))(params, x)
     first = jax.tree.map(lambda a: a[:n1], both)
     return first, jax.tree.map(lambda a: a[n1:], both)
 

@@ -28,6 +28,13 @@ PARAMS = {"conv1": "float32[3,3,3,8]", "conv2": "float32[3,3,8,16]",
 X = "float32[n,8,8,3]"
 
 
+def in_order(array):
+    """Has cotangents in memory as products read them; XLA for CPUs copies them else."""
+    order = Layout(tuple(range(array.ndim)))
+    # JAX misreads an array that comes out of `jax.jit` right after a constraint.
+    return 1.0 * with_layout_constraint(1.0 * array, order)
+
+
 def windows(x, window, strides):
     """Cuts [..., *spatial, c] into windows [..., *positions, *window, c]."""
     sizes = x.shape[-1 - len(window) : -1]
@@ -51,7 +58,7 @@ def forward(params, x, taps):
         "SAME",
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
     )
-    conv1_out += taps["conv1"]
+    conv1_out = in_order(conv1_out + taps["conv1"])
     conv1_act = jax.nn.relu(conv1_out)
     conv_out = lax.conv_general_dilated(
         conv1_act,
@@ -89,24 +96,17 @@ def derivatives(params, x):
         lambda taps: forward(params, x, taps), taps, has_aux=True
     )
     (cotangents,) = jax.vmap(pull_back)(jnp.eye(10, dtype=jnp.float32))
-    return activations, cotangents
-
-
-def sides(params, x):
-    """Activations and cotangents; these in memory as products read them."""
-    activations, cotangents = jax.vmap(derivatives, (None, 0))(params, x)
-    in_order = lambda a: with_layout_constraint(a, Layout(tuple(range(a.ndim))))
     return activations, jax.tree.map(in_order, cotangents)
 
 
 def both_sides(params, x1, x2):
     """The sides of x1 and x2, by one sweep, which is sooner compiled."""
     if x2 is None:
-        side = sides(params, x1)
+        side = jax.vmap(derivatives, (None, 0))(params, x1)
         return side, side
     n1 = jax.tree.leaves(x1)[0].shape[0]
     x = jax.tree.map(lambda *x: jnp.concatenate(x), x1, x2)
-    both = sides(params, x)
+    both = jax.vmap(derivatives, (None, 0))(params, x)
     first = jax.tree.map(lambda a: a[:n1], both)
     return first, jax.tree.map(lambda a: a[n1:], both)
 

@@ -27,6 +27,13 @@ PARAMS = {"b": "float32[12]", "readout": "float32[12,3]", "u": "float32[12,12]",
 X = "float32[n,7,5]"
 
 
+def in_order(array):
+    """Has cotangents in memory as products read them; XLA for CPUs copies them else."""
+    order = Layout(tuple(range(array.ndim)))
+    # JAX misreads an array that comes out of `jax.jit` right after a constraint.
+    return 1.0 * with_layout_constraint(1.0 * array, order)
+
+
 def inner_products(rows1, rows2, axes):
     """Inner products of rows of so many axes, as one product of two matrices."""
     shape1, shape2 = rows1.shape[:-axes], rows2.shape[:-axes]
@@ -68,24 +75,17 @@ def derivatives(params, x):
         lambda taps: forward(params, x, taps), taps, has_aux=True
     )
     (cotangents,) = jax.vmap(pull_back)(jnp.eye(3, dtype=jnp.float32))
-    return activations, cotangents
-
-
-def sides(params, x):
-    """Activations and cotangents; these in memory as products read them."""
-    activations, cotangents = jax.vmap(derivatives, (None, 0))(params, x)
-    in_order = lambda a: with_layout_constraint(a, Layout(tuple(range(a.ndim))))
     return activations, jax.tree.map(in_order, cotangents)
 
 
 def both_sides(params, x1, x2):
     """The sides of x1 and x2, by one sweep, which is sooner compiled."""
     if x2 is None:
-        side = sides(params, x1)
+        side = jax.vmap(derivatives, (None, 0))(params, x1)
         return side, side
     n1 = jax.tree.leaves(x1)[0].shape[0]
     x = jax.tree.map(lambda *x: jnp.concatenate(x), x1, x2)
-    both = sides(params, x)
+    both = jax.vmap(derivatives, (None, 0))(params, x)
     first = jax.tree.map(lambda a: a[:n1], both)
     return first, jax.tree.map(lambda a: a[n1:], both)
 

@@ -50,11 +50,11 @@ def block(params, x, taps):
     """`blocks/0` to `blocks/4`, 4 parts: output, and what its layers were given."""
     conv1_out = conv(x, params["conv1"], (1, 1)) + taps["conv1"]
     norm1_out = conv1_out * params["norm1"]["scale"] + params["norm1"]["shift"]
-    norm1_out += taps["norm1"]
+    norm1_out = in_order(norm1_out + taps["norm1"])
     norm1_act = jax.nn.relu(norm1_out)
     conv2_out = conv(norm1_act, params["conv2"], (1, 1)) + taps["conv2"]
     norm2_out = x + (conv2_out * params["norm2"]["scale"] + params["norm2"]["shift"])
-    norm2_out += taps["norm2"]
+    norm2_out = in_order(norm2_out + taps["norm2"])
     h0 = jax.nn.relu(norm2_out)
     activations = {
         "conv1_in": x[0],
@@ -69,11 +69,11 @@ def block_1(params, x, taps):
     """`blocks/2`: output, and what its layers were given."""
     conv1_out = conv(x, params["conv1"], (2, 2)) + taps["conv1"]
     norm1_out = conv1_out * params["norm1"]["scale"] + params["norm1"]["shift"]
-    norm1_out += taps["norm1"]
+    norm1_out = in_order(norm1_out + taps["norm1"])
     norm1_act = jax.nn.relu(norm1_out)
     conv2_out = conv(norm1_act, params["conv2"], (1, 1)) + taps["conv2"]
     norm_out = conv2_out * params["norm2"]["scale"] + params["norm2"]["shift"]
-    norm2_out = conv(x, params["skip"], (2, 2)) + norm_out + taps["norm2"]
+    norm2_out = in_order(conv(x, params["skip"], (2, 2)) + norm_out + taps["norm2"])
     h0 = jax.nn.relu(norm2_out)
     activations = {
         "conv1_in": x[0],
@@ -82,6 +82,13 @@ def block_1(params, x, taps):
         "conv2_out": conv2_out[0],
     }
     return h0, activations
+
+
+def in_order(array):
+    """Has cotangents in memory as products read them; XLA for CPUs copies them else."""
+    order = Layout(tuple(range(array.ndim)))
+    # JAX misreads an array that comes out of `jax.jit` right after a constraint.
+    return 1.0 * with_layout_constraint(1.0 * array, order)
 
 
 def windows(x, window, strides):
@@ -109,7 +116,7 @@ def inner_products(rows1, rows2, axes):
 def forward(params, x, taps):
     """Outputs of one example, and what its layers were given."""
     activations = {}
-    stem_out = conv(x[None], params["stem"], (1, 1)) + taps["stem"]
+    stem_out = in_order(conv(x[None], params["stem"], (1, 1)) + taps["stem"])
     h0, activations["blocks_0"] = block(params["blocks"][0], stem_out, taps["blocks_0"])
     h1, activations["blocks_1"] = block(params["blocks"][1], h0, taps["blocks_1"])
     h2, activations["blocks_2"] = block_1(params["blocks"][2], h1, taps["blocks_2"])
@@ -141,24 +148,17 @@ def derivatives(params, x):
         lambda taps: forward(params, x, taps), taps, has_aux=True
     )
     (cotangents,) = jax.vmap(pull_back)(jnp.eye(4, dtype=jnp.float32))
-    return activations, cotangents
-
-
-def sides(params, x):
-    """Activations and cotangents; these in memory as products read them."""
-    activations, cotangents = jax.vmap(derivatives, (None, 0))(params, x)
-    in_order = lambda a: with_layout_constraint(a, Layout(tuple(range(a.ndim))))
     return activations, jax.tree.map(in_order, cotangents)
 
 
 def both_sides(params, x1, x2):
     """The sides of x1 and x2, by one sweep, which is sooner compiled."""
     if x2 is None:
-        side = sides(params, x1)
+        side = jax.vmap(derivatives, (None, 0))(params, x1)
         return side, side
     n1 = jax.tree.leaves(x1)[0].shape[0]
     x = jax.tree.map(lambda *x: jnp.concatenate(x), x1, x2)
-    both = sides(params, x)
+    both = jax.vmap(derivatives, (None, 0))(params, x)
     first = jax.tree.map(lambda a: a[:n1], both)
     return first, jax.tree.map(lambda a: a[n1:], both)
 

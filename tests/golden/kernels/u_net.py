@@ -33,6 +33,13 @@ def conv(x, kernel, strides):
     return lax.conv_general_dilated(x, kernel, strides, "SAME", dimension_numbers=axes)
 
 
+def in_order(array):
+    """Has cotangents in memory as products read them; XLA for CPUs copies them else."""
+    order = Layout(tuple(range(array.ndim)))
+    # JAX misreads an array that comes out of `jax.jit` right after a constraint.
+    return 1.0 * with_layout_constraint(1.0 * array, order)
+
+
 def windows(x, window, strides):
     """Cuts [..., *spatial, c] into windows [..., *positions, *window, c]."""
     sizes = x.shape[-1 - len(window) : -1]
@@ -57,9 +64,9 @@ def inner_products(rows1, rows2, axes):
 
 def forward(params, x, taps):
     """Outputs of one example, and what its layers were given."""
-    down_out = conv(x[None], params["down"], (2, 2)) + taps["down"]
+    down_out = in_order(conv(x[None], params["down"], (2, 2)) + taps["down"])
     down_act = jax.nn.relu(down_out)
-    middle_out = conv(down_act, params["middle"], (1, 1)) + taps["middle"]
+    middle_out = in_order(conv(down_act, params["middle"], (1, 1)) + taps["middle"])
     h0 = jnp.repeat(jnp.repeat(jax.nn.relu(middle_out), 2, axis=1), 2, axis=2)
     middle_act = jnp.concatenate([x[None], h0], axis=-1)
     up_out = jnp.sum(conv(middle_act, params["up"], (1, 1)), axis=(1, 2)) + taps["up"]
@@ -84,24 +91,17 @@ def derivatives(params, x):
         lambda taps: forward(params, x, taps), taps, has_aux=True
     )
     (cotangents,) = jax.vmap(pull_back)(jnp.eye(4, dtype=jnp.float32))
-    return activations, cotangents
-
-
-def sides(params, x):
-    """Activations and cotangents; these in memory as products read them."""
-    activations, cotangents = jax.vmap(derivatives, (None, 0))(params, x)
-    in_order = lambda a: with_layout_constraint(a, Layout(tuple(range(a.ndim))))
     return activations, jax.tree.map(in_order, cotangents)
 
 
 def both_sides(params, x1, x2):
     """The sides of x1 and x2, by one sweep, which is sooner compiled."""
     if x2 is None:
-        side = sides(params, x1)
+        side = jax.vmap(derivatives, (None, 0))(params, x1)
         return side, side
     n1 = jax.tree.leaves(x1)[0].shape[0]
     x = jax.tree.map(lambda *x: jnp.concatenate(x), x1, x2)
-    both = sides(params, x)
+    both = jax.vmap(derivatives, (None, 0))(params, x)
     first = jax.tree.map(lambda a: a[:n1], both)
     return first, jax.tree.map(lambda a: a[n1:], both)
 
