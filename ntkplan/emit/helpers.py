@@ -112,9 +112,8 @@ def from_lower_blocks(function, side, count, axes, swapped):
 _IN_ORDER = '''
 def in_order(array):
     """Has cotangents in memory as products read them; XLA for CPUs copies them else."""
-    order = Layout(tuple(range(array.ndim)))
     # JAX misreads an array that comes out of `jax.jit` right after a constraint.
-    return 1.0 * with_layout_constraint(1.0 * array, order)
+    return 1.0 * with_layout_constraint(1.0 * array, Layout(tuple(range(array.ndim))))
 '''
 
 _HELPERS: tuple[tuple[type[Statement], str], ...] = (

@@ -28,9 +28,8 @@ X = "float32[n,6]"
 
 def in_order(array):
     """Has cotangents in memory as products read them; XLA for CPUs copies them else."""
-    order = Layout(tuple(range(array.ndim)))
     # JAX misreads an array that comes out of `jax.jit` right after a constraint.
-    return 1.0 * with_layout_constraint(1.0 * array, order)
+    return 1.0 * with_layout_constraint(1.0 * array, Layout(tuple(range(array.ndim))))
 
 
 def inner_products(rows1, rows2, axes):
