@@ -24,8 +24,7 @@ from ntkplan.emit.writer import write_body
 from ntkplan.ir.equation import Body
 
 _SEVERAL = 3
-_NOTHING: Mapping[Any, str] = MappingProxyType({})
-_NOTHING_ADDED: Mapping[Any, Added] = MappingProxyType({})
+_NOTHING: Mapping[Any, Any] = MappingProxyType({})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -60,7 +59,7 @@ def print_body(
     *,
     input_names: Sequence[str],
     name_hints: Mapping[Var, str] = _NOTHING,
-    after: Mapping[Var, Added] = _NOTHING_ADDED,
+    after: Mapping[Var, Added] = _NOTHING,
     keep: Collection[Var] = (),
     inside_parts: Collection[Var] = (),
     taken: Collection[str] = (),

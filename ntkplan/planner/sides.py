@@ -8,8 +8,8 @@ from ntkplan.ir.use import Layer
 from ntkplan.planner.moved import entries
 from ntkplan.planner.uncut import Chosen
 
-# Both sides in one sweep are compiled in less time, about half of it for transformers,
-# but are cut apart afterwards: where calls take this long, that is not worth it.
+# Both sides in one sweep are compiled sooner, those of transformers above all, but are
+# cut apart afterwards: where calls take this long, that is not worth it.
 _WORTH_TWO_SWEEPS_S = 0.1
 
 
