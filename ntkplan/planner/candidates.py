@@ -228,3 +228,17 @@ def _allowed(
         why=why,
         hint=hint,
     )
+
+
+def tapped_layers(layers: Sequence[Layer], chosen: Sequence[Priced]) -> list[Layer]:
+    """Returns the layers that are not pushed, with the taps that were chosen.
+
+    Args:
+        layers: All layers.
+        chosen: One candidate for each.
+    """
+    return [
+        item.candidate.layer_of(layer)
+        for layer, item in zip(layers, chosen, strict=True)
+        if not item.pushed
+    ]

@@ -8,7 +8,7 @@ from collections.abc import Container, Sequence
 from ntkplan.ir.plan import PlanCost
 from ntkplan.ir.program import Tiling
 from ntkplan.ir.use import Layer
-from ntkplan.planner.candidates import Priced
+from ntkplan.planner.candidates import Priced, tapped_layers
 from ntkplan.planner.leaf_options import LeafOptions, Options
 from ntkplan.planner.prices import Price
 from ntkplan.planner.problem import Problem
@@ -188,10 +188,10 @@ def _shared_by(
     """Returns the shared work with the taps that the chosen candidates have."""
     if not any(item.candidate.later for item in chosen):
         return shared
-    layers = list(zip(problem.study.layers, chosen, strict=True))
+    layers = problem.study.layers
     return sharing.work_of(
-        [item.candidate.layer_of(layer) for layer, item in layers if not item.pushed],
-        [layer for layer, item in layers if item.pushed],
+        tapped_layers(layers, chosen),
+        [layer for layer, item in zip(layers, chosen, strict=True) if item.pushed],
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ntkplan._jax import Var, constrains_layouts
 from ntkplan.cost.profile import Platform
-from ntkplan.ir.use import Layer
+from ntkplan.planner.candidates import tapped_layers
 from ntkplan.planner.moved import entries
 from ntkplan.planner.uncut import Chosen
 
@@ -27,7 +27,8 @@ def ordered_taps(chosen: Chosen) -> frozenset[Var] | None:
     """
     if not _may_be_copied(chosen) or not constrains_layouts():
         return None
-    bases = chosen.problem.study.moved(_tapped(chosen)).base_of
+    tapped = tapped_layers(chosen.layers, chosen.decision.chosen)
+    bases = chosen.problem.study.moved(tapped).base_of
     return frozenset(tap for tap, base in bases.items() if tap is base)
 
 
@@ -44,21 +45,13 @@ def joins_sides(chosen: Chosen) -> bool:
     return quick and _may_be_copied(chosen)
 
 
-def _tapped(chosen: Chosen) -> list[Layer]:
-    """Returns the layers whose uses are tapped, as they are."""
-    return [
-        item.candidate.layer_of(layer)
-        for layer, item in zip(chosen.layers, chosen.decision.chosen, strict=True)
-        if not item.pushed
-    ]
-
-
 def _may_be_copied(chosen: Chosen) -> bool:
     """Says whether this is a CPU whose memory has room for cotangents twice."""
     problem, decision = chosen.problem, chosen.decision
     if problem.profile.platform is not Platform.CPU or decision.tiling is not None:
         return False
-    taps = {tap for layer in _tapped(chosen) for tap in layer.taps}
+    tapped = tapped_layers(chosen.layers, decision.chosen)
+    taps = {tap for layer in tapped for tap in layer.taps}
     columns_bytes = problem.study.itemsize * sum(map(entries, taps))
     copies_bytes = columns_bytes * problem.n_points * problem.n_basis
     return decision.cost.peak_bytes + copies_bytes <= chosen.limit_bytes
