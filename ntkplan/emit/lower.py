@@ -106,7 +106,9 @@ def lower(
         records=tuple(tables.records.values()),
         factors=tuple(tables.factors.values()),
         cotangents=tuple(tables.cotangents.values()),
-        blocks=_shared([_block(choice, tables) for choice in tapped], tables),
+        blocks=_shared(
+            [_block(choice, tables) for choice in _as_swept(tapped)], tables
+        ),
         pushed_comments=pushed_remark([item.record for item in pushed if item.record]),
         kernel_labels=frame.kernel_labels,
         input_names=tables.input_names,
@@ -125,6 +127,19 @@ def lower(
         ordered=_with_positions(tables, ordered or ()),
         joins_sides=joins_sides and positions,
     )
+
+
+def _as_swept(choices: Sequence[Choice]) -> list[Choice]:
+    """Returns choices in the order in which the backward sweep has their cotangents.
+
+    Compilers follow the text where nothing else decides: what is contracted first need
+    not be held until the sweep has reached the model's inputs.
+    """
+
+    def reached_at(choice: Choice) -> tuple[tuple[int, int], ...]:
+        return min(use.place for stack in choice.layer.stacks for use in stack.uses)
+
+    return sorted(choices, key=reached_at, reverse=True)
 
 
 def _with_positions(tables: Tables, taps: Collection[Var]) -> frozenset[Var]:

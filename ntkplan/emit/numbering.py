@@ -67,6 +67,8 @@ class PartLoops:
         >>> loops = PartLoops({f"a_{i}": f"a/{i}" for i in range(5)}, [])
         >>> loops.head([f"a_{i}" for i in range(5)])
         (['for i in range(5):  # a/0 to a/4, 5 parts'], 'f"a_{i}"')
+        >>> loops.head([f"a_{i}" for i in (4, 3, 2, 1, 0)])
+        (['for i in reversed(range(5)):  # a/4 to a/0, 5 parts'], 'f"a_{i}"')
         >>> loops.head(["a_1", "a_2"])
         (['for part in ("a_1", "a_2"):'], 'part')
     """
@@ -77,7 +79,7 @@ class PartLoops:
         """Decides whether the parts get a name.
 
         Args:
-            paths: Paths of the parts by their keys, in the order in which they run.
+            paths: Paths of the parts by their keys, in the order of their contractions.
             loops: The keys that the loops run over.
         """
         used = {key for keys in loops for key in keys}
@@ -105,7 +107,7 @@ class PartLoops:
         if listed:
             line = f"for part in {listed}:"
         elif counted is not None:
-            line = f"for i in {range_text(counted[1], len(keys))}:"
+            line = f"for i in {counted[1]}:"
         else:
             return [said, *packed("for part in (", texts, "):")], "part"
         key = "part" if listed or counted is None else f'f"{counted[0]}"'
@@ -127,8 +129,15 @@ class PartLoops:
             return [line]
         return packed(f"{name} = (", [f'"{key}"' for key in keys], ")")
 
-    def _counted(self, keys: Sequence[str]) -> tuple[str, int] | None:
-        return counting(keys) if len(keys) >= LEAST else None
+    def _counted(self, keys: Sequence[str]) -> tuple[str, str] | None:
+        """Returns a format text for keys that count up or down, and text for what."""
+        if len(keys) < LEAST:
+            return None
+        if (up := counting(keys)) is not None:
+            return up[0], range_text(up[1], len(keys))
+        if (down := counting(keys[::-1])) is not None:
+            return down[0], f"reversed({range_text(down[1], len(keys))})"
+        return None
 
     def _slice(self, keys: Sequence[str]) -> str:
         """Returns text for parts that follow upon each other, or nothing."""

@@ -125,17 +125,13 @@ def kernel(params, x1, x2=None):
     a1, c1 = side1
     a2, c2 = side2
 
-    # conv1/bias [8]: structured_derivatives, C1 C2; 23 kflop, 76.9KiB, 8.18 us
-    sum_c1 = c1["conv1"].sum(axis=(2, 3))
-    sum_c2 = c2["conv1"].sum(axis=(2, 3))
-    theta = jnp.einsum("noy,mpy->nomp", sum_c1, sum_c2)
-    # conv1/kernel [3x3x3x8]: jacobian_contraction, (C1 A1)(C2 A2); 1.1 Mflop, 416KiB,
-    # 32.5 us
-    windows1 = windows(a1["x"], (3, 3), (2, 2))
-    jacobian1 = jnp.einsum("noijy,nijabc->noyabc", c1["conv1"], windows1)
-    windows2 = windows(a2["x"], (3, 3), (2, 2))
-    jacobian2 = jnp.einsum("noijy,nijabc->noyabc", c2["conv1"], windows2)
-    theta += inner_products(jacobian1, jacobian2, 4)
+    # dense/bias [5]: structured_derivatives, C1 C2; 3.3 kflop, 5.37KiB, 1.34 us
+    # dense/kernel [128x5]: structured_derivatives, (C1 C2)(A1 A2); 3.67 kflop, 9.45KiB,
+    # 2.17 us
+    cotangent_gram_dense = jnp.einsum("noy,mpy->nomp", c1["dense"], c2["dense"])
+    theta = cotangent_gram_dense
+    gram = jnp.einsum("nx,mx->nm", a1["conv2_act"], a2["conv2_act"])
+    theta += cotangent_gram_dense * gram[:, None, :, None]
 
     # conv2/bias [8]: structured_derivatives, C1 C2; 9.58 kflop, 24.4KiB, 4.29 us
     sum_c1 = c1["conv2"].sum(axis=(2, 3))
@@ -149,13 +145,17 @@ def kernel(params, x1, x2=None):
     product_a1a2c2 = jnp.einsum("nijmst,mpsty->mnijpy", gram, c2["conv2"])
     theta += jnp.einsum("noijy,mnijpy->nomp", c1["conv2"], product_a1a2c2)
 
-    # dense/bias [5]: structured_derivatives, C1 C2; 3.3 kflop, 5.37KiB, 1.34 us
-    # dense/kernel [128x5]: structured_derivatives, (C1 C2)(A1 A2); 3.67 kflop, 9.45KiB,
-    # 2.17 us
-    cotangent_gram_dense = jnp.einsum("noy,mpy->nomp", c1["dense"], c2["dense"])
-    theta += cotangent_gram_dense
-    gram = jnp.einsum("nx,mx->nm", a1["conv2_act"], a2["conv2_act"])
-    theta += cotangent_gram_dense * gram[:, None, :, None]
+    # conv1/bias [8]: structured_derivatives, C1 C2; 23 kflop, 76.9KiB, 8.18 us
+    sum_c1 = c1["conv1"].sum(axis=(2, 3))
+    sum_c2 = c2["conv1"].sum(axis=(2, 3))
+    theta += jnp.einsum("noy,mpy->nomp", sum_c1, sum_c2)
+    # conv1/kernel [3x3x3x8]: jacobian_contraction, (C1 A1)(C2 A2); 1.1 Mflop, 416KiB,
+    # 32.5 us
+    windows1 = windows(a1["x"], (3, 3), (2, 2))
+    jacobian1 = jnp.einsum("noijy,nijabc->noyabc", c1["conv1"], windows1)
+    windows2 = windows(a2["x"], (3, 3), (2, 2))
+    jacobian2 = jnp.einsum("noijy,nijabc->noyabc", c2["conv1"], windows2)
+    theta += inner_products(jacobian1, jacobian2, 4)
 
     return theta.transpose(0, 2, 1, 3)
 

@@ -153,20 +153,20 @@ def cotangent_products(side1, side2, layer):
     return jnp.einsum("noy,mpy->nomp", sum_c1, sum_c2)
 
 
-def gram_products(side1, side2, layer, given):
-    """Products of two Grams: structured_derivatives, (C1 C2)(A1 A2), 16 leaves."""
-    (a1, c1), (a2, c2) = side1, side2
-    cotangent_gram = jnp.einsum("nosy,mpty->nosmpt", c1[layer], c2[layer])
-    gram = jnp.einsum("nsx,mtx->nsmt", a1[given], a2[given])
-    return jnp.einsum("nsmt,nosmpt->nomp", gram, cotangent_gram)
-
-
 def layer_products(side1, side2, layer, given):
     """What layers add: structured_derivatives, C1 (A1 (A2 C2)), 9 leaves."""
     (a1, c1), (a2, c2) = side1, side2
     jacobian2 = jnp.einsum("nsg,nosg->ngo", a2[given], c2[layer])
     product_a1a2c2 = jnp.einsum("nsg,mgp->nsgmp", a1[given], jacobian2)
     return jnp.einsum("nosg,nsgmp->nomp", c1[layer], product_a1a2c2)
+
+
+def gram_products(side1, side2, layer, given):
+    """Products of two Grams: structured_derivatives, (C1 C2)(A1 A2), 16 leaves."""
+    (a1, c1), (a2, c2) = side1, side2
+    cotangent_gram = jnp.einsum("nosy,mpty->nosmpt", c1[layer], c2[layer])
+    gram = jnp.einsum("nsx,mtx->nsmt", a1[given], a2[given])
+    return jnp.einsum("nsmt,nosmpt->nomp", gram, cotangent_gram)
 
 
 @jax.jit
@@ -182,30 +182,29 @@ def kernel(params, x1, x2=None):
         """Both sides of a part of the model."""
         return [[table.get(part) for table in side] for side in (side1, side2)]
 
-    theta = 0.0
-    for part in ("blocks_0", "blocks_1", "blocks_2", "blocks_3"):
-        # down/b [16], norm1/shift [16], norm2/shift [16], out/b [16], qkv/b [48], up/b
-        # [64]: together 243 kflop, 502KiB, 87.9 us
+    # norm/shift [16]: 5.58 kflop, 12.2KiB, 3.2 us
+    theta = cotangent_products(side1, side2, "norm")
+    # norm/scale [16]: 26 kflop, 49.3KiB, 5.56 us
+    theta += layer_products(side1, side2, "norm", "norm_in")
+
+    for part in ("blocks_3", "blocks_2", "blocks_1", "blocks_0"):
+        # down/b [16], up/b [64], norm2/shift [16], out/b [16], qkv/b [48], norm1/shift
+        # [16]: together 243 kflop, 502KiB, 87.9 us
         theta += cotangent_products(*of(part), "down")
-        theta += cotangent_products(*of(part), "norm1")
+        theta += cotangent_products(*of(part), "up")
         theta += cotangent_products(*of(part), "norm2")
         theta += cotangent_products(*of(part), "out")
         theta += cotangent_products(*of(part), "qkv")
-        theta += cotangent_products(*of(part), "up")
-        # down/w [64x16], out/w [16x16], qkv/w [16x48], up/w [16x64]: together
+        theta += cotangent_products(*of(part), "norm1")
+        # down/w [64x16], up/w [16x64], out/w [16x16], qkv/w [16x48]: together
         # 4.99 Mflop, 1.44MiB, 146 us
         theta += gram_products(*of(part), "down", "up_act")
+        theta += gram_products(*of(part), "up", "norm2_out")
         theta += gram_products(*of(part), "out", "qkv_act")
         theta += gram_products(*of(part), "qkv", "norm1_out")
-        theta += gram_products(*of(part), "up", "norm2_out")
-        # norm1/scale [16], norm2/scale [16]: together 208 kflop, 394KiB, 44.5 us
-        theta += layer_products(*of(part), "norm1", "norm1_in")
+        # norm2/scale [16], norm1/scale [16]: together 208 kflop, 394KiB, 44.5 us
         theta += layer_products(*of(part), "norm2", "out_act")
-
-    # norm/scale [16]: 26 kflop, 49.3KiB, 5.56 us
-    theta += layer_products(side1, side2, "norm", "norm_in")
-    # norm/shift [16]: 5.58 kflop, 12.2KiB, 3.2 us
-    theta += cotangent_products(side1, side2, "norm")
+        theta += layer_products(*of(part), "norm1", "norm1_in")
 
     # positions [6x16]: structured_derivatives, C1 C2; 20.8 kflop, 9.56KiB, 1.77 us
     theta += inner_products(c1["positions"], c2["positions"], 2)

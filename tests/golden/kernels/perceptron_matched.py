@@ -75,13 +75,13 @@ def kernel(params, x1, x2=None):
     side1 = jax.vmap(derivatives, (None, 0))(params, x1)
     side2 = side1 if x2 is None else jax.vmap(derivatives, (None, 0))(params, x2)
 
-    # 0/b [16], 1/b [16], 2/b [3]: structured_derivatives, C1 C2; together 2.63 kflop,
+    # 2/b [3], 1/b [16], 0/b [16]: structured_derivatives, C1 C2; together 2.63 kflop,
     # 4.97KiB, 3.94 us
-    # 0/w [8x16], 1/w [16x16], 2/w [16x3]: structured_derivatives, (C1 C2)(A1 A2);
+    # 2/w [16x3], 1/w [16x16], 0/w [8x16]: structured_derivatives, (C1 C2)(A1 A2);
     # together 536 flop, 3.45KiB, 4.89 us
-    theta = cotangent_products(side1, side2, "layer0", "x")
+    theta = cotangent_products(side1, side2, "layer2", "layer1_act")
     theta += cotangent_products(side1, side2, "layer1", "layer0_act")
-    theta += cotangent_products(side1, side2, "layer2", "layer1_act")
+    theta += cotangent_products(side1, side2, "layer0", "x")
 
     return theta
 

@@ -121,12 +121,10 @@ def kernel(params, x1, x2=None):
     a1, c1 = side1
     a2, c2 = side2
 
-    # conv1 [3x3x3x8]: jacobian_contraction, (C1 A1)(C2 A2); 1.99 Mflop, 800KiB, 57.6 us
-    windows1 = windows(a1["x"], (3, 3), (1, 1))
-    jacobian1 = jnp.einsum("ndijy,nijabc->ndyabc", c1["conv1"], windows1)
-    windows2 = windows(a2["x"], (3, 3), (1, 1))
-    jacobian2 = jnp.einsum("ndijy,nijabc->ndyabc", c2["conv1"], windows2)
-    theta = jnp.einsum("ndyabc,mdyabc->dnm", jacobian1, jacobian2)
+    # head [16x10]: structured_derivatives, (C1 (A1 A2)) C2; 4.1 kflop, 24.8KiB, 4.13 us
+    gram = jnp.einsum("nx,mx->nm", a1["conv2_act"], a2["conv2_act"])
+    product_a1a2c1 = jnp.einsum("ndy,nm->dmny", c1["head"], gram)
+    theta = jnp.einsum("mdy,dmny->dnm", c2["head"], product_a1a2c1)
 
     # conv2 [3x3x8x16]: structured_derivatives, C1 (((A1 K1)(A2 K2)) C2), tapped later;
     # 1.07 Mflop, 556KiB, 37.6 us
@@ -138,10 +136,12 @@ def kernel(params, x1, x2=None):
     product_a1a2c2_kk = jnp.einsum("gnm,mdg->ndmg", gram_kk, c2["conv2"])
     theta += jnp.einsum("ndg,ndmg->dnm", c1["conv2"], product_a1a2c2_kk)
 
-    # head [16x10]: structured_derivatives, (C1 (A1 A2)) C2; 4.1 kflop, 24.8KiB, 4.13 us
-    gram = jnp.einsum("nx,mx->nm", a1["conv2_act"], a2["conv2_act"])
-    product_a1a2c1 = jnp.einsum("ndy,nm->dmny", c1["head"], gram)
-    theta += jnp.einsum("mdy,dmny->dnm", c2["head"], product_a1a2c1)
+    # conv1 [3x3x3x8]: jacobian_contraction, (C1 A1)(C2 A2); 1.99 Mflop, 800KiB, 57.6 us
+    windows1 = windows(a1["x"], (3, 3), (1, 1))
+    jacobian1 = jnp.einsum("ndijy,nijabc->ndyabc", c1["conv1"], windows1)
+    windows2 = windows(a2["x"], (3, 3), (1, 1))
+    jacobian2 = jnp.einsum("ndijy,nijabc->ndyabc", c2["conv1"], windows2)
+    theta += jnp.einsum("ndyabc,mdyabc->dnm", jacobian1, jacobian2)
 
     return theta.transpose(1, 2, 0)
 

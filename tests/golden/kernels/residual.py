@@ -162,31 +162,21 @@ def both_sides(params, x1, x2):
     return first, jax.tree.map(lambda a: a[n1:], both)
 
 
-def jacobian_products(side1, side2, layer, given, window=3, stride=1):
-    """Inner products of Jacobians: jacobian_contraction, (C1 A1)(C2 A2), 6 leaves."""
+def cotangent_products(side1, side2, layer):
+    """Inner products of cotangents: structured_derivatives, C1 C2, 10 leaves."""
     # A1, A2: activations of x1 and x2; C1, C2: cotangents.
-    (a1, c1), (a2, c2) = side1, side2
-    windows1 = windows(a1[given], (window, window), (stride, stride))
-    jacobian1 = jnp.einsum("noijy,nijabc->noyabc", c1[layer], windows1)
-    windows2 = windows(a2[given], (window, window), (stride, stride))
-    jacobian2 = jnp.einsum("noijy,nijabc->noyabc", c2[layer], windows2)
-    return inner_products(jacobian1, jacobian2, 4)
+    (_, c1), (_, c2) = side1, side2
+    sum_c1 = c1[layer].sum(axis=(2, 3))
+    sum_c2 = c2[layer].sum(axis=(2, 3))
+    return jnp.einsum("noy,mpy->nomp", sum_c1, sum_c2)
 
 
-def scale_products(side1, side2, layer, given):
+def jacobian_products(side1, side2, layer, given):
     """Inner products of Jacobians: jacobian_contraction, (C1 A1)(C2 A2), 10 leaves."""
     (a1, c1), (a2, c2) = side1, side2
     jacobian1 = jnp.einsum("nijg,noijg->nog", a1[given], c1[layer])
     jacobian2 = jnp.einsum("nijg,noijg->nog", a2[given], c2[layer])
     return jnp.einsum("nog,mpg->nomp", jacobian1, jacobian2)
-
-
-def cotangent_products(side1, side2, layer):
-    """Inner products of cotangents: structured_derivatives, C1 C2, 10 leaves."""
-    (_, c1), (_, c2) = side1, side2
-    sum_c1 = c1[layer].sum(axis=(2, 3))
-    sum_c2 = c2[layer].sum(axis=(2, 3))
-    return jnp.einsum("noy,mpy->nomp", sum_c1, sum_c2)
 
 
 def layer_products(side1, side2, layer, given, stride=1):
@@ -197,6 +187,16 @@ def layer_products(side1, side2, layer, given, stride=1):
     gram = inner_products(windows1, windows2, 3)
     product_a1a2c2 = jnp.einsum("nijmst,mpsty->mnijpy", gram, c2[layer])
     return jnp.einsum("noijy,mnijpy->nomp", c1[layer], product_a1a2c2)
+
+
+def jacobian_products_1(side1, side2, layer, given, window=3, stride=1):
+    """Inner products of Jacobians: jacobian_contraction, (C1 A1)(C2 A2), 6 leaves."""
+    (a1, c1), (a2, c2) = side1, side2
+    windows1 = windows(a1[given], (window, window), (stride, stride))
+    jacobian1 = jnp.einsum("noijy,nijabc->noyabc", c1[layer], windows1)
+    windows2 = windows(a2[given], (window, window), (stride, stride))
+    jacobian2 = jnp.einsum("noijy,nijabc->noyabc", c2[layer], windows2)
+    return inner_products(jacobian1, jacobian2, 4)
 
 
 @jax.jit
@@ -215,27 +215,27 @@ def kernel(params, x1, x2=None):
             sides = [[table.get(part) for table in side] for side in (side1, side2)]
             theta += products(*sides, *keys, **settings)
 
-    parts = ("blocks_0", "blocks_1", "blocks_2", "blocks_3", "blocks_4")
+    parts = ("blocks_4", "blocks_3", "blocks_2", "blocks_1", "blocks_0")
     theta = 0.0
 
-    # conv1, conv2, skip, stem: 10.2 Mflop, 3.11MiB, 247 us
-    add(parts[:2], jacobian_products, "conv1", "conv1_in")
-    add(parts[:2], jacobian_products, "conv2", "norm1_act")
-    add(["blocks_2"], jacobian_products, "norm2", "conv1_in", window=1, stride=2)
-    theta += jacobian_products(side1, side2, "stem", "x")
+    # norm1/shift, norm2/shift: 151 kflop, 450KiB, 54.4 us
+    add(parts, cotangent_products, "norm2")
+    add(parts, cotangent_products, "norm1")
 
     # norm1/scale, norm2/scale: 252 kflop, 1.52MiB, 106 us
-    add(parts, scale_products, "norm1", "conv1_out")
-    add(parts, scale_products, "norm2", "conv2_out")
-
-    # norm1/shift, norm2/shift: 151 kflop, 450KiB, 54.4 us
-    add(parts, cotangent_products, "norm1")
-    add(parts, cotangent_products, "norm2")
+    add(parts, jacobian_products, "norm2", "conv2_out")
+    add(parts, jacobian_products, "norm1", "conv1_out")
 
     # conv1, conv2: 7.82 Mflop, 2.74MiB, 202 us
+    add(parts[:3], layer_products, "conv2", "norm1_act")
+    add(parts[:2], layer_products, "conv1", "conv1_in")
     add(["blocks_2"], layer_products, "conv1", "conv1_in", stride=2)
-    add(parts[2:], layer_products, "conv2", "norm1_act")
-    add(parts[3:], layer_products, "conv1", "conv1_in")
+
+    # conv1, conv2, skip, stem: 10.2 Mflop, 3.11MiB, 247 us
+    add(["blocks_2"], jacobian_products_1, "norm2", "conv1_in", window=1, stride=2)
+    add(parts[3:], jacobian_products_1, "conv2", "norm1_act")
+    add(parts[3:], jacobian_products_1, "conv1", "conv1_in")
+    theta += jacobian_products_1(side1, side2, "stem", "x")
 
     # head/b [4]: structured_derivatives, C1 C2; 1.73 kflop, 3.44KiB, 1.26 us
     # head/w [16x4]: structured_derivatives, (C1 C2)(A1 A2); 768 flop, 4.28KiB, 1.77 us
