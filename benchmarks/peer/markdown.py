@@ -146,8 +146,8 @@ TABLES = (
     Table(document=_PERFORMANCE, mark="peer answers", make=answers),
     Table(
         document=_PERFORMANCE,
-        mark="peer answers without AVX-512",
-        results="peer_cpu_avx2",
+        mark="peer answers with AVX-512",
+        results="peer_cpu_avx512",
         make=answers,
     ),
 )
