@@ -59,6 +59,7 @@ def total(*sizes: Size) -> Size:
     return sympy.Add(*sizes)
 
 
+@functools.cache
 def most(*sizes: Size) -> Size:
     """Returns the largest of some sizes; nothing is simplified.
 
@@ -163,15 +164,22 @@ def compile_formulas(
     The usual formulas are sums of monomials, and for these printing the source here
     takes a tenth of what sympy's own printer takes, which is asked for all others.
     """
-    texts: dict[sympy.Basic, str] = {}
-
-    def printed(formula: sympy.Basic) -> str:
-        text = _source(formula, texts)
-        return str(_FOREIGN.doprint(formula)) if text is None else text
-
-    return sympy.lambdify(
-        SYMBOLS, [*formulas], "math", printer=printed, docstring_limit=0
-    )
+    known: dict[sympy.Basic, str] = {}
+    texts = [_source(formula, known) for formula in formulas]
+    if None in texts:
+        return sympy.lambdify(
+            SYMBOLS,
+            [*formulas],
+            "math",
+            printer=lambda formula: (
+                _source(formula, known) or str(_FOREIGN.doprint(formula))
+            ),
+            docstring_limit=0,
+        )
+    names = ", ".join(symbol.name for symbol in SYMBOLS)
+    values = ", ".join(map(str, texts))
+    # As lambdify would, without its search of all formulas for functions of its own.
+    return eval(f"lambda {names}: [{values}]", {"ceil": math.ceil, "floor": math.floor})
 
 
 def _source(formula: sympy.Basic, texts: dict[sympy.Basic, str]) -> str | None:

@@ -166,7 +166,9 @@ def _usual(values: Sequence[str]) -> str | None:
 
 def _compare(nodes: Sequence[ast.AST], role: str, slots: list[_Slot]) -> bool:
     """Collects where syntax differs in numbers; says whether that is all."""
-    if len({ast.dump(node) for node in nodes}) == 1:
+    dumped = map(ast.dump, nodes)
+    whole = next(dumped)
+    if all(other == whole for other in dumped):
         return True
     if all(_is_setting(node, role) for node in nodes):
         own = tuple(node for node in nodes if isinstance(node, ast.expr))

@@ -72,8 +72,9 @@ class Candidate:
         """
         if not symmetric:
             return zip([key for key, _ in self.parts], self.statements, strict=True)
-        needed = itertools.compress(self.statements, _needed_once(self.statements))
-        return zip([key for key, _ in self.symmetric_parts], needed, strict=True)
+        needed = _needed_once(self.statements, keys(self.statements))
+        kept = itertools.compress(self.statements, needed)
+        return zip([key for key, _ in self.symmetric_parts], kept, strict=True)
 
     def tapped_later(self) -> Candidate:
         """Returns the same candidate, made of a layer's `later`, as one of the leaf."""
@@ -135,11 +136,12 @@ def candidate(
 ) -> Candidate:
     """Prices statements and makes a candidate of them."""
     both = list(statements)
+    named = keys(both)
     counted = [
         (key, repeated(statement_operations(statement, sizes, itemsize), loop))
-        for key, statement in zip(keys(both), both, strict=True)
+        for key, statement in zip(named, both, strict=True)
     ]
-    needed = _needed_once(both)
+    needed = _needed_once(both, named)
     one = [statement for statement, kept in zip(both, needed, strict=True) if kept]
     counted_one = [item for item, kept in zip(counted, needed, strict=True) if kept]
     added = repeated(
@@ -170,15 +172,19 @@ def candidate(
     )
 
 
-def _needed_once(statements: Sequence[Statement]) -> list[bool]:
+def _needed_once(statements: Sequence[Statement], named: Sequence[Key]) -> list[bool]:
     """Says of each statement whether it is computed where both sides are the same.
 
     One of the second side is not, if there is its twin of the first.
+
+    Args:
+        statements: The statements.
+        named: Their keys.
     """
     depends = list(sides(statements))
     first = {
         key
-        for key, found in zip(keys(statements), depends, strict=True)
+        for key, found in zip(named, depends, strict=True)
         if found == frozenset((0,))
     }
     twins = keys(statements, as_first=True)
@@ -260,9 +266,14 @@ def _peak_bytes(
         entries = _entries(statement.target, sizes)
         alive[statement.target.name] = product(itemsize, entries)
         copies = _copies(statement, parts[number][1])
-        uncopied.append(total(*alive.values()))
-        peaks.append(total(uncopied[-1], *copies) if copies else uncopied[-1])
-        alive = {name: size for name, size in alive.items() if last_read[name] > number}
+        kept = {name: size for name, size in alive.items() if last_read[name] > number}
+        # Where nothing is let go of, more is alive at the next statement.
+        most_alive = len(kept) < len(alive) or statement is statements[-1]
+        if most_alive or copies:
+            held = total(*alive.values())
+            uncopied += [held] * most_alive
+            peaks.append(total(held, *copies))
+        alive = kept
     return most(*peaks), most(*uncopied)
 
 
