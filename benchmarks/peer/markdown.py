@@ -13,6 +13,7 @@ from benchmarks.peer.contest import AUTO, OURS, Row
 from benchmarks.peer.report import (
     best_peer,
     checks,
+    failures,
     memory_ratio,
     over_limit,
     peak_bytes,
@@ -36,7 +37,7 @@ def summary_table(results: Mapping[str, Any]) -> str:
         "ntkplan, ms",
         "speed-up, full kernel",
         "speed-up, trace kernel",
-        "memory of its best",
+        "memory over its best's",
     )
     alone = [row for row in results["cases"] if row["n2"] is None]
     traces = {row["name"]: row for row in alone if row["kernel"] == "trace"}
@@ -122,6 +123,12 @@ def answers(results: Mapping[str, Any]) -> str:
     return _table(("question", "answer", "figure"), lines)
 
 
+def failed_list(results: Mapping[str, Any]) -> str:
+    """Returns what failed, and why."""
+    found = failures(results["cases"])
+    return "\n".join(f"- {text}" for text in found) if found else "Nothing."
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Table:
     """A table of a document.
@@ -143,6 +150,7 @@ _PERFORMANCE = "docs/performance.md"
 TABLES = (
     Table(document="README.md", mark="peer summary", make=summary_table),
     Table(document=_PERFORMANCE, mark="peer cases", make=full_table),
+    Table(document=_PERFORMANCE, mark="peer failures", make=failed_list),
     Table(document=_PERFORMANCE, mark="peer answers", make=answers),
     Table(
         document=_PERFORMANCE,

@@ -122,14 +122,18 @@ def report(results: Mapping[str, Any]) -> str:
         "over the least time that the machine allows",
     ]
     table = [header(), *(line(row, peaks) for row in rows)]
-    failed = [
+    answers = [str(check) for check in checks(rows, peaks)]
+    return "\n".join([*head, "", *table, "", *failures(rows), "", *answers])
+
+
+def failures(rows: Sequence[Row]) -> list[str]:
+    """Says of every implementation that failed in a case why it did."""
+    return [
         f"{title(row)}: {name}: {row['sides'][name]['error']}"
         for row in rows
         for name in NAMES
         if "error" in row["sides"].get(name, {})
     ]
-    answers = [str(check) for check in checks(rows, peaks)]
-    return "\n".join([*head, "", *table, "", *failed, "", *answers])
 
 
 def checks(rows: Sequence[Row], peaks: Mapping[str, float]) -> list[Check]:
