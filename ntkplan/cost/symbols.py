@@ -165,21 +165,13 @@ def compile_formulas(
     takes a tenth of what sympy's own printer takes, which is asked for all others.
     """
     known: dict[sympy.Basic, str] = {}
-    texts = [_source(formula, known) for formula in formulas]
-    if None in texts:
-        return sympy.lambdify(
-            SYMBOLS,
-            [*formulas],
-            "math",
-            printer=lambda formula: (
-                _source(formula, known) or str(_FOREIGN.doprint(formula))
-            ),
-            docstring_limit=0,
-        )
     names = ", ".join(symbol.name for symbol in SYMBOLS)
-    values = ", ".join(map(str, texts))
+    values = ", ".join(
+        _source(formula, known) or str(_FOREIGN.doprint(formula))
+        for formula in formulas
+    )
     # As lambdify would, without its search of all formulas for functions of its own.
-    return eval(f"lambda {names}: [{values}]", {"ceil": math.ceil, "floor": math.floor})
+    return eval(f"lambda {names}: [{values}]", {**vars(math)})
 
 
 def _source(formula: sympy.Basic, texts: dict[sympy.Basic, str]) -> str | None:

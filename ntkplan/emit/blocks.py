@@ -51,7 +51,7 @@ def block_lines(program: Program, calls: Sequence[Call]) -> list[str]:
 
 def _called(program: Program, calls: Sequence[Call], *, first: bool) -> list[str]:
     """Prints calls and clusters that are printed themselves, each under its remark."""
-    paths = {part.key: part.path for part in reversed(program.parts)}
+    paths = program.paths_as_swept
     loops = PartLoops(paths, [call.parts for call in calls if call.parts])
     lines = ["", *_OF_PART] if any(call.parts for call in calls) else []
     lines += ["", *loops.definition] if loops.definition else []

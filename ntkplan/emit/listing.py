@@ -40,7 +40,7 @@ def listed_lines(program: Program, calls: Sequence[Call]) -> list[str]:
         program: What they are of.
         calls: The calls, in their order.
     """
-    paths = {part.key: part.path for part in reversed(program.parts)}
+    paths = program.paths_as_swept
     sets = [call.parts for call in calls if call.parts]
     loops = PartLoops(paths, sets)
     texts, definitions = _texts(loops, calls)

@@ -169,7 +169,7 @@ class Program:
         records: What the forward pass returns beside the output.
         factors: What it returns that is the same for every example.
         cotangents: What `derivatives` makes of the pulled-back taps.
-        blocks: One for every leaf that is not pushed.
+        blocks: One for every leaf that is not pushed, the last layers first.
         pushed_comments: What stands above the NTK-vector products.
         kernel_labels: Labels of the kernel while it is summed up.
         input_names: Python text for the arrays that the blocks are given.
@@ -221,6 +221,11 @@ class Program:
     orders_axes: bool = False
     ordered: frozenset[Var] = frozenset()
     joins_sides: bool = False
+
+    @property
+    def paths_as_swept(self) -> dict[str, str]:
+        """Paths of the parts by their keys, in the order in which blocks stand."""
+        return {part.key: part.path for part in reversed(self.parts)}
 
     @property
     def mirrors_tiles(self) -> bool:

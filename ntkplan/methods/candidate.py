@@ -267,12 +267,11 @@ def _peak_bytes(
         alive[statement.target.name] = product(itemsize, entries)
         copies = _copies(statement, parts[number][1])
         kept = {name: size for name, size in alive.items() if last_read[name] > number}
-        # Where nothing is let go of, more is alive at the next statement.
-        most_alive = len(kept) < len(alive) or statement is statements[-1]
-        if most_alive or copies:
-            held = total(*alive.values())
-            uncopied += [held] * most_alive
-            peaks.append(total(held, *copies))
+        # Where nothing is copied or let go of, more is alive at the next statement.
+        is_last = number == len(statements) - 1
+        if copies or len(kept) < len(alive) or is_last:
+            uncopied.append(total(*alive.values()))
+            peaks.append(total(uncopied[-1], *copies))
         alive = kept
     return most(*peaks), most(*uncopied)
 
