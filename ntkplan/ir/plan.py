@@ -103,8 +103,8 @@ class PlanCost:
         peak_bytes: Most bytes alive at once.
         memory_limit_bytes: What the plan had to fit into.
         in_turn: Whether leaves take turns, because it fits only so or because they have
-            convolutions, which leave nothing to others on a CPU: `Plan.compile` then
-            asks the compiler to hold as little at once as it can.
+            convolutions, which leave nothing to others on a CPU, and hold less so:
+            `Plan.compile` then asks the compiler to hold as little at once as it can.
     """
 
     seconds: float

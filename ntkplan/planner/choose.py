@@ -16,7 +16,7 @@ from ntkplan.planner.candidates import Priced, pushable
 from ntkplan.planner.division import Decision, decide
 from ntkplan.planner.held import Counts
 from ntkplan.planner.leaf_options import leaf_options
-from ntkplan.planner.liveness import most_alive, turns_of
+from ntkplan.planner.liveness import most_alive, runs_what_is_ready, turns_of
 from ntkplan.planner.merged import merged_bytes
 from ntkplan.planner.problem import Problem
 from ntkplan.planner.shared import Sharing, push_at_least_s
@@ -111,7 +111,8 @@ def _cheapest(
 def _finished(search: _Search, decision: Decision, binding: bool) -> Decision:
     """Returns a decision with what the search was, and with all that is alive."""
     problem = search.problem
-    in_turn = binding or problem.computes_in_turn
+    layers, chosen = problem.study.layers, decision.chosen
+    in_turn = binding or not runs_what_is_ready(problem, layers, chosen)
     own_bytes = [item.peak_bytes for item in decision.chosen]
     return dataclasses.replace(
         decision,

@@ -3,16 +3,19 @@
 A compiler runs what is ready. Windows and Grams of activations are ready after the
 forward pass and wait for their leaf's cotangents; a leaf's part of the kernel waits for
 the others', since all are added in one pass. Cotangents wait for their leaf, the last
-layer's first.
+layer's first; those that come out of a CPU's convolutions, one after another, only
+until the sweep has gone on from them.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import cast
 
 from ntkplan._jax import Var
 from ntkplan.cost import symbols
+from ntkplan.cost.profile import Platform
 from ntkplan.cost.symbols import Size, product, total
 from ntkplan.ir.statements import Contract, Statement
 from ntkplan.ir.use import Layer
@@ -82,7 +85,8 @@ def most_alive(
     sides = _sides(problem, ordered, counts)
     base = total(held.fixed_bytes, held.kernel_bytes)
     first = product(counts.points, held.side_bytes)
-    points = [total(base, first, product(counts.points, held.sweep_bytes))]
+    swept = product(counts.points, held.sweep_bytes)
+    points = [] if _follows(problem) else [total(base, first, swept)]
     if pushed:
         found = pushed_size(problem, pushed, counts)
         points.append(total(base, held.kernel_bytes, first, found))
@@ -93,6 +97,45 @@ def most_alive(
             beside.pop(key, None)
         points.append(total(base, sides[number], turn.own, *beside.values()))
     return (*points, total(base, *_joined(parts).values()))
+
+
+def runs_what_is_ready(
+    problem: Problem, layers: Sequence[Layer], chosen: Sequence[Priced]
+) -> bool:
+    """Says whether a kernel is to be compiled so that whatever is ready is run.
+
+    Convolutions leave nothing to others on a CPU, so that it is no gain in itself. It
+    holds the windows of all leaves. A compiler that is asked to hold little holds the
+    cotangents of all leaves instead: sums over positions, which biases and scales are
+    made of, it leaves to the end. What is in work, it holds either way.
+
+    Args:
+        problem: The kernel, all of it at once.
+        layers: All leaves.
+        chosen: One candidate for each.
+    """
+    if not problem.computes_in_turn:
+        return True
+    if not _follows(problem):
+        return False
+    turns, _ = turns_of(layers, chosen, [0] * len(layers))
+    counts = Counts.of(problem, symbolic=False)
+    early, _ = _arrays(problem, turns, counts)
+    windows = sorted(cast("Iterable[float]", _joined(early).values()))
+    moved = problem.study.moved([turn.layer for turn in turns])
+    taps = {moved.base_of[tap] for turn in turns for tap in turn.layer.taps}
+    columns = problem.study.itemsize * problem.n_points * problem.n_basis
+    cotangents = sorted(columns * entries(tap) for tap in taps)
+    return sum(windows[:-_WINDOWS_IN_WORK]) < sum(cotangents[:-_COTANGENTS_IN_WORK])
+
+
+_WINDOWS_IN_WORK = 1
+_COTANGENTS_IN_WORK = 3  # of a leaf, of what the sweep makes of them, and a copy
+
+
+def _follows(problem: Problem) -> bool:
+    """Says whether leaves are contracted while the backward sweep goes on."""
+    return problem.profile.platform is Platform.CPU and problem.study.convolves
 
 
 def _sides(problem: Problem, turns: Sequence[Turn], counts: Counts) -> list[Size]:
@@ -108,7 +151,7 @@ def _sides(problem: Problem, turns: Sequence[Turn], counts: Counts) -> list[Size
         recorded += sum(map(entries, new))
         seen |= new
         held = {bases[tap] for tap in turn.layer.taps} - seen
-        taps += sum(map(entries, held))
+        taps = sum(map(entries, held)) + (0 if _follows(problem) else taps)
         seen |= held
         columns = itemsize * taps + max(waiting_of[tap] for tap in turn.layer.taps)
         each = total(itemsize * recorded, product(columns, counts.basis))

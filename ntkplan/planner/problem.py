@@ -52,7 +52,7 @@ class Problem:
 
     @property
     def computes_in_turn(self) -> bool:
-        """Whether leaves take turns even where memory would do for all at once.
+        """Whether leaves may take turns even where memory would do for all at once.
 
         A GPU or TPU runs one operation after another, in an order that its compiler
         chooses to hold little. A CPU's convolutions use all cores by themselves:

@@ -1,0 +1,62 @@
+"""The schedule that a kernel with convolutions asks its compiler for."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import ntkplan
+from ntkplan import compiling
+
+
+def normal(seed, *shape):
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+def deep(params, x):
+    """Convolutions, each scaled and shifted, so that sums over positions are taken."""
+    for layer in params["body"]:
+        x = jax.lax.conv_general_dilated(
+            x,
+            layer["kernel"],
+            (1, 1),
+            "SAME",
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        )
+        x = jnp.tanh(x * layer["scale"] + layer["shift"])
+    return x.mean((1, 2)) @ params["head"]
+
+
+def parameters(n_outputs):
+    body = [
+        {"kernel": normal(n, 3, 3, 8, 8) / 8, "scale": np.ones(8, "f"), "shift": b}
+        for n, b in enumerate(np.zeros((10, 8), "f"))
+    ]
+    return {"body": body, "head": normal(99, 8, n_outputs)}
+
+
+def compiled_bytes(plan, arguments, *, sparing):
+    names = {}
+    exec(plan.source(), names)
+    options = compiling.compiler_options(sparing=sparing)
+    kernel = jax.jit(names["kernel"].__wrapped__, compiler_options=options)
+    memory = kernel.lower(*arguments).compile().memory_analysis()
+    taken = memory.argument_size_in_bytes + memory.output_size_in_bytes
+    return taken + memory.temp_size_in_bytes
+
+
+@pytest.mark.parametrize(
+    ("n", "n_outputs", "sparing"), [(3, 12, False), (12, 1, True)], ids=str
+)
+def test_what_is_held_less_of_is_left_to_wait(n, n_outputs, sparing):
+    """All windows of nine entries, or the cotangents of all outputs of all layers."""
+    if not compiling.sparing_schedule():
+        pytest.skip("this compiler has one schedule")
+    params, x = parameters(n_outputs), normal(1, n, 12, 12, 8)
+    plan = ntkplan.plan(deep, params, x, methods="jacobian_contraction")
+    assert plan.cost.in_turn is sparing
+    held = compiled_bytes(plan, (params, x), sparing=sparing)
+    assert held < compiled_bytes(plan, (params, x), sparing=not sparing)
+    assert 0.7 < plan.cost.peak_bytes / held < 1.4
