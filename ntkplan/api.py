@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -17,19 +16,22 @@ from ntkplan.arguments import (
     require_methods,
     require_predicate,
 )
-from ntkplan.calibration.machine import memory_of
 from ntkplan.call_text import call_text
 from ntkplan.checked_kernel import Claim, checked_kernel
-from ntkplan.cost.device import available_profiles, load_profile, profile_for
-from ntkplan.cost.profile import DeviceProfile, Platform
-from ntkplan.errors import ArgumentTypeError, ConflictingOptionsError
+from ntkplan.cost.device import available_profiles
+from ntkplan.cost.profile import DeviceProfile
+from ntkplan.device_options import (
+    Device,
+    memory_limit_bytes,
+    precision_on,
+    profile_of,
+)
+from ntkplan.errors import ConflictingOptionsError
 from ntkplan.ir.kernel import KernelSpec
 from ntkplan.options import (
     Axes,
     count_examples,
     kernel_spec,
-    parse_bytes,
-    parse_precision,
     parse_tolerance,
     parse_tune,
 )
@@ -46,7 +48,6 @@ from ntkplan.tree_plans import TreeKernel, TreePlan, kernel_bytes, plan_tree
 from ntkplan.tuning.machine import require_present
 
 Methods = str | Sequence[str] | Mapping[str, str] | None
-Device = str | os.PathLike[str] | DeviceProfile | jax.Device | None
 
 
 def plan(
@@ -127,7 +128,7 @@ def plan(
     batch_axis = parse_batch_axis(batch_axis)
     n1 = count_examples("x1", x1, batch_axis)
     n2 = None if x2 is None else count_examples("x2", x2, batch_axis)
-    profile = _profile(device)
+    profile = profile_of(device)
     budget_s = _budget_s(tune, tolerance, None if device is None else profile)
     options = {
         "kernel": kernel,
@@ -156,30 +157,18 @@ def plan(
     )
     if pairs == "matched" and x2 is not None and batch_axis is not None:
         check_same_count(x1, x2, batch_axis)
-    for graph in model.graphs.values():
-        check_differentiable(graph)
-    if batch_axis is not None:
-        check_independent(f, params, x1, batch_axis, single=model.body, stacklevel=3)
+    _check_model(model, f, params, x1, batch_axis)
     task = Task(
         subject=_name(f),
         signature=signature,
         n1=n1,
         n2=n2,
         profile=profile,
-        limit_bytes=_memory_limit(memory_limit, device, profile),
-        precision=_precision(precision, profile),
+        limit_bytes=memory_limit_bytes(memory_limit, device, profile),
+        precision=precision_on(profile, precision),
         request=parse_methods(methods, [item.path for item in tree_inputs(params)]),
-        probing=None
-        if tolerance is None
-        else _probing(tolerance, specs.values(), params, x1, batch_axis, n1),
-        tuning=None
-        if budget_s is None
-        else TuningTask(
-            budget_s=budget_s / len(model.graphs),
-            params=params,
-            x=(x1, x2),
-            batch_axis=batch_axis,
-        ),
+        probing=_probing(tolerance, specs.values(), params, x1, batch_axis, n1),
+        tuning=_tuning(budget_s, len(model.graphs), params, (x1, x2), batch_axis),
     )
     return _plan_outputs(task, model, specs)
 
@@ -344,53 +333,50 @@ def _kernel_specs(model: Model, **options: Any) -> dict[str, KernelSpec]:
     }
 
 
+def _check_model(
+    model: Model,
+    f: Callable[..., Any],
+    params: Any,
+    x1: Any,
+    batch_axis: int | None,
+) -> None:
+    """Checks that a model can be differentiated, and that its examples are apart."""
+    for graph in model.graphs.values():
+        check_differentiable(graph)
+    if batch_axis is not None:
+        # What it warns of is in the call of `plan`.
+        check_independent(f, params, x1, batch_axis, single=model.body, stacklevel=4)
+
+
+def _tuning(
+    budget_s: float | None,
+    n_outputs: int,
+    params: Any,
+    x: tuple[Any, Any],
+    batch_axis: int | None,
+) -> TuningTask | None:
+    """Divides the seconds for measuring among the outputs, if there are any."""
+    if budget_s is None:
+        return None
+    return TuningTask(
+        budget_s=budget_s / n_outputs, params=params, x=x, batch_axis=batch_axis
+    )
+
+
 def _probing(
-    tolerance: float,
+    tolerance: float | None,
     specs: Iterable[KernelSpec],
     params: Any,
     x1: Any,
     batch_axis: int | None,
     n1: int,
-) -> tuple[float, Probes]:
-    """Checks the tolerance, and chooses where it is compared."""
+) -> tuple[float, Probes] | None:
+    """Checks the tolerance, if there is one, and chooses where it is compared."""
+    if tolerance is None:
+        return None
     for spec in specs:
         parse_tolerance(tolerance, spec)
     return tolerance, choose_probes(params, x1, batch_axis or 0, n1)
-
-
-def _profile(device: Device) -> DeviceProfile:
-    if isinstance(device, str | os.PathLike | DeviceProfile):
-        return load_profile(device)
-    if device is not None and not isinstance(device, jax.Device):
-        raise ArgumentTypeError(
-            name="device",
-            value=device,
-            wanted="the name of a device profile, its file, a profile or a jax.Device",
-            hint="`ntkplan devices` lists the profiles",
-        )
-    running = jax.devices()[0] if device is None else device
-    return profile_for(running.platform, running.device_kind)
-
-
-def _memory_limit(
-    limit: int | float | str | None, device: Device, profile: DeviceProfile
-) -> float:
-    """Reads the limit, or takes what the device has, less the profile's margin."""
-    if limit is not None:
-        return parse_bytes(limit)
-    memory = profile.memory
-    if device is None or isinstance(device, jax.Device):
-        # Its profile may be of a machine with more memory, or of the nearest device.
-        memory = memory_of(device or jax.devices()[0], profile)
-    return memory.usable_bytes * (1 - profile.memory.scratch_margin_fraction)
-
-
-def _precision(precision: Any, profile: DeviceProfile) -> str | None:
-    """Is exact by default: small eigenvalues do not survive fast matrix units."""
-    parsed = parse_precision(precision)
-    if parsed is None and profile.platform is not Platform.CPU:
-        return "highest"
-    return parsed
 
 
 def _name(f: Callable[..., Any]) -> str:

@@ -4,7 +4,7 @@ import pytest
 
 from ntkplan.cost.choice import choose
 from ntkplan.cost.device import choice_for, load_profile
-from ntkplan.cost.host import Host
+from ntkplan.cost.host import Host, described
 
 HERE = Host(architecture="x86_64", processor="This CPU", cores=8)
 
@@ -37,6 +37,22 @@ def test_another_processor_of_the_architecture_is_the_nearest_without_a_warning(
         "nearest of its platform: rates of Other, 2 cores; this is This CPU, 8 cores"
     )
     assert not chosen(cpu("fewer", cores=2)).same
+
+
+def test_processors_of_one_name_are_told_apart_by_their_vectors():
+    wide, narrow = (
+        described("This CPU", flags)
+        for flags in ("fpu avx avx2 avx512f avx512bw", "fpu avx avx2")
+    )
+    found = chosen(
+        cpu("it", processor=wide), host=dataclasses.replace(HERE, processor=narrow)
+    )
+    assert not found.same
+    assert found.why == (
+        "nearest of its platform: rates of This CPU, AVX-512, 8 cores; "
+        "this is This CPU, AVX2, 8 cores"
+    )
+    assert described("Apple M4", "") == "Apple M4"
 
 
 def test_another_architecture_is_the_nearest_with_a_warning():
