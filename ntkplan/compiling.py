@@ -44,6 +44,9 @@ _SHAPE = (8, 10, 64, 64)
 # call takes this long.
 _WORTH_OPTIMISING_S = 0.1
 
+# With so many leaves, going by way of MLIR takes less time than it takes to begin with.
+_MANY_LEAVES = 24
+
 
 @functools.cache
 def sums_are_wrong() -> bool:
@@ -68,6 +71,8 @@ def sums_are_wrong() -> bool:
     return not np.allclose(found, expected, rtol=1e-3, atol=1e-2)
 
 
+_WITHOUT_MLIR = ("xla_cpu_use_fusion_emitters", False)
+
 _SPARING_SCHEDULES = (
     ("xla_cpu_scheduler_type", "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"),
     # What it was called before.
@@ -84,16 +89,20 @@ def sparing_schedule() -> dict[str, Any]:
     return _first_known(_SPARING_SCHEDULES)
 
 
-def quick_compilation() -> dict[str, Any]:
+def quick_compilation(*, many_leaves: bool = False) -> dict[str, Any]:
     """Returns options with which this compiler is done sooner.
 
-    By default the CPU backend goes by way of MLIR, pass after pass, optimises most, and
-    divides every kernel among 32 modules. Small kernels run no faster for that; large
-    ones do, where most of their time is not in products and convolutions, which
-    libraries compute.
+    By default the CPU backend goes by way of MLIR, optimises most, and divides every
+    kernel among 32 modules. Small kernels run no faster for that; large ones do, where
+    most of their time is not in products and convolutions, which libraries compute.
+
+    Args:
+        many_leaves: Whether there is so much to compile that MLIR, which takes a while
+            to begin with, is the sooner way.
     """
+    direct = {} if many_leaves else _first_known((_WITHOUT_MLIR,))
     return {
-        **_first_known((("xla_cpu_use_fusion_emitters", False),)),
+        **direct,
         **_first_known((("xla_backend_optimization_level", 1),)),
         **_first_known((("xla_cpu_parallel_codegen_split_count", this_host().cores),)),
     }
@@ -113,15 +122,16 @@ def _first_known(choices: tuple[tuple[str, Any], ...]) -> dict[str, Any]:
 
 
 def compiler_options(
-    *, sparing: bool = False, optimised: bool = False
+    *, sparing: bool = False, optimised: bool = False, many_leaves: bool = False
 ) -> dict[str, Any]:
     """Returns the options with which kernels are compiled here.
 
     Args:
         sparing: Whether to hold as little at once as can be, though it may be slower.
         optimised: Whether to take the compiler's time, though it is long.
+        many_leaves: Whether there is much to compile, see `quick_compilation`.
     """
-    options = {} if optimised else quick_compilation()
+    options = {} if optimised else quick_compilation(many_leaves=many_leaves)
     if sums_are_wrong():
         options |= SOUND
     if sparing:
@@ -136,7 +146,9 @@ def options_of(cost: PlanCost) -> dict[str, Any]:
         cost: What the kernel is estimated to cost.
     """
     return compiler_options(
-        sparing=cost.in_turn, optimised=cost.seconds >= _WORTH_OPTIMISING_S
+        sparing=cost.in_turn,
+        optimised=cost.seconds >= _WORTH_OPTIMISING_S,
+        many_leaves=cost.n_leaves >= _MANY_LEAVES,
     )
 
 

@@ -105,6 +105,7 @@ class PlanCost:
         in_turn: Whether leaves take turns, because it fits only so or because they have
             convolutions, which leave nothing to others on a CPU, and hold less so:
             `Plan.compile` then asks the compiler to hold as little at once as it can.
+        n_leaves: How many leaves it has, which says how much there is to compile.
     """
 
     seconds: float
@@ -117,6 +118,7 @@ class PlanCost:
     peak_bytes: float
     memory_limit_bytes: float
     in_turn: bool = False
+    n_leaves: int = 0
 
     @classmethod
     def sum_of(cls, costs: Sequence[PlanCost]) -> PlanCost:

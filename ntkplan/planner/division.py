@@ -225,4 +225,5 @@ def _cost(
         bytes_moved=passes.bytes_moved + sum(each.bytes_moved for each in own),
         peak_bytes=shared.peak_bytes(item.peak_bytes for item in chosen),
         memory_limit_bytes=limit_bytes,
+        n_leaves=len(chosen),
     )
