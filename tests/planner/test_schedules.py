@@ -1,6 +1,8 @@
-"""The schedule that a kernel with convolutions asks its compiler for."""
+"""What a kernel asks its compiler for: a schedule, and to be done soon."""
 
 from __future__ import annotations
+
+import dataclasses
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +11,19 @@ import pytest
 
 import ntkplan
 from ntkplan import compiling
+from ntkplan.ir.plan import PlanCost
+
+COST = PlanCost(
+    seconds=1e-3,
+    forward_seconds=0.0,
+    sweep_seconds=0.0,
+    contraction_seconds=0.0,
+    push_seconds=0.0,
+    flops=0.0,
+    bytes_moved=0.0,
+    peak_bytes=0.0,
+    memory_limit_bytes=0.0,
+)
 
 
 def normal(seed, *shape):
@@ -60,3 +75,24 @@ def test_what_is_held_less_of_is_left_to_wait(n, n_outputs, sparing):
     held = compiled_bytes(plan, (params, x), sparing=sparing)
     assert held < compiled_bytes(plan, (params, x), sparing=not sparing)
     assert 0.7 < plan.cost.peak_bytes / held < 1.4
+
+
+def test_much_is_compiled_by_way_of_mlir():
+    """Little is not; what takes long to run is compiled as JAX does."""
+    few, many, slow = (
+        compiling.options_of(dataclasses.replace(COST, n_leaves=n, seconds=seconds))
+        for n, seconds in ((5, 1e-3), (50, 1e-3), (50, 1.0))
+    )
+    without_mlir = few.keys() - many.keys()
+    if not compiling.quick_compilation():
+        pytest.skip("this compiler has no such options")
+    assert without_mlir == {"xla_cpu_use_fusion_emitters"}
+    assert many.items() <= few.items()
+    assert slow.keys() <= compiling.SOUND.keys()
+
+
+def test_a_plan_counts_the_leaves_of_its_kernel():
+    params, x = parameters(3), normal(1, 2, 6, 6, 8)
+    assert ntkplan.plan(deep, params, x).cost.n_leaves >= 31
+    plan = ntkplan.plan(deep, params, x, wrt=lambda path, leaf: "scale" in path)
+    assert plan.cost.n_leaves == 10
