@@ -1,7 +1,7 @@
 """What the options are worth with which kernels are compiled on a CPU.
 
 Run `python -m benchmarks.compiler_options`. Every kernel is compiled with the fusion
-that gives right results, with that and the options that make a compiler be done sooner,
+that gives right results, with that and the options by which its plan is done sooner,
 and with both and the schedule that holds least; see `ntkplan.compiling`. All are timed
 in one process, interleaved.
 """
@@ -9,6 +9,7 @@ in one process, interleaved.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import math
 import statistics
 import time
@@ -22,7 +23,8 @@ from benchmarks.command_line import RESULTS, add_selection, selected, write
 from benchmarks.environment import environment
 from benchmarks.measure import Timed, interleave, memory_figures, summary
 from benchmarks.peer.configurations import CASES, Case
-from ntkplan.compiling import SOUND, quick_compilation, sparing_schedule
+from ntkplan.compiling import compiler_options, options_of
+from ntkplan.ir.plan import PlanCost
 
 ROUNDS = 9
 BUDGET_S = 2.0
@@ -43,14 +45,19 @@ RUN = (
 _CASES = {case.name: case for case in CASES}
 
 
-def ways() -> dict[str, dict[str, Any]]:
-    """Returns the options of every way to compile."""
-    soon = {**SOUND, **quick_compilation()}
-    return {
-        "sound": dict(SOUND),
-        "soon": soon,
-        "sparing": {**soon, **sparing_schedule()},
-    }
+WAYS = ("sound", "soon", "sparing")
+
+
+def options_by_way(cost: PlanCost) -> dict[str, dict[str, Any]]:
+    """Returns the options of every way to compile a kernel.
+
+    Args:
+        cost: What its plan estimates. Long calls are compiled soon here, too.
+    """
+    soon = dataclasses.replace(cost, seconds=0.0, in_turn=False)
+    sparing = dataclasses.replace(soon, in_turn=True)
+    options = (compiler_options(optimised=True), options_of(soon), options_of(sparing))
+    return dict(zip(WAYS, options, strict=True))
 
 
 def measured(case: Case) -> dict[str, Any]:
@@ -61,14 +68,15 @@ def measured(case: Case) -> dict[str, Any]:
     """
     inputs = case.problem.build()
     kernel = ntkplan.plan(inputs.f, *inputs.arguments, kernel=case.kernel).compile()
+    options = options_by_way(kernel.plan.cost)
     programs: dict[str, Any] = {}
-    compile_s: dict[str, list[float]] = {name: [] for name in ways()}
+    compile_s: dict[str, list[float]] = {name: [] for name in WAYS}
     for _ in range(COMPILATIONS):
-        for name, options in ways().items():
+        for name in WAYS:
             jax.clear_caches()
             lowered = jax.jit(kernel.function).lower(*inputs.arguments)
             started_s = time.perf_counter()
-            programs[name] = lowered.compile(options)
+            programs[name] = lowered.compile(options[name])
             compile_s[name].append(time.perf_counter() - started_s)
     timed = {
         name: Timed(function=program, arguments=inputs.arguments, budget_s=BUDGET_S)
@@ -82,11 +90,12 @@ def measured(case: Case) -> dict[str, Any]:
         "takes_turns": kernel.plan.cost.in_turn,
         "ways": {
             name: {
+                "options": options[name],
                 "compile_s": compile_s[name],
                 "memory": memory_figures(programs[name]),
                 **summary(timed[name].samples_s),
             }
-            for name in timed
+            for name in WAYS
         },
     }
 
@@ -96,7 +105,7 @@ def report(rows: Iterable[Mapping[str, Any]]) -> list[str]:
     lines = []
     compiling = []
     for row in rows:
-        sound, soon, sparing = (row["ways"][name] for name in ways())
+        sound, soon, sparing = (row["ways"][name] for name in WAYS)
         compiling.append(min(soon["compile_s"]) / min(sound["compile_s"]))
         lines.append(
             f"{row['name']:32s} soon: compiled in {compiling[-1]:.2f} of the time, "
@@ -125,7 +134,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     results = {
         "environment": environment(),
         "rounds": ROUNDS,
-        "ways": ways(),
         "kernels": [measured(_CASES[name]) for name in names],
     }
     write(results, out)

@@ -44,7 +44,7 @@ _SHAPE = (8, 10, 64, 64)
 # call takes this long.
 _WORTH_OPTIMISING_S = 0.1
 
-# With so many leaves, going by way of MLIR takes less time than it takes to begin with.
+# With so many leaves MLIR, which takes a while to begin with, is the sooner way.
 _MANY_LEAVES = 24
 
 

@@ -45,12 +45,12 @@ def this_host() -> Host:
 @functools.cache
 def _processor() -> str:
     try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:
-        lines = []
-    pairs = (line.partition(":") for line in lines)
-    # Every core has the same lines; in reverse, so that those of the first stay.
-    facts = {name.strip(): value.strip() for name, _, value in reversed([*pairs])}
+        text = ""
+    of_first_core, _, _ = text.partition("\n\n")
+    pairs = (line.partition(":") for line in of_first_core.splitlines())
+    facts = {name.strip(): value.strip() for name, _, value in pairs}
     name = facts.get("model name") or platform.processor() or platform.machine()
     return described(name, facts.get("flags", ""))
 

@@ -111,8 +111,7 @@ def _cheapest(
 def _finished(search: _Search, decision: Decision, binding: bool) -> Decision:
     """Returns a decision with what the search was, and with all that is alive."""
     problem = search.problem
-    layers, chosen = problem.study.layers, decision.chosen
-    in_turn = binding or not runs_what_is_ready(problem, layers, chosen)
+    in_turn = binding or not runs_what_is_ready(problem, decision.chosen)
     own_bytes = [item.peak_bytes for item in decision.chosen]
     return dataclasses.replace(
         decision,

@@ -15,7 +15,6 @@ from typing import cast
 
 from ntkplan._jax import Var
 from ntkplan.cost import symbols
-from ntkplan.cost.profile import Platform
 from ntkplan.cost.symbols import Size, product, total
 from ntkplan.ir.statements import Contract, Statement
 from ntkplan.ir.use import Layer
@@ -28,6 +27,11 @@ from ntkplan.planner.moved import entries, recorded_variables
 from ntkplan.planner.problem import Problem
 
 _OF_FORWARD = ("activations:", "windows:", "factors:")
+
+# What is in work whichever schedule it is: the windows of one leaf; its cotangents,
+# what the sweep makes of them, and a copy.
+_WINDOWS_IN_WORK = 1
+_COTANGENTS_IN_WORK = 3
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -86,7 +90,7 @@ def most_alive(
     base = total(held.fixed_bytes, held.kernel_bytes)
     first = product(counts.points, held.side_bytes)
     swept = product(counts.points, held.sweep_bytes)
-    points = [] if _follows(problem) else [total(base, first, swept)]
+    points = [] if problem.convolves_on_cpu else [total(base, first, swept)]
     if pushed:
         found = pushed_size(problem, pushed, counts)
         points.append(total(base, held.kernel_bytes, first, found))
@@ -99,9 +103,7 @@ def most_alive(
     return (*points, total(base, *_joined(parts).values()))
 
 
-def runs_what_is_ready(
-    problem: Problem, layers: Sequence[Layer], chosen: Sequence[Priced]
-) -> bool:
+def runs_what_is_ready(problem: Problem, chosen: Sequence[Priced]) -> bool:
     """Says whether a kernel is to be compiled so that whatever is ready is run.
 
     Convolutions leave nothing to others on a CPU, so that it is no gain in itself. It
@@ -111,14 +113,13 @@ def runs_what_is_ready(
 
     Args:
         problem: The kernel, all of it at once.
-        layers: All leaves.
-        chosen: One candidate for each.
+        chosen: One candidate for each leaf.
     """
     if not problem.computes_in_turn:
         return True
-    if not _follows(problem):
+    if not problem.convolves_on_cpu:
         return False
-    turns, _ = turns_of(layers, chosen, [0] * len(layers))
+    turns, _ = turns_of(problem.study.layers, chosen, [0] * len(chosen))
     counts = Counts.of(problem, symbolic=False)
     early, _ = _arrays(problem, turns, counts)
     windows = sorted(cast("Iterable[float]", _joined(early).values()))
@@ -127,15 +128,6 @@ def runs_what_is_ready(
     columns = problem.study.itemsize * problem.n_points * problem.n_basis
     cotangents = sorted(columns * entries(tap) for tap in taps)
     return sum(windows[:-_WINDOWS_IN_WORK]) < sum(cotangents[:-_COTANGENTS_IN_WORK])
-
-
-_WINDOWS_IN_WORK = 1
-_COTANGENTS_IN_WORK = 3  # of a leaf, of what the sweep makes of them, and a copy
-
-
-def _follows(problem: Problem) -> bool:
-    """Says whether leaves are contracted while the backward sweep goes on."""
-    return problem.profile.platform is Platform.CPU and problem.study.convolves
 
 
 def _sides(problem: Problem, turns: Sequence[Turn], counts: Counts) -> list[Size]:
@@ -151,7 +143,8 @@ def _sides(problem: Problem, turns: Sequence[Turn], counts: Counts) -> list[Size
         recorded += sum(map(entries, new))
         seen |= new
         held = {bases[tap] for tap in turn.layer.taps} - seen
-        taps = sum(map(entries, held)) + (0 if _follows(problem) else taps)
+        before = 0 if problem.convolves_on_cpu else taps
+        taps = before + sum(map(entries, held))
         seen |= held
         columns = itemsize * taps + max(waiting_of[tap] for tap in turn.layer.taps)
         each = total(itemsize * recorded, product(columns, counts.basis))

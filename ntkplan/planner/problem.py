@@ -51,6 +51,11 @@ class Problem:
         return self.study.spec
 
     @property
+    def convolves_on_cpu(self) -> bool:
+        """Whether a CPU computes convolutions, each of which takes all cores."""
+        return self.profile.platform is Platform.CPU and self.study.convolves
+
+    @property
     def computes_in_turn(self) -> bool:
         """Whether leaves may take turns even where memory would do for all at once.
 
@@ -59,7 +64,7 @@ class Problem:
         nothing is gained by running others beside them, and what these hold is larger
         than the caches.
         """
-        return self.profile.platform is not Platform.CPU or self.study.convolves
+        return self.profile.platform is not Platform.CPU or self.convolves_on_cpu
 
     @property
     def n_points(self) -> int:

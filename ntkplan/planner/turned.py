@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ntkplan.cost.profile import Platform
 from ntkplan.planner.uncut import Chosen
 from ntkplan.rules.work.loops import LOOPS
 
@@ -17,12 +16,11 @@ def turns_kernels(chosen: Chosen) -> bool:
         chosen: What was chosen.
     """
     problem, decision = chosen.problem, chosen.decision
-    study = problem.study
-    if problem.profile.platform is not Platform.CPU or not study.convolves:
+    if not problem.convolves_on_cpu:
         return False
     if any(item.pushed for item in decision.chosen):
         return False
     if any(layer.by_tangents for layer in chosen.layers):
         return False
-    loops = any(item.primitive in LOOPS for item in study.graph.body.equations)
+    loops = any(item.primitive in LOOPS for item in problem.study.graph.body.equations)
     return loops or decision.tiling is not None

@@ -11,19 +11,6 @@ import pytest
 
 import ntkplan
 from ntkplan import compiling
-from ntkplan.ir.plan import PlanCost
-
-COST = PlanCost(
-    seconds=1e-3,
-    forward_seconds=0.0,
-    sweep_seconds=0.0,
-    contraction_seconds=0.0,
-    push_seconds=0.0,
-    flops=0.0,
-    bytes_moved=0.0,
-    peak_bytes=0.0,
-    memory_limit_bytes=0.0,
-)
 
 
 def normal(seed, *shape):
@@ -53,11 +40,9 @@ def parameters(n_outputs):
 
 
 def compiled_bytes(plan, arguments, *, sparing):
-    names = {}
-    exec(plan.source(), names)
-    options = compiling.compiler_options(sparing=sparing)
-    kernel = jax.jit(names["kernel"].__wrapped__, compiler_options=options)
-    memory = kernel.lower(*arguments).compile().memory_analysis()
+    options = compiling.options_of(dataclasses.replace(plan.cost, in_turn=sparing))
+    lowered = jax.jit(plan.compile().function).lower(*arguments)
+    memory = lowered.compile(options).memory_analysis()
     taken = memory.argument_size_in_bytes + memory.output_size_in_bytes
     return taken + memory.temp_size_in_bytes
 
@@ -79,8 +64,9 @@ def test_what_is_held_less_of_is_left_to_wait(n, n_outputs, sparing):
 
 def test_much_is_compiled_by_way_of_mlir():
     """Little is not; what takes long to run is compiled as JAX does."""
+    cost = ntkplan.plan(lambda w, x: x @ w, normal(0, 3, 2), normal(1, 4, 3)).cost
     few, many, slow = (
-        compiling.options_of(dataclasses.replace(COST, n_leaves=n, seconds=seconds))
+        compiling.options_of(dataclasses.replace(cost, n_leaves=n, seconds=seconds))
         for n, seconds in ((5, 1e-3), (50, 1e-3), (50, 1.0))
     )
     without_mlir = few.keys() - many.keys()
