@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from ntkplan.compiling import device_notes
 from ntkplan.cost.work import Operation, Work
 from ntkplan.emit.lower import Choice, lower
 from ntkplan.emit.source import Module, print_module
+from ntkplan.errors import InternalError
 from ntkplan.ir.kernel import KernelSpec
 from ntkplan.ir.plan import LayerPlan, Tuning
 from ntkplan.ir.program import Program
+from ntkplan.methods import affine
 from ntkplan.methods.candidate import Method
 from ntkplan.methods.sharing import Key
 from ntkplan.planner import shared as shared_passes
@@ -163,35 +165,57 @@ def program_of(
     items = [
         (item.candidate.layer_of(layer), item, record)
         for layer, item, record in zip(
-            study.layers, chosen.decision.chosen, records, strict=True
+            study.layers, decision.chosen, records, strict=True
         )
     ]
     return lower(
         layering.reduced([layer for layer, item, _ in items if not item.pushed]),
-        [
-            Choice(
-                layer=layer,
-                candidate=item.candidate
-                if layer is study.cut
-                else entrywise(problem, layer, item.candidate, decision.tiling),
-                comments=cut_comments if layer is study.cut else (),
-                record=None if layer is study.cut else record,
-            )
-            for layer, item, record in items
-        ],
+        _with_columns(
+            [
+                Choice(
+                    layer=layer,
+                    candidate=item.candidate
+                    if layer is study.cut
+                    else entrywise(problem, layer, item.candidate, decision.tiling),
+                    comments=cut_comments if layer is study.cut else (),
+                    record=None if layer is study.cut else record,
+                )
+                for layer, item, record in items
+            ],
+            decision.columns,
+        ),
         study.frame,
         params=signature.params,
         batch_axis=signature.batch_axis,
         data_access=tuple(item.access for item in tree_inputs(signature.x)),
-        precision=chosen.problem.precision,
-        tiling=chosen.decision.tiling,
-        lower_blocks=chosen.decision.lower_blocks,
+        precision=problem.precision,
+        tiling=decision.tiling,
+        lower_blocks=decision.lower_blocks,
         turns_kernels=turns_kernels(chosen),
         ordered=ordered_taps(chosen),
         joins_sides=joins_sides(chosen),
         title=title,
         notes=tuple(notes),
     )
+
+
+def _with_columns(
+    choices: Sequence[Choice], columns: Mapping[int, int]
+) -> list[Choice]:
+    """Puts biases to the weights of whose Jacobians theirs are columns.
+
+    Args:
+        choices: One for every leaf.
+        columns: Numbers of biases, and those of their weights.
+    """
+    found = dict(enumerate(choices))
+    for bias, weight in columns.items():
+        own, other = found[weight], found.pop(bias)
+        candidate = affine.joined(own.candidate, other.candidate)
+        if candidate is None:
+            raise InternalError("a bias that is no column of its weight", other)
+        found[weight] = dataclasses.replace(own, candidate=candidate, columns=(other,))
+    return [*found.values()]
 
 
 def headline(spec: KernelSpec, subject: str, n1: int, n2: int | None) -> str:

@@ -22,6 +22,7 @@ from ntkplan.ir.graph import KernelGraph, restricted
 from ntkplan.ir.kernel import KernelSpec
 from ntkplan.ir.plan import Tuning
 from ntkplan.ir.use import Layer
+from ntkplan.planner.biases import with_columns
 from ntkplan.planner.cuts import Cut, CutChosen, choose_best, find_cuts
 from ntkplan.planner.problem import Problem
 from ntkplan.planner.request import MethodRequest
@@ -196,8 +197,11 @@ class _Chooser:
             "tuning": tuning,
         }
         if isinstance(best, CutChosen):
+            best = dataclasses.replace(
+                best, hidden=with_columns(best.hidden), tail=with_columns(best.tail)
+            )
             return assemble_cut(best, self.layering, self.task.request, **parts)
-        return assemble(best, self.layering, self.task.request, **parts)
+        return assemble(with_columns(best), self.layering, self.task.request, **parts)
 
     def _tuned(
         self, untuned: Chosen | CutChosen, tuning: TuningTask, n1: int, n2: int | None

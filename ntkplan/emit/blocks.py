@@ -127,14 +127,13 @@ def _remarks(call: Call, within: Sequence[str]) -> list[str]:
         call: What computes them.
         within: Path of the first part that they are in, if they are in one.
     """
-    said: dict[tuple[str, str], list[list[LayerPlan]]] = {}
+    said: dict[tuple[str, str], list[Sequence[LayerPlan]]] = {}
     lines: list[str] = []
     for row in call.rows:
         for number, block in enumerate(row[0].blocks):
-            of_all = [cluster.blocks[number].record for cluster in row]
-            records = [record for record in of_all if record is not None]
+            of_all = [cluster.blocks[number].records for cluster in row]
             lines += block.comments
-            if records:
+            for records in zip(*of_all, strict=True):
                 kind = (records[0].method, records[0].order)
                 said.setdefault(kind, []).append(records)
     known = call.function is not None and call.function.method is not None

@@ -155,7 +155,8 @@ def _method(alike: Sequence[Cluster]) -> str | None:
 
 def _documentation(alike: Sequence[Cluster], orders: Sequence[str]) -> list[str]:
     """Prints the docstring of a function: what it computes, and for how many leaves."""
-    count = sum(len(cluster.blocks) for cluster in alike)
+    blocks = [block for cluster in alike for block in cluster.blocks]
+    count = sum(len(block.records) or 1 for block in blocks)
     described = [_DESCRIBED[order] for order in orders if order in _DESCRIBED]
     method = _method(alike) or ", ".join(orders)
     for what in (*described[: len(orders) == 1], _OTHERWISE):

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
-from ntkplan.emit.window_text import dilates, pads_to_same
+from ntkplan.emit.window_text import (
+    WINDOW_PIECES,
+    WINDOWS,
+    WINDOWS_AND_ONE,
+    dilates,
+    pads_to_same,
+)
 from ntkplan.ir.program import Block
 from ntkplan.ir.statements import (
     Contract,
@@ -14,34 +21,6 @@ from ntkplan.ir.statements import (
     Statement,
     Take,
 )
-
-_WINDOWS = '''
-def windows(
-    x, window, strides, padding="SAME", input_dilation=None, window_dilation=None
-):
-    """Cuts [..., *spatial, c] into windows [..., *positions, *window, c]."""
-    sizes = x.shape[-1 - len(window) : -1]
-    if isinstance(padding, str):
-        padding = jax.lax.padtype_to_pads(sizes, window, strides, padding)
-    input_dilation = input_dilation or (1,) * len(window)
-    window_dilation = window_dilation or (1,) * len(window)
-    spatial = range(x.ndim - 1 - len(window), x.ndim - 1)
-    config = [(0, 0, 0)] * x.ndim
-    for axis, (low, high), step in zip(spatial, padding, input_dilation):
-        config[axis] = (low, high, step - 1)
-    x = jax.lax.pad(x, jnp.zeros((), x.dtype), config)
-    pieces = []
-    for offset in itertools.product(*map(range, window)):
-        index = [slice(None)] * x.ndim
-        for axis, i, size, stride, step in zip(
-            spatial, offset, window, strides, window_dilation
-        ):
-            last = x.shape[axis] - (size - 1 - i) * step
-            index[axis] = slice(i * step, last, stride)
-        pieces.append(x[tuple(index)])
-    stacked = jnp.stack(pieces, axis=-2)
-    return stacked.reshape(*stacked.shape[:-2], *window, stacked.shape[-1])
-'''
 
 _MATCH_ROWS = '''
 def match_rows(rows1, rows2, size):
@@ -123,24 +102,54 @@ _HELPERS: tuple[tuple[type[Statement], str], ...] = (
 )
 
 
-_SAME_WINDOWS = '''
-def windows(x, window, strides):
-    """Cuts [..., *spatial, c] into windows [..., *positions, *window, c]."""
-    sizes = x.shape[-1 - len(window) : -1]
-    padding = jax.lax.padtype_to_pads(sizes, window, strides, "SAME")
-    x = jnp.pad(x, [(0, 0)] * (x.ndim - len(window) - 1) + [*padding, (0, 0)])
-'''
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Cutting:
+    """How windows are cut into pieces, one for every entry of a window.
 
-_PADDED_WINDOWS = '''
-def windows(x, window, strides, padding="SAME"):
-    """Cuts [..., *spatial, c] into windows [..., *positions, *window, c]."""
-    first = x.ndim - 1 - len(window)
-    if isinstance(padding, str):
-        padding = jax.lax.padtype_to_pads(x.shape[first:-1], window, strides, padding)
-    config = [(0, 0, 0)] * x.ndim
-    config[first:-1] = [(low, high, 0) for low, high in padding]
-    x = jax.lax.pad(x, jnp.zeros((), x.dtype), config)
-'''
+    Attributes:
+        header: The first lines of the function that does.
+        given: Its arguments.
+        body: Its other lines, but for the last ones.
+    """
+
+    header: str
+    given: str
+    body: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Ending:
+    """What is made of the pieces of windows.
+
+    Attributes:
+        what: What it is, as a docstring.
+        body: Lines that return it.
+    """
+
+    what: str
+    body: str
+
+
+_STACKED = _Ending(
+    what="Cuts [..., *spatial, c] into windows [..., *positions, *window, c].",
+    body="""\
+    stacked = jnp.stack(pieces, axis=-2)
+    return stacked.reshape(*stacked.shape[:-2], *window, stacked.shape[-1])
+""",
+)
+
+_WITH_ONE = _Ending(
+    what="Cuts windows and features as rows, and puts a one after each, for the bias.",
+    body="""\
+    one = jnp.ones((*pieces[0].shape[:-1], 1), x.dtype)
+    return jnp.concatenate([*pieces, one], axis=-1)
+""",
+)
+
+_PIECES = _Ending(
+    what="Cuts [..., *spatial, c] into the first entries of all windows, and so on.",
+    body="    return pieces\n",
+)
 
 _CUT = """\
     pieces = []
@@ -148,9 +157,61 @@ _CUT = """\
         spatial = zip(offset, x.shape[-1 - len(window) :], window, strides)
         cut = [slice(i, i + size - k + 1, step) for i, size, k, step in spatial]
         pieces.append(x[..., *cut, :])
-    stacked = jnp.stack(pieces, axis=-2)
-    return stacked.reshape(*stacked.shape[:-2], *window, stacked.shape[-1])
 """
+
+_SAME_WINDOWS = _Cutting(
+    header="def {name}(x, window, strides):",
+    given="x, window, strides",
+    body="""\
+    sizes = x.shape[-1 - len(window) : -1]
+    padding = jax.lax.padtype_to_pads(sizes, window, strides, "SAME")
+    x = jnp.pad(x, [(0, 0)] * (x.ndim - len(window) - 1) + [*padding, (0, 0)])
+"""
+    + _CUT,
+)
+
+_PADDED_WINDOWS = _Cutting(
+    header='def {name}(x, window, strides, padding="SAME"):',
+    given="x, window, strides, padding",
+    body="""\
+    first = x.ndim - 1 - len(window)
+    if isinstance(padding, str):
+        padding = jax.lax.padtype_to_pads(x.shape[first:-1], window, strides, padding)
+    config = [(0, 0, 0)] * x.ndim
+    config[first:-1] = [(low, high, 0) for low, high in padding]
+    x = jax.lax.pad(x, jnp.zeros((), x.dtype), config)
+"""
+    + _CUT,
+)
+
+_DILATED_WINDOWS = _Cutting(
+    header="""\
+def {name}(
+    x, window, strides, padding="SAME", input_dilation=None, window_dilation=None
+):""",
+    given="x, window, strides, padding, input_dilation, window_dilation",
+    body="""\
+    sizes = x.shape[-1 - len(window) : -1]
+    if isinstance(padding, str):
+        padding = jax.lax.padtype_to_pads(sizes, window, strides, padding)
+    input_dilation = input_dilation or (1,) * len(window)
+    window_dilation = window_dilation or (1,) * len(window)
+    spatial = range(x.ndim - 1 - len(window), x.ndim - 1)
+    config = [(0, 0, 0)] * x.ndim
+    for axis, (low, high), step in zip(spatial, padding, input_dilation):
+        config[axis] = (low, high, step - 1)
+    x = jax.lax.pad(x, jnp.zeros((), x.dtype), config)
+    pieces = []
+    for offset in itertools.product(*map(range, window)):
+        index = [slice(None)] * x.ndim
+        for axis, i, size, stride, step in zip(
+            spatial, offset, window, strides, window_dilation
+        ):
+            last = x.shape[axis] - (size - 1 - i) * step
+            index[axis] = slice(i * step, last, stride)
+        pieces.append(x[tuple(index)])
+""",
+)
 
 
 def helper_sections(
@@ -174,8 +235,7 @@ def helper_sections(
         for kind, text in _HELPERS
         if any(isinstance(item, kind) for item in statements)
     ]
-    if cuts_windows(blocks):
-        helpers.insert(0, _windows_helper(blocks))
+    helpers[:0] = _windows_helpers(blocks)
     if multiplies_rows(blocks):
         options = _INNER_PRODUCTS_WITH_OPTIONS
         helpers.append(options if with_options else _INNER_PRODUCTS)
@@ -196,7 +256,7 @@ def multiplies_rows(blocks: Sequence[Block]) -> bool:
 
 
 def cuts_windows(blocks: Sequence[Block]) -> bool:
-    """Says whether a statement calls `windows`."""
+    """Says whether a statement cuts windows."""
     return bool(_windows_cut(blocks))
 
 
@@ -209,10 +269,26 @@ def _windows_cut(blocks: Sequence[Block]) -> list[Cut]:
     ]
 
 
-def _windows_helper(blocks: Sequence[Block]) -> str:
-    """Returns the function that cuts windows, without what no window needs."""
+def _windows_helpers(blocks: Sequence[Block]) -> list[str]:
+    """Returns the functions that cut windows, without what no window needs."""
     cuts = _windows_cut(blocks)
     if any(dilates(item) for item in cuts):
-        return _WINDOWS
-    head = _SAME_WINDOWS if all(map(pads_to_same, cuts)) else _PADDED_WINDOWS
-    return head + _CUT
+        cutting = _DILATED_WINDOWS
+    else:
+        cutting = _SAME_WINDOWS if all(map(pads_to_same, cuts)) else _PADDED_WINDOWS
+    kinds = {item.with_one for item in cuts}
+    endings = {WINDOWS: _STACKED} if False in kinds else {}
+    if True in kinds:
+        endings[WINDOWS_AND_ONE] = _WITH_ONE
+    if len(kinds) < 2:
+        return [_helper(*each, cutting, cutting.body) for each in endings.items()]
+    pieces = f"    pieces = {WINDOW_PIECES}({cutting.given})\n"
+    return [
+        _helper(WINDOW_PIECES, _PIECES, cutting, cutting.body),
+        *(_helper(*each, cutting, pieces) for each in endings.items()),
+    ]
+
+
+def _helper(name: str, ending: _Ending, cutting: _Cutting, body: str) -> str:
+    header = cutting.header.format(name=name)
+    return f'\n{header}\n    """{ending.what}"""\n{body}{ending.body}'

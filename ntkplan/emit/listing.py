@@ -63,12 +63,12 @@ def listed_lines(program: Program, calls: Sequence[Call]) -> list[str]:
 def _records(calls: Sequence[Call]) -> list[tuple[str, LayerPlan]]:
     """Returns what was chosen for leaves, with the keys of the parts they are in."""
     return [
-        (cluster.part, block.record)
+        (cluster.part, record)
         for call in calls
         for row in call.rows
         for cluster in row
         for block in cluster.blocks
-        if block.record is not None
+        for record in block.records
     ]
 
 

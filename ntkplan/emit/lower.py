@@ -35,12 +35,15 @@ class Choice:
         candidate: What was chosen.
         comments: What stands above its block.
         record: The choice with its estimates, where these are to stand there instead.
+        columns: Choices of leaves whose Jacobians are columns of this one's, so that
+            the candidate computes their parts as well.
     """
 
     layer: Layer
     candidate: Candidate
     comments: tuple[str, ...] = ()
     record: LayerPlan | None = None
+    columns: tuple[Choice, ...] = ()
 
 
 def lower(
@@ -64,7 +67,7 @@ def lower(
 
     Args:
         graph: The model of one example.
-        choices: One for every leaf that reaches the output.
+        choices: One for every leaf that reaches the output, or with that of another.
         frame: The kernel's shared labels.
         params: Tree of the leaves.
         batch_axis: The example axis of every array of `x`, or None.
@@ -164,7 +167,10 @@ def _with_leaves(choices: Sequence[Choice], graph: KernelGraph) -> list[Choice]:
         if record is not None:
             record = dataclasses.replace(record, path=leaf.path)
         layer = dataclasses.replace(choice.layer, leaf=leaf)
-        found.append(dataclasses.replace(choice, layer=layer, record=record))
+        columns = tuple(_with_leaves(choice.columns, graph))
+        found.append(
+            dataclasses.replace(choice, layer=layer, record=record, columns=columns)
+        )
     return found
 
 
@@ -235,6 +241,7 @@ def _block(choice: Choice, tables: Tables) -> Block:
         part=part if local and candidate.loop == 1 else "",
         comments=choice.comments,
         record=choice.record,
+        columns=tuple(each.record for each in choice.columns if each.record),
         statements=statements,
         results=tuple(
             (renamed_array(array, given), factor) for array, factor in candidate.results

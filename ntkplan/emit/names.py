@@ -17,7 +17,8 @@ RESERVED = frozenset(
         *keyword.kwlist,
         *dir(builtins),
         *("activations", "cotangents", "derivatives", "forward", "kernel", "pushed"),
-        *("jax", "jnp", "lax", "params", "shifts", "taps", "theta", "windows", "x"),
+        *("jax", "jnp", "lax", "params", "shifts", "taps", "theta", "x"),
+        *("windows", "windows_and_one", "window_pieces"),
         *("x1", "x2", "basis", "output", "pull_back", "leaves", "numpy"),
         *("inner_products", "itertools", "match_rows", "math", "pathlib"),
         *(

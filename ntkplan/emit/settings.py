@@ -10,11 +10,15 @@ from collections.abc import Collection, Sequence
 from ntkplan.emit.layout import INDENT
 from ntkplan.emit.names import free
 from ntkplan.emit.split_again import split_again
+from ntkplan.emit.window_text import WINDOWS, WINDOWS_AND_ONE
+
+_OF_WINDOWS = ("x", "window", "strides", "padding")
 
 # What arguments of functions are, by their place; the functions are the file's own.
 _ROLES = {
     "conv": ("x", "kernel", "strides", "padding"),
-    "windows": ("x", "window", "strides", "padding"),
+    WINDOWS: _OF_WINDOWS,
+    WINDOWS_AND_ONE: _OF_WINDOWS,
 }
 _OTHER_ROLE = "size"
 

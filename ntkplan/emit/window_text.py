@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import math
+
 from ntkplan.emit.expression import Expression, call, sequence, subscript
 from ntkplan.emit.primitives.reduction import is_same_padding, padding_text
 from ntkplan.emit.primitives.value import integers
 from ntkplan.ir.statements import Cut
+
+WINDOWS = "windows"
+WINDOWS_AND_ONE = "windows_and_one"
+WINDOW_PIECES = "window_pieces"
+"""What functions are called: that cut windows, as such and with a one after each, and
+what both do first."""
 
 
 def cut_text(source: Expression, item: Cut) -> Expression:
@@ -20,7 +28,13 @@ def cut_text(source: Expression, item: Cut) -> Expression:
 
 def cut_shape(item: Cut) -> tuple[int, ...]:
     """Returns the shape of windows as they are cut, before axes are put together."""
-    return item.entries_shape if item.takes_entries else item.windows_shape
+    if item.takes_entries:
+        return item.entries_shape
+    if not item.with_one:
+        return item.windows_shape
+    rank = len(item.patches.window)
+    window = math.prod(item.windows_shape[-rank - 1 :])
+    return (*item.windows_shape[: -rank - 1], window + 1)
 
 
 def dilates(item: Cut) -> bool:
@@ -49,7 +63,8 @@ def _windows(source: Expression, item: Cut) -> Expression:
         keywords["input_dilation"] = integers(patches.input_dilation)
     if set(patches.window_dilation) != {1}:
         keywords["window_dilation"] = integers(patches.window_dilation)
-    return call("windows", source, *arguments, **keywords)
+    name = WINDOWS_AND_ONE if item.with_one else WINDOWS
+    return call(name, source, *arguments, **keywords)
 
 
 def _slice(source: Expression, item: Cut) -> Expression:

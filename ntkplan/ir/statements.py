@@ -143,6 +143,7 @@ class Cut:
         shape: The same without axes of length one, products of axes split.
         keeps_window: Whether windows are cut even where they are one entry.
         says_padding: Whether the padding is said even where it goes without saying.
+        with_one: Whether windows and features are one axis, and a one follows on it.
     """
 
     target: Array
@@ -154,6 +155,7 @@ class Cut:
     shape: tuple[int, ...]
     keeps_window: bool = False
     says_padding: bool = False
+    with_one: bool = False
 
     @property
     def entries_shape(self) -> tuple[int, ...]:

@@ -123,7 +123,9 @@ class _Speller:
                 return Form(kind, *self._read(statement.source), self._spelled(target))
             case Cut():
                 source = self._numbers((self._given(statement.source.name),))
-                return Form(kind, source, statement.patches, statement.shape)
+                return Form(
+                    kind, source, statement.patches, statement.shape, statement.with_one
+                )
             case Sum():
                 terms = tuple(self._read(term) for term in statement.terms)
                 return Form(kind, terms, statement.factors, self._spelled(target))

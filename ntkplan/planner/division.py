@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 from ntkplan.ir.plan import PlanCost
 from ntkplan.ir.program import Tiling
@@ -32,6 +32,8 @@ class Decision:
         exhaustive: Whether all divisions of the leaves were compared.
         made_alike: Numbers of the layers that have the order of others, nearly as quick
             as their own best.
+        columns: Numbers of biases whose Jacobians are columns of those of weights, and
+            the numbers of these.
     """
 
     chosen: tuple[Priced, ...]
@@ -43,6 +45,7 @@ class Decision:
     lower_blocks: int = 1
     exhaustive: bool = True
     made_alike: frozenset[int] = frozenset()
+    columns: Mapping[int, int] = dataclasses.field(default_factory=dict)
 
 
 def decide(

@@ -52,6 +52,9 @@ def layer_plans(
             unlimited="" if _is_same(free, chosen) else _named(free),
             shares=any(key in computed for key in chosen.keys),
             is_alike=number in decision.made_alike,
+            column_of=layers[decision.columns[number]].leaf.path
+            if number in decision.columns
+            else "",
         )
         plans.append(_layer_plan(layer, items, chosen, recorder, computed, decided))
         computed.update(chosen.keys)
@@ -107,16 +110,18 @@ class _Decided:
             something else.
         shares: Whether leaves above have products that it needs.
         is_alike: Whether it has the order of other leaves.
+        column_of: The leaf of whose Jacobian its own is a column, or empty.
     """
 
     request: MethodRequest
     unlimited: str
     shares: bool
     is_alike: bool
+    column_of: str = ""
 
 
 def _is_same(one: Priced, other: Priced) -> bool:
-    return _named(one) == _named(other)
+    return _named(one) == _named(other) or one.keys == other.keys != frozenset()
 
 
 def _named(item: Priced) -> str:
@@ -209,7 +214,9 @@ def _why(
         if runner_up is not None and name == f"{runner_up.method} {runner_up.order}":
             name = "the runner-up"
         parts.append(f"to fit the memory limit, without it {name}")
-    if decided.shares:
+    if decided.column_of:
+        parts.append(f"a column of the Jacobian of {decided.column_of}")
+    elif decided.shares:
         parts.append("shares products with leaves above")
     if is_pushed(chosen):
         parts.append("shares one push forward with the other pushed leaves")
