@@ -102,9 +102,9 @@ class PlanCost:
         bytes_moved: Bytes read and written.
         peak_bytes: Most bytes alive at once.
         memory_limit_bytes: What the plan had to fit into.
-        in_turn: Whether leaves take turns, because it fits only so or because they have
-            convolutions, which leave nothing to others on a CPU, and hold less so:
-            `Plan.compile` then asks the compiler to hold as little at once as it can.
+        in_turn: Whether leaves take turns, because it fits only so or because less is
+            held so and nothing lost: `Plan.compile` then asks the compiler to hold as
+            little at once as it can.
         n_leaves: How many leaves it has, which says how much there is to compile.
     """
 

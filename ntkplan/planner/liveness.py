@@ -16,13 +16,13 @@ from typing import cast
 from ntkplan._jax import Var
 from ntkplan.cost import symbols
 from ntkplan.cost.symbols import Size, product, total
-from ntkplan.ir.statements import Contract, Statement
+from ntkplan.ir.statements import Contract, Statement, Sum
 from ntkplan.ir.use import Layer
 from ntkplan.methods import network
 from ntkplan.methods.candidate import Candidate
 from ntkplan.methods.sharing import Key
 from ntkplan.planner.candidates import Priced
-from ntkplan.planner.held import Counts, held_sizes, pushed_size
+from ntkplan.planner.held import Counts, held_sizes, pushed_size, resident_bytes
 from ntkplan.planner.moved import entries, recorded_variables
 from ntkplan.planner.problem import Problem
 
@@ -111,12 +111,17 @@ def runs_what_is_ready(problem: Problem, chosen: Sequence[Priced]) -> bool:
     cotangents of all leaves instead: sums over positions, which biases and scales are
     made of, it leaves to the end. What is in work, it holds either way.
 
+    Elsewhere on a CPU it is a gain, unless most of what is alive are the terms of one
+    leaf's Jacobian, of several uses: all are ready at once, and wait for each other.
+
     Args:
         problem: The kernel, all of it at once.
         chosen: One candidate for each leaf.
     """
     if not problem.computes_in_turn:
-        return True
+        largest = max(chosen, key=lambda item: item.peak_bytes)
+        others = resident_bytes(problem, problem.study.layers)
+        return not (_sums_jacobians(largest) and largest.peak_bytes > others)
     if not problem.convolves_on_cpu:
         return False
     turns, _ = turns_of(problem.study.layers, chosen, [0] * len(chosen))
@@ -128,6 +133,19 @@ def runs_what_is_ready(problem: Problem, chosen: Sequence[Priced]) -> bool:
     columns = problem.study.itemsize * problem.n_points * problem.n_basis
     cotangents = sorted(columns * entries(tap) for tap in taps)
     return sum(windows[:-_WINDOWS_IN_WORK]) < sum(cotangents[:-_COTANGENTS_IN_WORK])
+
+
+def _sums_jacobians(item: Priced) -> bool:
+    statements = item.candidate.statements
+    made = {
+        each.target.name
+        for each in statements
+        if isinstance(each, Contract) and each.is_jacobian
+    }
+    return any(
+        isinstance(each, Sum) and made.issuperset(term.name for term in each.terms)
+        for each in statements
+    )
 
 
 def _sides(problem: Problem, turns: Sequence[Turn], counts: Counts) -> list[Size]:

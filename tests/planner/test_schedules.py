@@ -62,6 +62,36 @@ def test_what_is_held_less_of_is_left_to_wait(n, n_outputs, sparing):
     assert 0.7 < plan.cost.peak_bytes / held < 1.4
 
 
+def laplacian(params, x):
+    """The sum of second derivatives, for which each weight is used several times."""
+
+    def field(x):
+        for layer in params[:-1]:
+            x = jnp.tanh(x @ layer)
+        return x @ params[-1]
+
+    def along(direction):
+        def slope(x):
+            return jax.jvp(field, (x,), (direction,))[1]
+
+        return jax.jvp(slope, (x,), (direction,))[1]
+
+    directions = jnp.broadcast_to(jnp.eye(x.shape[1])[:, None], (2, *x.shape))
+    return jax.vmap(along)(directions).sum(0)
+
+
+def test_terms_of_one_jacobian_are_not_all_held():
+    """Terms of a sum are ready at once; where they are most of it, they wait."""
+    if not compiling.sparing_schedule():
+        pytest.skip("this compiler has one schedule")
+    params = [normal(0, 2, 32), normal(1, 32, 32) / 6, normal(2, 32) / 6]
+    x1, x2 = normal(3, 64, 2), normal(4, 64, 2)
+    plan = ntkplan.plan(laplacian, params, x1, x2, batch_axis=0)
+    assert plan.cost.in_turn
+    held = compiled_bytes(plan, (params, x1, x2), sparing=True)
+    assert held < compiled_bytes(plan, (params, x1, x2), sparing=False)
+
+
 def test_much_is_compiled_by_way_of_mlir():
     """Little is not; what takes long to run is compiled as JAX does."""
     cost = ntkplan.plan(lambda w, x: x @ w, normal(0, 3, 2), normal(1, 4, 3)).cost
