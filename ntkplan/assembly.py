@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from ntkplan.compiling import device_notes
 from ntkplan.cost.work import Operation, Work
 from ntkplan.emit.lower import Choice, lower
 from ntkplan.emit.source import Module, print_module
-from ntkplan.errors import InternalError
 from ntkplan.ir.kernel import KernelSpec
 from ntkplan.ir.plan import LayerPlan, Tuning
 from ntkplan.ir.program import Program
-from ntkplan.methods import affine
 from ntkplan.methods.candidate import Method
 from ntkplan.methods.sharing import Key
 from ntkplan.planner import shared as shared_passes
+from ntkplan.planner.biases import with_bias
 from ntkplan.planner.candidates import Priced
 from ntkplan.planner.entrywise import entrywise
 from ntkplan.planner.explain import totals, tuning_notes
@@ -162,28 +161,12 @@ def program_of(
     """
     problem, decision = chosen.problem, chosen.decision
     study = problem.study
-    items = [
-        (item.candidate.layer_of(layer), item, record)
-        for layer, item, record in zip(
-            study.layers, decision.chosen, records, strict=True
-        )
-    ]
+    choices = _choices(chosen, records, cut_comments)
+    pushed = Method.NTK_VECTOR_PRODUCTS
+    tapped = [each.layer for each in choices if each.candidate.method is not pushed]
     return lower(
-        layering.reduced([layer for layer, item, _ in items if not item.pushed]),
-        _with_columns(
-            [
-                Choice(
-                    layer=layer,
-                    candidate=item.candidate
-                    if layer is study.cut
-                    else entrywise(problem, layer, item.candidate, decision.tiling),
-                    comments=cut_comments if layer is study.cut else (),
-                    record=None if layer is study.cut else record,
-                )
-                for layer, item, record in items
-            ],
-            decision.columns,
-        ),
+        layering.reduced(tapped),
+        choices,
         study.frame,
         params=signature.params,
         batch_axis=signature.batch_axis,
@@ -199,23 +182,32 @@ def program_of(
     )
 
 
-def _with_columns(
-    choices: Sequence[Choice], columns: Mapping[int, int]
+def _choices(
+    chosen: Chosen, records: Sequence[LayerPlan], cut_comments: tuple[str, ...]
 ) -> list[Choice]:
-    """Puts biases to the weights of whose Jacobians theirs are columns.
-
-    Args:
-        choices: One for every leaf.
-        columns: Numbers of biases, and those of their weights.
-    """
-    found = dict(enumerate(choices))
-    for bias, weight in columns.items():
-        own, other = found[weight], found.pop(bias)
-        candidate = affine.joined(own.candidate, other.candidate)
-        if candidate is None:
-            raise InternalError("a bias that is no column of its weight", other)
-        found[weight] = dataclasses.replace(own, candidate=candidate, columns=(other,))
-    return [*found.values()]
+    """Returns what is printed for every leaf, or for a leaf and its bias."""
+    problem, decision = chosen.problem, chosen.decision
+    found: list[Choice] = []
+    for number, (layer, item, record) in enumerate(
+        zip(chosen.layers, decision.chosen, records, strict=True)
+    ):
+        tapped, candidate = item.candidate.layer_of(layer), item.candidate
+        if layer is problem.study.cut:
+            found.append(
+                Choice(layer=tapped, candidate=candidate, comments=cut_comments)
+            )
+        elif number not in decision.biases:
+            candidate = entrywise(problem, tapped, candidate, decision.tiling)
+            candidate, biases = with_bias(candidate, number, chosen)
+            found.append(
+                Choice(
+                    layer=tapped,
+                    candidate=candidate,
+                    record=record,
+                    biases=tuple(records[bias] for bias in biases),
+                )
+            )
+    return found
 
 
 def headline(spec: KernelSpec, subject: str, n1: int, n2: int | None) -> str:

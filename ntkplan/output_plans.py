@@ -22,7 +22,7 @@ from ntkplan.ir.graph import KernelGraph, restricted
 from ntkplan.ir.kernel import KernelSpec
 from ntkplan.ir.plan import Tuning
 from ntkplan.ir.use import Layer
-from ntkplan.planner.biases import with_columns
+from ntkplan.planner.biases import with_biases
 from ntkplan.planner.cuts import Cut, CutChosen, choose_best, find_cuts
 from ntkplan.planner.problem import Problem
 from ntkplan.planner.request import MethodRequest
@@ -198,10 +198,10 @@ class _Chooser:
         }
         if isinstance(best, CutChosen):
             best = dataclasses.replace(
-                best, hidden=with_columns(best.hidden), tail=with_columns(best.tail)
+                best, hidden=with_biases(best.hidden), tail=with_biases(best.tail)
             )
             return assemble_cut(best, self.layering, self.task.request, **parts)
-        return assemble(with_columns(best), self.layering, self.task.request, **parts)
+        return assemble(with_biases(best), self.layering, self.task.request, **parts)
 
     def _tuned(
         self, untuned: Chosen | CutChosen, tuning: TuningTask, n1: int, n2: int | None

@@ -127,18 +127,22 @@ def _remarks(call: Call, within: Sequence[str]) -> list[str]:
         call: What computes them.
         within: Path of the first part that they are in, if they are in one.
     """
-    said: dict[tuple[str, str], list[Sequence[LayerPlan]]] = {}
+    said: dict[tuple[str, str], list[list[LayerPlan]]] = {}
+    biases: list[Sequence[LayerPlan]] = []
     lines: list[str] = []
     for row in call.rows:
         for number, block in enumerate(row[0].blocks):
-            of_all = [cluster.blocks[number].records for cluster in row]
+            alike = [cluster.blocks[number] for cluster in row]
+            records = [each.record for each in alike if each.record is not None]
             lines += block.comments
-            for records in zip(*of_all, strict=True):
+            if records:
                 kind = (records[0].method, records[0].order)
                 said.setdefault(kind, []).append(records)
+            biases += zip(*(each.biases for each in alike), strict=True)
     known = call.function is not None and call.function.method is not None
     for rows in said.values():
         lines += remark(rows, within, method=not known)
+    lines += [f"with biases: {text}" for text in remark(biases, within, method=False)]
     return lines
 
 

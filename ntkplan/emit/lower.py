@@ -35,15 +35,14 @@ class Choice:
         candidate: What was chosen.
         comments: What stands above its block.
         record: The choice with its estimates, where these are to stand there instead.
-        columns: Choices of leaves whose Jacobians are columns of this one's, so that
-            the candidate computes their parts as well.
+        biases: What was chosen for leaves whose parts the candidate computes as well.
     """
 
     layer: Layer
     candidate: Candidate
     comments: tuple[str, ...] = ()
     record: LayerPlan | None = None
-    columns: tuple[Choice, ...] = ()
+    biases: tuple[LayerPlan, ...] = ()
 
 
 def lower(
@@ -167,10 +166,7 @@ def _with_leaves(choices: Sequence[Choice], graph: KernelGraph) -> list[Choice]:
         if record is not None:
             record = dataclasses.replace(record, path=leaf.path)
         layer = dataclasses.replace(choice.layer, leaf=leaf)
-        columns = tuple(_with_leaves(choice.columns, graph))
-        found.append(
-            dataclasses.replace(choice, layer=layer, record=record, columns=columns)
-        )
+        found.append(dataclasses.replace(choice, layer=layer, record=record))
     return found
 
 
@@ -241,7 +237,7 @@ def _block(choice: Choice, tables: Tables) -> Block:
         part=part if local and candidate.loop == 1 else "",
         comments=choice.comments,
         record=choice.record,
-        columns=tuple(each.record for each in choice.columns if each.record),
+        biases=choice.biases,
         statements=statements,
         results=tuple(
             (renamed_array(array, given), factor) for array, factor in candidate.results

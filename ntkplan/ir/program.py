@@ -107,14 +107,14 @@ class Cotangent:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Block:
-    """One leaf's part of the kernel, with those of the columns of its Jacobian.
+    """One leaf's part of the kernel, with that of its bias where they are one.
 
     Attributes:
         group: What the leaf belongs to; blocks of one group stand together.
         part: Key of the part of the model whose arrays alone it reads, or empty.
         comments: What stands above it.
         record: What was chosen for the leaf, where that is to stand above it.
-        columns: The same of leaves whose Jacobians are columns of this leaf's.
+        biases: The same of leaves that are computed with it.
         statements: What it computes.
         results: Arrays that are added to the kernel, with their factors.
         shared: Names of arrays that other blocks read too.
@@ -125,7 +125,7 @@ class Block:
     part: str = ""
     comments: tuple[str, ...]
     record: LayerPlan | None = None
-    columns: tuple[LayerPlan, ...] = ()
+    biases: tuple[LayerPlan, ...] = ()
     statements: tuple[Statement, ...]
     results: tuple[tuple[Array, float], ...]
     shared: frozenset[str] = frozenset()
@@ -134,7 +134,7 @@ class Block:
     @property
     def records(self) -> tuple[LayerPlan, ...]:
         """What was chosen for all leaves whose parts it computes."""
-        return (*(() if self.record is None else (self.record,)), *self.columns)
+        return (*(() if self.record is None else (self.record,)), *self.biases)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

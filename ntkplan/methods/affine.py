@@ -1,11 +1,12 @@
-"""The Jacobians of a weight and of its bias as one product.
+"""A weight and its bias contracted as one.
 
-A bias is a weight of an entry that is always one,
+A bias is a weight of an activation that is always one: with a one after the features of
+every window, whatever computes the part of the weight computes that of the bias too. In
+a Jacobian it is one more column,
 
     [J_weight, J_bias] = C [A, 1],
 
-so that with a one after every window the product that forms the Jacobian of a weight
-forms that of its bias as well.
+and to a Gram of activations it adds one.
 """
 
 from __future__ import annotations
@@ -14,117 +15,120 @@ import dataclasses
 import math
 from collections.abc import Mapping
 
-from ntkplan.ir.statements import Array, Contract, Cut, Reduce, Statement
-from ntkplan.methods.candidate import Candidate, Method
+from ntkplan.ir.statements import Array, Cut, Statement
+from ntkplan.ir.use import Factor, Layer, Use
+from ntkplan.methods.candidate import Candidate
 
 _COLUMN = "column"
 """The label of windows and features, with the one after them."""
 
 
-def joined(weight: Candidate, bias: Candidate) -> Candidate | None:
-    """Returns what computes the parts of both leaves together, if they can be joined.
-
-    They can where the Jacobian of the one is a product of cotangents and windows, and
-    that of the other the sum of the same cotangents over the same positions.
+def with_bias(candidate: Candidate, weight: Layer, bias: Layer) -> Candidate | None:
+    """Returns what computes the parts of a weight and of its bias together.
 
     Args:
-        weight: The candidate of a leaf.
-        bias: That of another.
+        candidate: What computes that of the weight.
+        weight: The layer of the weight, as the candidate taps it.
+        bias: Another leaf's, tapped likewise.
+
+    Returns:
+        None where the other leaf is no bias of the weight, or there are no windows.
     """
-    sums = _sums_of(bias)
-    cuts = {item.target.name: item for item in _cuts(weight)}
-    products = [item for item in weight.statements if isinstance(item, Contract)]
-    jacobians = [item for item in products if item.is_jacobian]
-    counts = (len(cuts), len(jacobians), len(products), len(weight.statements))
-    if not sums or not _is_plain(weight) or counts != (2, 2, 3, 5):
+    inner = _features(weight, bias)
+    cuts = [item for item in candidate.statements if _is_cut(item)]
+    if inner is None or candidate.loop != 1 or len(cuts) != 2:
         return None
-    inner: dict[str, int] = {}
-    for jacobian in jacobians:
-        found = _inner(jacobian, cuts, sums)
-        if found is None:
+    others = (item for item in candidate.statements if not isinstance(item, Cut))
+    arrays = [array for item in others for array in (*item.sources, item.target)]
+    for array in (*arrays, *(item.target for item in cuts)):
+        own = tuple(label for label in array.labels if label in inner)
+        if own and (set(own) != set(inner) or array.hot or array.step is not None):
             return None
-        inner |= found
-    return dataclasses.replace(
-        weight,
-        statements=tuple(_with_one(item, inner) for item in weight.statements),
-    )
-
-
-def cotangents_summed(candidate: Candidate) -> frozenset[str]:
-    """Returns the names of the cotangents whose sums are a candidate's Jacobians."""
-    return frozenset(_sums_of(candidate))
-
-
-def given_to(candidate: Candidate) -> frozenset[str]:
-    """Returns the names of the arrays that a candidate's statements read."""
-    return frozenset(
-        array.name for item in candidate.statements for array in item.sources
-    )
+    if not all(_is_whole(item, inner) for item in cuts):
+        return None
+    statements = tuple(_with_one(item, inner) for item in candidate.statements)
+    return dataclasses.replace(candidate, statements=statements)
 
 
 def windows_cut(candidate: Candidate) -> frozenset[str]:
     """Returns the names of the windows that a candidate cuts."""
-    return frozenset(item.target.name for item in _cuts(candidate))
+    return frozenset(item.target.name for item in candidate.statements if _is_cut(item))
 
 
-def _cuts(candidate: Candidate) -> list[Cut]:
-    return [
-        item
-        for item in candidate.statements
-        if isinstance(item, Cut) and not item.takes_entries
-    ]
+def _is_cut(item: Statement) -> bool:
+    return isinstance(item, Cut) and not item.takes_entries
 
 
-def _is_plain(candidate: Candidate) -> bool:
-    """Says whether a candidate contracts Jacobians, neither scaled nor in a loop."""
-    return (
-        candidate.method is Method.JACOBIAN_CONTRACTION
-        and candidate.loop == 1
-        and not candidate.later
-        and [factor for _, factor in candidate.results] == [1.0]
-    )
+def _features(weight: Layer, bias: Layer) -> dict[str, int] | None:
+    """Returns the labels that a weight has and its bias has not, with their lengths.
 
-
-def _sums_of(bias: Candidate) -> Mapping[str, Reduce]:
-    """Returns the Jacobians of a leaf by the cotangents of which they are the sums."""
-    sums = {
-        item.source.name: item for item in bias.statements if isinstance(item, Reduce)
-    }
-    rest = [item for item in bias.statements if isinstance(item, Contract)]
-    plain = _is_plain(bias) and (len(sums), len(rest)) == (2, 1)
-    return sums if plain and len(bias.statements) == 3 else {}
-
-
-def _inner(
-    product: Contract, cuts: Mapping[str, Cut], sums: Mapping[str, Reduce]
-) -> dict[str, int] | None:
-    """Returns the labels of windows and features, which cotangents have not.
-
-    None where the windows are no matrix of positions, or the positions not those over
-    which the bias sums.
+    None where the two are otherwise not used alike.
     """
-    arrays = (product.left, product.right)
-    windows = [array for array in arrays if array.name in cuts]
-    cotangents = [array for array in arrays if array.name in sums]
-    if len(windows) != 1 or len(cotangents) != 1 or product.entrywise:
+    if len(weight.stacks) != 1 or len(bias.stacks) != 1:
         return None
-    cut, total = cuts[windows[0].name], sums[cotangents[0].name]
-    if _axes_left_out(cotangents[0], product.target) != _axes_left_out(
-        total.source, total.target
+    (own,), (other,) = weight.stacks, bias.stacks
+    use, plain = own.first, other.first
+    if (
+        (own.cotangents_id, own.factor_ids, len(own.uses))
+        != (other.cotangents_id, other.factor_ids, len(other.uses))
+        or (use.value_crop, use.factor) != (plain.value_crop, plain.factor)
+        or plain.recorded is not None
+        or use.recorded is None
+        or use.shared
     ):
         return None
-    labels = cut.target.labels
-    sizes = dict(zip(labels[cut.n_kept :], cut.shape, strict=True))
-    inner = {x: size for x, size in sizes.items() if x not in cotangents[0].labels}
-    rank = len(cut.patches.window)
-    whole = math.prod(inner.values()) == math.prod(cut.windows_shape[-rank - 1 :])
-    last = labels[len(labels) - len(inner) :] == tuple(inner)
-    return inner if whole and last else None
+    names = _names(use, plain)
+    if names is None:
+        return None
+    inner = {
+        label: use.sizes[label]
+        for label in use.activations
+        if label not in names.values()
+    }
+    kept = {names.get(label, label) for label in plain.parameter}
+    if not inner or kept | set(inner) != set(use.parameter) or kept & set(inner):
+        return None
+    return inner
 
 
-def _axes_left_out(source: Array, target: Array) -> list[int]:
-    labels = source.labels
-    return [axis for axis, label in enumerate(labels) if label not in target.labels]
+def _names(use: Use, plain: Use) -> dict[str, str] | None:
+    """Returns the labels of a bias's cotangents and factors as its weight has them.
+
+    None where they have other axes.
+    """
+
+    def axes(each: Use) -> list[tuple[str, ...]]:
+        return [each.value, *(factor.labels for factor in each.factors)]
+
+    def kind(factor: Factor) -> tuple[bool, str | None]:
+        return factor.shared, factor.hot
+
+    if list(map(kind, use.factors)) != list(map(kind, plain.factors)):
+        return None
+    if any(each.hot is not None or each.steps for each in (use, plain)):
+        return None
+    names: dict[str, str] = {}
+    for ours, theirs in zip(axes(use), axes(plain), strict=True):
+        if len(ours) != len(theirs):
+            return None
+        for label, name in zip(theirs, ours, strict=True):
+            if names.setdefault(label, name) != name:
+                return None
+            if plain.sizes[label] != use.sizes[name]:
+                return None
+    return names if len(set(names.values())) == len(names) else None
+
+
+def _is_whole(item: Statement, inner: Mapping[str, int]) -> bool:
+    """Says whether the last axes of windows are these, and no others."""
+    assert isinstance(item, Cut)
+    rank = len(item.patches.window)
+    labels = item.target.labels
+    return (
+        labels[len(labels) - len(inner) :] == tuple(inner)
+        and len(labels) == item.n_kept + len(item.shape)
+        and math.prod(inner.values()) == math.prod(item.windows_shape[-rank - 1 :])
+    )
 
 
 def _with_one(item: Statement, inner: Mapping[str, int]) -> Statement:
@@ -138,8 +142,11 @@ def _with_one(item: Statement, inner: Mapping[str, int]) -> Statement:
     def change(array: Array) -> Array:
         if inner.keys().isdisjoint(array.labels):
             return array
-        kept = tuple(label for label in array.labels if label not in inner)
-        return dataclasses.replace(array, labels=(*kept, _COLUMN))
+        kept = [label for label in array.labels if label not in inner]
+        kept.insert(
+            next(n for n, label in enumerate(array.labels) if label in inner), _COLUMN
+        )
+        return dataclasses.replace(array, labels=tuple(kept))
 
     if not isinstance(item, Cut):
         return item.over(change)

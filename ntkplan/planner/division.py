@@ -32,7 +32,7 @@ class Decision:
         exhaustive: Whether all divisions of the leaves were compared.
         made_alike: Numbers of the layers that have the order of others, nearly as quick
             as their own best.
-        columns: Numbers of biases whose Jacobians are columns of those of weights, and
+        biases: Numbers of leaves that are computed with others, as their biases, and
             the numbers of these.
     """
 
@@ -45,7 +45,7 @@ class Decision:
     lower_blocks: int = 1
     exhaustive: bool = True
     made_alike: frozenset[int] = frozenset()
-    columns: Mapping[int, int] = dataclasses.field(default_factory=dict)
+    biases: Mapping[int, int] = dataclasses.field(default_factory=dict)
 
 
 def decide(

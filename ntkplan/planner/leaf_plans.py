@@ -52,8 +52,8 @@ def layer_plans(
             unlimited="" if _is_same(free, chosen) else _named(free),
             shares=any(key in computed for key in chosen.keys),
             is_alike=number in decision.made_alike,
-            column_of=layers[decision.columns[number]].leaf.path
-            if number in decision.columns
+            bias_of=layers[decision.biases[number]].leaf.path
+            if number in decision.biases
             else "",
         )
         plans.append(_layer_plan(layer, items, chosen, recorder, computed, decided))
@@ -110,14 +110,14 @@ class _Decided:
             something else.
         shares: Whether leaves above have products that it needs.
         is_alike: Whether it has the order of other leaves.
-        column_of: The leaf of whose Jacobian its own is a column, or empty.
+        bias_of: The leaf with which it is computed, as its bias, or empty.
     """
 
     request: MethodRequest
     unlimited: str
     shares: bool
     is_alike: bool
-    column_of: str = ""
+    bias_of: str = ""
 
 
 def _is_same(one: Priced, other: Priced) -> bool:
@@ -214,8 +214,8 @@ def _why(
         if runner_up is not None and name == f"{runner_up.method} {runner_up.order}":
             name = "the runner-up"
         parts.append(f"to fit the memory limit, without it {name}")
-    if decided.column_of:
-        parts.append(f"a column of the Jacobian of {decided.column_of}")
+    if decided.bias_of:
+        parts.append(f"computed with {decided.bias_of}, as a weight of ones")
     elif decided.shares:
         parts.append("shares products with leaves above")
     if is_pushed(chosen):

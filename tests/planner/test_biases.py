@@ -1,4 +1,4 @@
-"""Biases of convolutions as columns of their weights' Jacobians."""
+"""Biases of convolutions that are computed with their weights."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from tests.draws import drawing
 from tests.oracles import cast_floats, dense_kernel, relative_error, x64
 
 METHOD = "jacobian_contraction"
+STRUCTURED = "structured_derivatives"
 LAYOUTS = {
     1: ("NWC", "WIO", "NWC"),
     2: ("NHWC", "HWIO", "NHWC"),
@@ -55,16 +56,18 @@ def record_of(plan, path):
     return found
 
 
-def is_column(plan, bias="b", weight="w"):
-    """Says whether a bias is a column, in the plan's words and in its text."""
-    said = f"a column of the Jacobian of {weight}" in record_of(plan, bias).why
-    printed = "windows_and_one(" in plan.source()
-    assert said == printed
-    assert not said or record_of(plan, bias).method == METHOD
+def is_joined(plan, bias="b", weight="w"):
+    """Says whether a bias goes with its weight, in the plan's words and in its text."""
+    said = f"computed with {weight}, as a weight of ones" in record_of(plan, bias).why
+    source = plan.source()
+    assert said == ("windows_and_one(" in source) == ("# with biases: " in source)
+    same = record_of(plan, bias).method == record_of(plan, weight).method
+    assert same or not said
     return said
 
 
 @pytest.mark.parametrize("kernel", ["full", "trace", "diagonal", "sum_of_logits"])
+@pytest.mark.parametrize("method", [METHOD, STRUCTURED])
 @pytest.mark.parametrize("alone", [True, False], ids=["self", "cross"])
 @pytest.mark.parametrize(
     "case",
@@ -74,20 +77,22 @@ def is_column(plan, bias="b", weight="w"):
         {"shape": (2, 2, 3, 4), "padding": ((1, 0), (0, 2))},
         {"shape": (2, 2, 3, 4), "rhs_dilation": (2, 1)},
         {"shape": (3, 3, 1, 4), "example": (5, 4, 1)},
+        {"shape": (5, 4, 3, 4), "padding": "VALID"},
         {"shape": (3, 2, 4), "example": (6, 2)},
         {"shape": (2, 2, 2, 2, 3), "example": (3, 2, 3, 2)},
     ],
     ids=lambda case: "x".join(map(str, case["shape"])),
 )
-def test_kernels_with_columns_are_right(case, alone, kernel):
+def test_joined_biases_are_right(case, alone, method, kernel):
     case = dict(case)
     f, params, x1, x2 = problem(*case.pop("shape"), **case)
     with x64():
         params, x1, x2 = cast_floats((params, x1, x2), np.float64)
         sides = (x1,) if alone else (x1, x2)
-        plan = planned(f, params, *sides, kernel=kernel)
+        methods = {"w": method}
+        plan = planned(f, params, *sides, kernel=kernel, methods=methods)
         found = plan.compile()(params, *sides)
-    assert is_column(plan)
+    assert is_joined(plan)
     wanted = dense_kernel(f, params, *sides, kernel=kernel)
     assert relative_error(found, wanted) < 1e-12
 
@@ -95,17 +100,18 @@ def test_kernels_with_columns_are_right(case, alone, kernel):
 @pytest.mark.parametrize(
     "options",
     [
-        {"methods": {"w": METHOD, "b": "structured_derivatives"}},
-        {"methods": {"w": "structured_derivatives"}},
+        {"methods": {"w": METHOD, "b": STRUCTURED}},
+        {"methods": {"w": STRUCTURED, "b": METHOD}},
+        {"methods": {"b": "ntk_vector_products"}},
         {"device": "nvidia_h100"},
     ],
-    ids=["bias", "weight", "device"],
+    ids=["structured", "by Jacobians", "pushed", "device"],
 )
 def test_what_is_asked_for_otherwise_stays_apart(options):
     """A GPU's products want lengths that are multiples of four, or of sixteen."""
     f, params, x1, _ = problem(3, 3, 3, 4)
     plan = planned(f, params, x1, **options)
-    assert not is_column(plan)
+    assert not is_joined(plan)
     error = relative_error(plan.compile()(params, x1), dense_kernel(f, params, x1))
     assert error < 1e-5
 
@@ -117,15 +123,14 @@ def test_what_is_asked_for_otherwise_stays_apart(options):
         {"shape": (3, 3, 3, 4), "bias": (4, 4)},
         {"shape": (3, 3, 1, 6), "feature_group_count": 3},
         {"shape": (1, 1, 3, 4)},
-        {"shape": (5, 4, 3, 4), "padding": "VALID"},
     ],
-    ids=["of all features", "of columns of positions", "grouped", "entries", "whole"],
+    ids=["of all features", "of columns of positions", "grouped", "entries"],
 )
-def test_what_is_no_column_stays_apart(case):
+def test_what_is_no_bias_stays_apart(case):
     case = dict(case)
     f, params, x1, x2 = problem(*case.pop("shape"), **case)
     plan = planned(f, params, x1, x2)
-    assert not is_column(plan)
+    assert not is_joined(plan)
     error = relative_error(
         plan.compile()(params, x1, x2), dense_kernel(f, params, x1, x2)
     )
@@ -147,8 +152,8 @@ def test_windows_that_others_need_are_cut_once(both):
     params |= {"b": draw(4), "head": draw(80, 2)} | ({"c": draw(4)} if both else {})
     x = draw(3, 5, 4, 3)
     plan = planned(branches, params, x, methods={"w": METHOD, "v": METHOD})
-    assert is_column(plan) is both
-    assert not both or is_column(plan, "c", "v")
+    assert is_joined(plan) is both
+    assert not both or is_joined(plan, "c", "v")
     error = relative_error(plan.compile()(params, x), dense_kernel(branches, params, x))
     assert error < 1e-5
 
@@ -159,14 +164,14 @@ def of_sum(params, x):
     return h.reshape(len(h), -1) @ params["head"]
 
 
-def test_one_bias_is_the_column_of_one_weight():
+def test_one_bias_goes_with_one_weight():
     draw = drawing()
     params = {"w": draw(3, 3, 3, 4), "v": draw(2, 2, 3, 4), "b": draw(4)}
     params["head"] = draw(80, 2)
     x1, x2 = draw(3, 5, 4, 3), draw(2, 5, 4, 3)
     methods = {"w": METHOD, "v": METHOD}
     plan = planned(of_sum, params, x1, x2, methods=methods)
-    assert is_column(plan, weight="v" if "of v" in record_of(plan, "b").why else "w")
+    assert is_joined(plan, weight="v" if "with v" in record_of(plan, "b").why else "w")
     source = plan.source()
     assert {"def windows(", "def windows_and_one(", "def window_pieces("} <= {
         line[: line.index("(") + 1] for line in source.splitlines() if "def " in line
@@ -177,12 +182,12 @@ def test_one_bias_is_the_column_of_one_weight():
     assert error < 1e-5
 
 
-def test_columns_in_tiles():
+def test_joined_in_tiles():
     f, params, x1, x2 = problem(3, 3, 3, 4)
     x1, x2 = np.concatenate([x1] * 8), np.concatenate([x2] * 8)
     whole = planned(f, params, x1, x2)
     plan = planned(f, params, x1, x2, memory_limit=whole.cost.peak_bytes / 2)
-    assert is_column(plan)
+    assert is_joined(plan)
     assert "tile" in str(plan)
     error = relative_error(
         plan.compile()(params, x1, x2), dense_kernel(f, params, x1, x2)
@@ -198,6 +203,64 @@ def test_half_precision_sums_in_single():
         jnp.asarray(x2, jnp.bfloat16),
     )
     plan = planned(f, params, x1, x2)
-    assert is_column(plan)
+    assert is_joined(plan)
     wanted = dense_kernel(f, *cast_floats((params, x1, x2), np.float32))
     assert relative_error(plan.compile()(params, x1, x2), wanted) < 0.05
+
+
+def pooled(params, x):
+    """A convolution before a mean: the taps may stand behind it, see the slopes."""
+    h = jnp.tanh(convolve(x, params["w"]) + params["b"])
+    return h.mean((1, 2)) @ params["head"]
+
+
+@pytest.mark.parametrize("kernel", ["full", "trace"])
+def test_a_bias_before_a_mean(kernel):
+    """Its Jacobian is the sum of slopes over positions, times that of the mean."""
+    draw = drawing()
+    params = {"w": draw(3, 3, 3, 4), "b": draw(4), "head": draw(4, 7)}
+    x1, x2 = draw(6, 8, 8, 3), draw(5, 8, 8, 3)
+    with x64():
+        params, x1, x2 = cast_floats((params, x1, x2), np.float64)
+        plan = planned(pooled, params, x1, x2, kernel=kernel, methods=STRUCTURED)
+        found = plan.compile()(params, x1, x2)
+    assert "tapped later" in record_of(plan, "w").order
+    assert is_joined(plan)
+    wanted = dense_kernel(pooled, params, x1, x2, kernel=kernel)
+    assert relative_error(found, wanted) < 1e-12
+
+
+def scaled(params, x):
+    """The bias is scaled by what the weight is not scaled by."""
+    h = jnp.sin(convolve(x, params["w"]) + 3.0 * params["b"])
+    return h.reshape(len(h), -1) @ params["head"]
+
+
+def test_a_scaled_bias_stays_apart():
+    draw = drawing()
+    params = {"w": draw(3, 3, 3, 4), "b": draw(4), "head": draw(80, 2)}
+    x = draw(3, 5, 4, 3)
+    plan = planned(scaled, params, x)
+    assert not is_joined(plan)
+    error = relative_error(plan.compile()(params, x), dense_kernel(scaled, params, x))
+    assert error < 1e-5
+
+
+def repeated(params, x):
+    """One convolution, used twice."""
+    for _ in range(2):
+        x = jnp.sin(convolve(x, params["w"]) + params["b"])
+    return x.reshape(len(x), -1) @ params["head"]
+
+
+@pytest.mark.parametrize("method", [METHOD, STRUCTURED])
+def test_a_bias_used_as_often_as_its_weight(method):
+    draw = drawing()
+    params = {"w": draw(3, 3, 3, 3), "b": draw(3), "head": draw(60, 2)}
+    x1, x2 = draw(3, 5, 4, 3), draw(2, 5, 4, 3)
+    plan = planned(repeated, params, x1, x2, methods={"w": method})
+    assert is_joined(plan)
+    error = relative_error(
+        plan.compile()(params, x1, x2), dense_kernel(repeated, params, x1, x2)
+    )
+    assert error < 1e-5
