@@ -12,23 +12,17 @@ import argparse
 import dataclasses
 import math
 import statistics
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
-
-import jax
 
 import ntkplan
 from benchmarks.command_line import RESULTS, add_selection, selected, write
 from benchmarks.environment import environment
-from benchmarks.measure import Timed, interleave, memory_figures, summary
 from benchmarks.peer.configurations import CASES, Case
+from benchmarks.ways import ROUNDS, compared
 from ntkplan.compiling import compiler_options, options_of
 from ntkplan.ir.plan import PlanCost
 
-ROUNDS = 9
-BUDGET_S = 2.0
-COMPILATIONS = 3
 RUN = (
     "mlp_n32_o10:full:cross",
     "cnn_average_n8_o10:full:self",
@@ -43,8 +37,6 @@ RUN = (
     "laplacian_n256_o1:full:cross",
 )
 _CASES = {case.name: case for case in CASES}
-
-
 WAYS = ("sound", "soon", "sparing")
 
 
@@ -69,34 +61,11 @@ def measured(case: Case) -> dict[str, Any]:
     inputs = case.problem.build()
     kernel = ntkplan.plan(inputs.f, *inputs.arguments, kernel=case.kernel).compile()
     options = options_by_way(kernel.plan.cost)
-    programs: dict[str, Any] = {}
-    compile_s: dict[str, list[float]] = {name: [] for name in WAYS}
-    for _ in range(COMPILATIONS):
-        for name in WAYS:
-            jax.clear_caches()
-            lowered = jax.jit(kernel.function).lower(*inputs.arguments)
-            started_s = time.perf_counter()
-            programs[name] = lowered.compile(options[name])
-            compile_s[name].append(time.perf_counter() - started_s)
-    timed = {
-        name: Timed(function=program, arguments=inputs.arguments, budget_s=BUDGET_S)
-        for name, program in programs.items()
-    }
-    for each in timed.values():
-        each.warm_up()
-    interleave(list(timed.values()), ROUNDS)
+    functions: dict[str, Any] = dict.fromkeys(WAYS, kernel.function)
     return {
         "name": case.name,
         "takes_turns": kernel.plan.cost.in_turn,
-        "ways": {
-            name: {
-                "options": options[name],
-                "compile_s": compile_s[name],
-                "memory": memory_figures(programs[name]),
-                **summary(timed[name].samples_s),
-            }
-            for name in WAYS
-        },
+        "ways": compared(functions, options, inputs.arguments),
     }
 
 

@@ -214,8 +214,8 @@ def test_the_plan_and_the_source_say_so():
     assert "(C1 C2)(A1 A2)" in explained
     # The tap and its cotangent have no positions, and the slope is recorded. Weight and
     # bias share them.
-    assert '"b": jnp.zeros(3, jnp.float64)' in text
-    assert '"b_slope": b_slope' in text
+    assert '"w": jnp.zeros(3, jnp.float64)' in text
+    assert '"w_slope": w_slope' in text
 
 
 def test_one_tap_fewer_makes_the_sweep_shorter():
