@@ -103,7 +103,7 @@ class PlanCost:
         peak_bytes: Most bytes alive at once.
         memory_limit_bytes: What the plan had to fit into.
         in_turn: Whether leaves take turns, because it fits only so or because less is
-            held so and nothing lost: `Plan.compile` then asks the compiler to hold as
+            held so and little lost: `Plan.compile` then asks the compiler to hold as
             little at once as it can.
         n_leaves: How many leaves it has, which says how much there is to compile.
     """

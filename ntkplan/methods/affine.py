@@ -35,7 +35,7 @@ def with_bias(candidate: Candidate, weight: Layer, bias: Layer) -> Candidate | N
         None where the other leaf is no bias of the weight, or there are no windows.
     """
     inner = _features(weight, bias)
-    cuts = [item for item in candidate.statements if _is_cut(item)]
+    cuts = _cuts(candidate)
     if inner is None or candidate.loop != 1 or len(cuts) != 2:
         return None
     others = (item for item in candidate.statements if not isinstance(item, Cut))
@@ -52,11 +52,15 @@ def with_bias(candidate: Candidate, weight: Layer, bias: Layer) -> Candidate | N
 
 def windows_cut(candidate: Candidate) -> frozenset[str]:
     """Returns the names of the windows that a candidate cuts."""
-    return frozenset(item.target.name for item in candidate.statements if _is_cut(item))
+    return frozenset(item.target.name for item in _cuts(candidate))
 
 
-def _is_cut(item: Statement) -> bool:
-    return isinstance(item, Cut) and not item.takes_entries
+def _cuts(candidate: Candidate) -> list[Cut]:
+    return [
+        item
+        for item in candidate.statements
+        if isinstance(item, Cut) and not item.takes_entries
+    ]
 
 
 def _features(weight: Layer, bias: Layer) -> dict[str, int] | None:
@@ -119,9 +123,8 @@ def _names(use: Use, plain: Use) -> dict[str, str] | None:
     return names if len(set(names.values())) == len(names) else None
 
 
-def _is_whole(item: Statement, inner: Mapping[str, int]) -> bool:
+def _is_whole(item: Cut, inner: Mapping[str, int]) -> bool:
     """Says whether the last axes of windows are these, and no others."""
-    assert isinstance(item, Cut)
     rank = len(item.patches.window)
     labels = item.target.labels
     return (
