@@ -66,9 +66,17 @@ def is_joined(plan, bias="b", weight="w"):
     return said
 
 
-@pytest.mark.parametrize("kernel", ["full", "trace", "diagonal", "sum_of_logits"])
+@pytest.mark.parametrize(
+    ("kernel", "alone"),
+    [
+        ("full", True),
+        ("full", False),
+        ("trace", False),
+        ("diagonal", True),
+        ("sum_of_logits", False),
+    ],
+)
 @pytest.mark.parametrize("method", [METHOD, STRUCTURED])
-@pytest.mark.parametrize("alone", [True, False], ids=["self", "cross"])
 @pytest.mark.parametrize(
     "case",
     [
