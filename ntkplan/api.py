@@ -94,7 +94,7 @@ def plan(
         precision: `jax.lax.Precision`, or its name, of every product: of the kernel and
             of the model in it, but where the model sets one itself. None: `highest` on
             GPUs and TPUs, since small eigenvalues survive neither TF32 nor bfloat16
-            passes; nothing is set on CPUs.
+            passes; CPUs have one precision.
         methods: Names of the methods allowed, or patterns of paths, each with the name
             of the method that is forced on the leaves it fits.
         tune: Whether to time the best candidates of each distinct layer and the best

@@ -11,7 +11,7 @@ from ntkplan.emit.expression import INDENT, indented, statement
 from ntkplan.emit.layout import WIDTH
 from ntkplan.emit.listing import is_listed, listed_lines
 from ntkplan.emit.numbering import PartLoops
-from ntkplan.emit.remarks import comment_lines, remark
+from ntkplan.emit.remarks import biases_remark, comment_lines, remark
 from ntkplan.emit.tables import SIDE_TABLES
 from ntkplan.ir.plan import LayerPlan
 from ntkplan.ir.program import Block, Program
@@ -142,8 +142,7 @@ def _remarks(call: Call, within: Sequence[str]) -> list[str]:
     known = call.function is not None and call.function.method is not None
     for rows in said.values():
         lines += remark(rows, within, method=not known)
-    lines += [f"with biases: {text}" for text in remark(biases, within, method=False)]
-    return lines
+    return [*lines, *biases_remark(biases, within)]
 
 
 def _looped(program: Program, block: Block) -> list[str]:

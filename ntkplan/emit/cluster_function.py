@@ -156,17 +156,18 @@ def _method(alike: Sequence[Cluster]) -> str | None:
 def _documentation(alike: Sequence[Cluster], orders: Sequence[str]) -> list[str]:
     """Prints the docstring of a function: what it computes, and for how many leaves."""
     blocks = [block for cluster in alike for block in cluster.blocks]
-    count = sum(len(block.records) or 1 for block in blocks)
+    leaves = f"{len(blocks)} leaves"
+    leaves += " with biases" if any(block.biases for block in blocks) else ""
     described = [_DESCRIBED[order] for order in orders if order in _DESCRIBED]
     method = _method(alike) or ", ".join(orders)
     for what in (*described[: len(orders) == 1], _OTHERWISE):
-        line = f'"""{what}: {method}, {count} leaves."""'
+        line = f'"""{what}: {method}, {leaves}."""'
         if len(line) <= WIDTH:
             return [line]
     return [
         f'"""{_OTHERWISE}.',
         "",
-        *wrapped(f"{method}, {count} leaves.", WIDTH),
+        *wrapped(f"{method}, {leaves}.", WIDTH),
         '"""',
     ]
 

@@ -28,6 +28,10 @@ _ADD = (
 )
 
 
+_InPart = tuple[str, LayerPlan]
+"""What was chosen for a leaf, after the key of the part of the model that it is in."""
+
+
 def is_listed(calls: Sequence[Call]) -> bool:
     """Says whether calls are for so many sets of parts that they are a list."""
     return len({call.parts for call in calls if call.parts}) >= _LEAST_SETS
@@ -48,7 +52,7 @@ def listed_lines(program: Program, calls: Sequence[Call]) -> list[str]:
     functions = {call.function.name: call.function for call in calls if call.function}
     for name, function in functions.items():
         own = [call for call in calls if call.function and call.function.name == name]
-        lines += ["", *comment_lines(kind_remark(_records(own), paths), WIDTH)]
+        lines += ["", *comment_lines(kind_remark(*_records(own), paths), WIDTH)]
         for call in own:
             for row in call.rows:
                 if call.parts:
@@ -60,16 +64,19 @@ def listed_lines(program: Program, calls: Sequence[Call]) -> list[str]:
     return lines
 
 
-def _records(calls: Sequence[Call]) -> list[tuple[str, LayerPlan]]:
-    """Returns what was chosen for leaves, with the keys of the parts they are in."""
-    return [
-        (cluster.part, record)
+def _records(calls: Sequence[Call]) -> tuple[list[_InPart], list[_InPart]]:
+    """Returns what was chosen for leaves, and for biases computed with them."""
+    blocks = [
+        (cluster.part, block)
         for call in calls
         for row in call.rows
         for cluster in row
         for block in cluster.blocks
-        for record in block.records
     ]
+    return (
+        [(part, block.record) for part, block in blocks if block.record is not None],
+        [(part, bias) for part, block in blocks for bias in block.biases],
+    )
 
 
 def _texts(

@@ -29,13 +29,28 @@ def remark(
     if not rows:
         return ()
     first, layers = rows[0][0], [layer for row in rows for layer in row]
-    place = within[0] if within else ""
-    named = [f"{_path(row[0], place)} [{_shapes(row)}]" for row in rows]
-    text = f"{', '.join(named)}:"
+    text = f"{_named(rows, within)}:"
     text += f" {first.method}, {first.order};" if method else ""
     chosen = [layer.chosen for layer in layers]
     together = " together" if len(layers) > 1 else ""
     return (f"{text}{together} {_taken(chosen)}",)
+
+
+def biases_remark(
+    rows: Sequence[Sequence[LayerPlan]], within: Sequence[str] = ()
+) -> tuple[str, ...]:
+    """Says which biases are computed with their weights; there is no estimate of that.
+
+    Args:
+        rows: Biases, each with those in like parts of the model.
+        within: As for `remark`.
+    """
+    return (f"with biases: {_named(rows, within)}",) if rows else ()
+
+
+def _named(rows: Sequence[Sequence[LayerPlan]], within: Sequence[str]) -> str:
+    place = within[0] if within else ""
+    return ", ".join(f"{_path(row[0], place)} [{_shapes(row)}]" for row in rows)
 
 
 def _taken(chosen: Sequence[Alternative]) -> str:
@@ -48,20 +63,27 @@ def _taken(chosen: Sequence[Alternative]) -> str:
 
 
 def kind_remark(
-    records: Sequence[tuple[str, LayerPlan]], paths: Mapping[str, str]
+    records: Sequence[tuple[str, LayerPlan]],
+    biases: Sequence[tuple[str, LayerPlan]],
+    paths: Mapping[str, str],
 ) -> tuple[str, ...]:
     """Says what leaves of one kind are estimated to take, their numbers folded.
 
     Args:
         records: The leaves, each with the key of the part of the model that it is in.
+        biases: Those that are computed with them.
         paths: Paths of the parts by their keys.
     """
-    named = [_path(layer, paths.get(part, "")) for part, layer in records]
-    folded = {re.sub(r"(?<=/)\d+(?=/)", "*", path) for path in named}
-    chosen = [layer.chosen for _, layer in records]
-    if not chosen:
+    if not records:
         return ()
-    return (f"{', '.join(sorted(folded))}: {_taken(chosen)}",)
+    taken = _taken([layer.chosen for _, layer in records])
+    lines = (f"{_folded(records, paths)}: {taken}",)
+    return (*lines, f"with biases: {_folded(biases, paths)}") if biases else lines
+
+
+def _folded(records: Sequence[tuple[str, LayerPlan]], paths: Mapping[str, str]) -> str:
+    named = [_path(layer, paths.get(part, "")) for part, layer in records]
+    return ", ".join(sorted({re.sub(r"(?<=/)\d+(?=/)", "*", path) for path in named}))
 
 
 def pushed_remark(layers: Sequence[LayerPlan]) -> tuple[str, ...]:

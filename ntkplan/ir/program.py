@@ -131,11 +131,6 @@ class Block:
     shared: frozenset[str] = frozenset()
     loop: int = 1
 
-    @property
-    def records(self) -> tuple[LayerPlan, ...]:
-        """What was chosen for all leaves whose parts it computes."""
-        return (*(() if self.record is None else (self.record,)), *self.biases)
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Tiling:

@@ -215,8 +215,9 @@ def _why(
             name = "the runner-up"
         parts.append(f"to fit the memory limit, without it {name}")
     if decided.bias_of:
-        parts.append(f"computed with {decided.bias_of}, as a weight of ones")
-    elif decided.shares:
+        how = f"computed with {decided.bias_of}, as a weight of ones"
+        return "; ".join((*parts, f"{how}; its figures are those apart"))
+    if decided.shares:
         parts.append("shares products with leaves above")
     if is_pushed(chosen):
         parts.append("shares one push forward with the other pushed leaves")

@@ -58,7 +58,10 @@ def record_of(plan, path):
 
 def is_joined(plan, bias="b", weight="w"):
     """Says whether a bias goes with its weight, in the plan's words and in its text."""
-    said = f"computed with {weight}, as a weight of ones" in record_of(plan, bias).why
+    said = (
+        f"computed with {weight}, as a weight of ones; its figures"
+        in record_of(plan, bias).why
+    )
     source = plan.source()
     assert said == ("windows_and_one(" in source) == ("# with biases: " in source)
     same = record_of(plan, bias).method == record_of(plan, weight).method

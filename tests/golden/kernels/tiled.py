@@ -159,7 +159,7 @@ def kernel_block(side1, side2):
 
     # conv2/kernel [3x3x8x8]: structured_derivatives, C1 ((A1 A2) C2); 1.02 Mflop,
     # 526KiB, 49.7 us
-    # with biases: conv2/bias [8]: 17 kflop, 51.2KiB, 13.4 us
+    # with biases: conv2/bias [8]
     windows1 = windows_and_one(a1["conv1_act"], (3, 3), (2, 2))
     windows2 = windows_and_one(a2["conv1_act"], (3, 3), (2, 2))
     gram = jnp.einsum("nijx,mstx->nijmst", windows1, windows2)
@@ -168,7 +168,7 @@ def kernel_block(side1, side2):
 
     # conv1/kernel [3x3x3x8]: jacobian_contraction, (C1 A1)(C2 A2); 2.39 Mflop, 945KiB,
     # 80.4 us
-    # with biases: conv1/bias [8]: 47.8 kflop, 171KiB, 22.3 us
+    # with biases: conv1/bias [8]
     windows1 = windows_and_one(a1["x"], (3, 3), (2, 2))
     jacobian1 = jnp.einsum("noijy,nijx->noyx", c1["conv1"], windows1)
     windows2 = windows_and_one(a2["x"], (3, 3), (2, 2))
