@@ -8,17 +8,13 @@ interleaved.
 
 from __future__ import annotations
 
-import argparse
-import math
-import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import ntkplan
-from benchmarks.command_line import RESULTS, add_selection, selected, write
-from benchmarks.environment import environment
-from benchmarks.peer.configurations import CASES, Case
-from benchmarks.ways import ROUNDS, compared
+from benchmarks.peer.configurations import Case
+from benchmarks.regret_statistics import geometric_mean
+from benchmarks.ways import Row, compared, run
 from ntkplan.compiling import options_of
 
 WAYS = ("apart", "together")
@@ -28,7 +24,6 @@ RUN = tuple(
     for kernel in ("full", "trace")
     for sides in ("self", "cross")
 )
-_CASES = {case.name: case for case in CASES}
 _OTHER = {
     "jacobian_contraction": "structured_derivatives",
     "structured_derivatives": "jacobian_contraction",
@@ -79,7 +74,7 @@ def measured(case: Case) -> dict[str, Any]:
     }
 
 
-def report(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+def report(rows: Iterable[Row]) -> list[str]:
     """Returns a line for every kernel, and the geometric means."""
     names = ("compiled in", "runs", "holds")
     lines: list[str] = []
@@ -94,10 +89,7 @@ def report(rows: Iterable[Mapping[str, Any]]) -> list[str]:
             ]
         )
         lines.append(f"{row['name']:32s} {_ratios(names, ratios[-1])}")
-    means = [
-        math.exp(statistics.fmean(map(math.log, each)))
-        for each in zip(*ratios, strict=True)
-    ]
+    means = [geometric_mean(each) for each in zip(*ratios, strict=True)]
     return [*lines, f"{'geometric mean':32s} {_ratios(names, means)}"]
 
 
@@ -107,23 +99,19 @@ def _ratios(names: Sequence[str], ratios: Sequence[float]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Reads the command line; measures, writes the results and prints them.
+    """Runs the benchmark.
 
     Args:
         arguments: The command line, or None for that of the process.
     """
-    parser = argparse.ArgumentParser(description=__doc__)
-    add_selection(parser, _CASES)
-    out, names = selected(
-        parser.parse_args(arguments), out=RESULTS / "biases_cpu.json", all_of=RUN
+    run(
+        arguments,
+        description=__doc__,
+        name="biases_cpu",
+        all_of=RUN,
+        measured=measured,
+        report=report,
     )
-    results = {
-        "environment": environment(),
-        "rounds": ROUNDS,
-        "kernels": [measured(_CASES[name]) for name in names],
-    }
-    write(results, out)
-    print("\n".join(report(results["kernels"])))
 
 
 if __name__ == "__main__":

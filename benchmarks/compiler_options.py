@@ -8,18 +8,14 @@ in one process, interleaved.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
-import math
-import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import ntkplan
-from benchmarks.command_line import RESULTS, add_selection, selected, write
-from benchmarks.environment import environment
-from benchmarks.peer.configurations import CASES, Case
-from benchmarks.ways import ROUNDS, compared
+from benchmarks.peer.configurations import Case
+from benchmarks.regret_statistics import geometric_mean
+from benchmarks.ways import Row, compared, run
 from ntkplan.compiling import compiler_options, options_of
 from ntkplan.ir.plan import PlanCost
 
@@ -36,7 +32,6 @@ RUN = (
     "rnn_unrolled_n16_o10:full:cross",
     "laplacian_n256_o1:full:cross",
 )
-_CASES = {case.name: case for case in CASES}
 WAYS = ("sound", "soon", "sparing")
 
 
@@ -69,7 +64,7 @@ def measured(case: Case) -> dict[str, Any]:
     }
 
 
-def report(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+def report(rows: Iterable[Row]) -> list[str]:
     """Returns a line for every kernel, each way beside the one before it."""
     lines = []
     compiling = []
@@ -83,30 +78,24 @@ def report(rows: Iterable[Mapping[str, Any]]) -> list[str]:
             f"{sparing['memory']['temp_bytes'] / soon['memory']['temp_bytes']:.2f}"
             f"{', used' if row['takes_turns'] else ''}"
         )
-    mean = math.exp(statistics.fmean(map(math.log, compiling)))
+    mean = geometric_mean(compiling)
     return [*lines, f"soon: compiled in {mean:.2f} of the time (geometric mean)"]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Reads the command line; measures, writes the results and prints them.
+    """Runs the benchmark.
 
     Args:
         arguments: The command line, or None for that of the process.
     """
-    parser = argparse.ArgumentParser(description=__doc__)
-    add_selection(parser, _CASES)
-    out, names = selected(
-        parser.parse_args(arguments),
-        out=RESULTS / "compiler_options_cpu.json",
+    run(
+        arguments,
+        description=__doc__,
+        name="compiler_options_cpu",
         all_of=RUN,
+        measured=measured,
+        report=report,
     )
-    results = {
-        "environment": environment(),
-        "rounds": ROUNDS,
-        "kernels": [measured(_CASES[name]) for name in names],
-    }
-    write(results, out)
-    print("\n".join(report(results["kernels"])))
 
 
 if __name__ == "__main__":

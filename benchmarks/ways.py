@@ -1,18 +1,54 @@
-"""One kernel compiled in several ways, all timed in one process, interleaved."""
+"""Kernels compiled in several ways, all timed in one process, interleaved."""
 
 from __future__ import annotations
 
+import argparse
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
 
+from benchmarks.command_line import RESULTS, add_selection, selected, write
+from benchmarks.environment import environment
 from benchmarks.measure import Timed, interleave, memory_figures, summary
+from benchmarks.peer.configurations import CASES, Case
 
 ROUNDS = 9
 COMPILATIONS = 3
 _BUDGET_S = 2.0
+_CASES = {case.name: case for case in CASES}
+
+Row = Mapping[str, Any]
+
+
+def run(
+    arguments: Sequence[str] | None,
+    *,
+    description: str | None,
+    name: str,
+    all_of: Sequence[str],
+    measured: Callable[[Case], Row],
+    report: Callable[[Sequence[Row]], Iterable[str]],
+) -> None:
+    """Reads a benchmark's command line; measures, writes the results and prints them.
+
+    Args:
+        arguments: The command line, or None for that of the process.
+        description: What the benchmark says of itself.
+        name: Of the file of results, without its ending.
+        all_of: Names of the cases that are measured where none is selected.
+        measured: Compiles and times one case.
+        report: Returns the lines that are printed.
+    """
+    parser = argparse.ArgumentParser(description=description)
+    add_selection(parser, _CASES)
+    out, names = selected(
+        parser.parse_args(arguments), out=RESULTS / f"{name}.json", all_of=all_of
+    )
+    rows = [measured(_CASES[each]) for each in names]
+    write({"environment": environment(), "rounds": ROUNDS, "kernels": rows}, out)
+    print("\n".join(report(rows)))
 
 
 def compared(

@@ -198,13 +198,13 @@ def _choices(
             )
         elif number not in decision.biases:
             candidate = entrywise(problem, tapped, candidate, decision.tiling)
-            candidate, biases = with_bias(candidate, number, chosen)
+            candidate, bias = with_bias(candidate, number, chosen)
             found.append(
                 Choice(
                     layer=tapped,
                     candidate=candidate,
                     record=record,
-                    biases=tuple(records[bias] for bias in biases),
+                    bias=None if bias is None else records[bias],
                 )
             )
     return found

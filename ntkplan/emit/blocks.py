@@ -138,7 +138,8 @@ def _remarks(call: Call, within: Sequence[str]) -> list[str]:
             if records:
                 kind = (records[0].method, records[0].order)
                 said.setdefault(kind, []).append(records)
-            biases += zip(*(each.biases for each in alike), strict=True)
+            if shared := [each.bias for each in alike if each.bias is not None]:
+                biases.append(shared)
     known = call.function is not None and call.function.method is not None
     for rows in said.values():
         lines += remark(rows, within, method=not known)

@@ -157,7 +157,7 @@ def _documentation(alike: Sequence[Cluster], orders: Sequence[str]) -> list[str]
     """Prints the docstring of a function: what it computes, and for how many leaves."""
     blocks = [block for cluster in alike for block in cluster.blocks]
     leaves = f"{len(blocks)} leaves"
-    leaves += " with biases" if any(block.biases for block in blocks) else ""
+    leaves += " with biases" if any(block.bias is not None for block in blocks) else ""
     described = [_DESCRIBED[order] for order in orders if order in _DESCRIBED]
     method = _method(alike) or ", ".join(orders)
     for what in (*described[: len(orders) == 1], _OTHERWISE):

@@ -75,7 +75,7 @@ def _records(calls: Sequence[Call]) -> tuple[list[_InPart], list[_InPart]]:
     ]
     return (
         [(part, block.record) for part, block in blocks if block.record is not None],
-        [(part, bias) for part, block in blocks for bias in block.biases],
+        [(part, block.bias) for part, block in blocks if block.bias is not None],
     )
 
 

@@ -35,14 +35,14 @@ class Choice:
         candidate: What was chosen.
         comments: What stands above its block.
         record: The choice with its estimates, where these are to stand there instead.
-        biases: What was chosen for leaves whose parts the candidate computes as well.
+        bias: What was chosen for a leaf whose part the candidate computes as well.
     """
 
     layer: Layer
     candidate: Candidate
     comments: tuple[str, ...] = ()
     record: LayerPlan | None = None
-    biases: tuple[LayerPlan, ...] = ()
+    bias: LayerPlan | None = None
 
 
 def lower(
@@ -237,7 +237,7 @@ def _block(choice: Choice, tables: Tables) -> Block:
         part=part if local and candidate.loop == 1 else "",
         comments=choice.comments,
         record=choice.record,
-        biases=choice.biases,
+        bias=choice.bias,
         statements=statements,
         results=tuple(
             (renamed_array(array, given), factor) for array, factor in candidate.results

@@ -114,7 +114,7 @@ class Block:
         part: Key of the part of the model whose arrays alone it reads, or empty.
         comments: What stands above it.
         record: What was chosen for the leaf, where that is to stand above it.
-        biases: The same of leaves that are computed with it.
+        bias: The same of a leaf that is computed with it.
         statements: What it computes.
         results: Arrays that are added to the kernel, with their factors.
         shared: Names of arrays that other blocks read too.
@@ -125,7 +125,7 @@ class Block:
     part: str = ""
     comments: tuple[str, ...]
     record: LayerPlan | None = None
-    biases: tuple[LayerPlan, ...] = ()
+    bias: LayerPlan | None = None
     statements: tuple[Statement, ...]
     results: tuple[tuple[Array, float], ...]
     shared: frozenset[str] = frozenset()

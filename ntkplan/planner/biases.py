@@ -10,7 +10,7 @@ lengths that are multiples of four or more; there biases stay apart.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Container
 
 from ntkplan.errors import InternalError
 from ntkplan.ir.use import Layer
@@ -31,17 +31,21 @@ def with_biases(chosen: Chosen) -> Chosen:
     """
     if not chosen.problem.convolves_on_cpu:
         return chosen
-    biases = _biases(chosen)
+    found = _biases(chosen)
     taken = list(chosen.decision.chosen)
-    for bias, weight in biases.items():
-        taken[bias] = _alike(chosen, bias, weight) or taken[bias]
-    decision = dataclasses.replace(chosen.decision, chosen=tuple(taken), biases=biases)
+    for bias, (_, item) in found.items():
+        taken[bias] = item
+    decision = dataclasses.replace(
+        chosen.decision,
+        chosen=tuple(taken),
+        biases={bias: weight for bias, (weight, _) in found.items()},
+    )
     return dataclasses.replace(chosen, decision=decision)
 
 
 def with_bias(
     candidate: Candidate, number: int, chosen: Chosen
-) -> tuple[Candidate, tuple[int, ...]]:
+) -> tuple[Candidate, int | None]:
     """Returns what computes a leaf's part and that of its bias, if it has one.
 
     Args:
@@ -50,16 +54,19 @@ def with_bias(
         chosen: What was chosen for all.
 
     Returns:
-        What computes them, and the numbers of the leaves beside this one.
+        What computes them, and the number of the bias.
+
+    Raises:
+        InternalError: The bias is none of this leaf.
     """
-    for bias, weight in chosen.decision.biases.items():
-        if weight != number:
-            continue
-        joined = _joined(candidate, chosen.layers, weight, bias)
-        if joined is None:
-            raise InternalError("a bias that is none of its weight", candidate)
-        return joined, (bias,)
-    return candidate, ()
+    of_weights = {weight: bias for bias, weight in chosen.decision.biases.items()}
+    bias = of_weights.get(number)
+    if bias is None:
+        return candidate, None
+    joined = _joined(candidate, chosen.layers, number, bias)
+    if joined is None:
+        raise InternalError("a bias that is none of its weight", candidate)
+    return joined, bias
 
 
 def _joined(
@@ -83,25 +90,33 @@ def _alike(chosen: Chosen, bias: int, weight: int) -> Priced | None:
     return next((other for other in own if other.keys == item.keys), None)
 
 
-def _biases(chosen: Chosen) -> Mapping[int, int]:
-    """Returns the numbers of biases, and those of their weights."""
-    found: dict[int, int] = {}
+def _biases(chosen: Chosen) -> dict[int, tuple[int, Priced]]:
+    """Returns the numbers of biases, those of their weights, and what they take."""
+    found: dict[int, tuple[int, Priced]] = {}
     users: dict[str, set[int]] = {}
     for number, item in enumerate(chosen.decision.chosen):
         windows = affine.windows_cut(item.candidate)
         for name in windows:
             users.setdefault(name, set()).add(number)
-        fitting = (
-            other
-            for other in range(len(chosen.layers))
-            if windows and other != number and other not in found
-            if _joined(item.candidate, chosen.layers, number, other) is not None
-            if _alike(chosen, other, number) is not None
-        )
-        bias = next(fitting, None)
-        if bias is not None:
-            found[bias] = number
+        if windows and (bias := _bias_of(chosen, number, found)):
+            other, taken = bias
+            found[other] = (number, taken)
     # Windows that some leaf needs as they are would be cut twice.
-    joined = set(found.values())
+    joined = {weight for weight, _ in found.values()}
     apart = {number for each in users.values() if not each <= joined for number in each}
-    return {bias: weight for bias, weight in found.items() if weight not in apart}
+    return {bias: taken for bias, taken in found.items() if taken[0] not in apart}
+
+
+def _bias_of(
+    chosen: Chosen, weight: int, found: Container[int]
+) -> tuple[int, Priced] | None:
+    """Returns the number of a weight's bias, unless found, and what it takes."""
+    candidate = chosen.decision.chosen[weight].candidate
+    for bias in range(len(chosen.layers)):
+        if bias == weight or bias in found:
+            continue
+        if _joined(candidate, chosen.layers, weight, bias) is None:
+            continue
+        if alike := _alike(chosen, bias, weight):
+            return bias, alike
+    return None

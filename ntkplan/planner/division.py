@@ -33,7 +33,7 @@ class Decision:
         made_alike: Numbers of the layers that have the order of others, nearly as quick
             as their own best.
         biases: Numbers of leaves that are computed with others, as their biases, and
-            the numbers of these.
+            the numbers of these; none has two.
     """
 
     chosen: tuple[Priced, ...]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import ntkplan
-from benchmarks import biases
+from benchmarks import biases, ways
 from benchmarks.peer.configurations import CASES
 
 (_CASE,) = (case for case in CASES if case.name == "cnn_tiny_n64_o10:full:self")
@@ -56,7 +56,7 @@ def test_the_report_has_ratios_and_their_means():
 def test_only_what_is_asked_for_is_measured(tmp_path, capsys, monkeypatch):
     row = _row(_CASE.name, 0.5, 0.5, 0.5)
     monkeypatch.setattr(biases, "measured", lambda case: row | {"name": case.name})
-    monkeypatch.setattr(biases, "environment", dict)
+    monkeypatch.setattr(ways, "environment", dict)
     out = tmp_path / "biases.json"
     biases.main(["--only", _CASE.name, "--out", str(out)])
     assert _CASE.name in out.read_text()
