@@ -292,6 +292,9 @@ def _lifted(
         meeting,
         place=(place, *meeting.place),
         tap=lifted(body.taps, meeting.tap, steps.length),
+        scaled=dataclasses.replace(
+            meeting.scaled, tap=lifted(body.taps, meeting.scaled.tap, steps.length)
+        ),
         value=(*lead, *meeting.value),
         recorded=recorded,
         activations=activations,

@@ -18,16 +18,10 @@ from typing import Any
 
 import jax
 
-from ntkplan._jax import (
-    Literal,
-    Var,
-    array_dtype,
-    array_shape,
-    primitives,
-)
-from ntkplan.ir.equation import Equation
+from ntkplan._jax import Var, array_dtype, array_shape
 from ntkplan.ir.use import Factor, Layer, Use
 from ntkplan.rules.entrywise import CALLS, ENTRYWISE, is_entrywise
+from ntkplan.trace.constant_slopes import constant_slope
 from ntkplan.trace.derivatives import passes_no_derivative
 from ntkplan.trace.moved_axes import AXIS_RULES, Axes
 from ntkplan.trace.scope import Scope
@@ -280,41 +274,13 @@ def _slope(scope: Scope, stretch: _Stretch) -> _Slope | None:
 
 def _times(scope: Scope, slope: _Slope, number: int, operand: int) -> _Slope:
     """Multiplies a slope by an equation's derivative."""
-    constant = _constant_slope(scope.flow.body.equations[number], operand)
+    constant = constant_slope(scope.flow, number, operand)
     if constant is not None:
         return dataclasses.replace(slope, factor=slope.factor * constant)
     partial = scope.partial(number, operand)
     if slope.variable is not None:
         partial = scope.derive(operator.mul, slope.variable, partial)
     return dataclasses.replace(slope, variable=partial)
-
-
-def _constant_slope(equation: Equation, operand: int) -> float | None:
-    """Returns an equation's derivative where it is a number."""
-    primitive = equation.primitive
-    if primitive in _PASSED_ON:
-        return 1.0
-    if primitive is primitives.neg_p:
-        return -1.0
-    if primitive is primitives.sub_p:
-        return -1.0 if operand else 1.0
-    if primitive in (primitives.mul_p, primitives.div_p):
-        other = equation.inputs[1 - operand]
-        if isinstance(other, Literal) and primitive is primitives.mul_p:
-            return float(other.val)
-        if isinstance(other, Literal) and operand == 0:
-            return 1.0 / float(other.val)
-    return None
-
-
-_PASSED_ON = frozenset(
-    {
-        primitives.add_p,
-        primitives.add_jaxvals_p,
-        primitives.convert_element_type_p,
-        primitives.copy_p,
-    }
-)
 
 
 def _summed(scope: Scope, terms: Sequence[_Slope]) -> _Slope:

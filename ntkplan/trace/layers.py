@@ -79,7 +79,12 @@ def _structured(scope: Scope, leaf: Leaf, *, whole: bool) -> Layer | Uncovered:
     uses = named_uses(meetings, scope.varying)
     if isinstance(uses, Uncovered):
         return uses
-    return Layer(leaf=leaf, stacks=_stacked(uses), absent=absent)
+    stacks = _stacked(uses)
+    after = named_uses([item.tapped_after_scaling for item in meetings], scope.varying)
+    if not isinstance(after, Uncovered):
+        # Uses that are scaled unlike, as steps of unlike length, cannot be stacked.
+        stacks = min(_stacked(after), stacks, key=len)
+    return Layer(leaf=leaf, stacks=stacks, absent=absent)
 
 
 def opaque_layer(leaf: Leaf, reason: str) -> Layer:

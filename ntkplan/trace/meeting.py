@@ -7,6 +7,7 @@ import dataclasses
 from ntkplan._jax import Var
 from ntkplan.ir.use import Patches
 from ntkplan.rules.axes import Atom, AxisMap, Placement
+from ntkplan.trace.sunk_taps import Place
 
 Part = Atom | str
 """What an axis is made of: a piece of the leaf, or a label of the rule's own."""
@@ -28,6 +29,7 @@ class Meeting:
         rule: Name of the rule.
         place: Numbers of equation and operand, from the outermost body inwards.
         tap: The variable that is tapped.
+        scaled: A place for the tap that is as good, but for a number.
         value: Axes of the tap.
         recorded: What holds the data side, or None.
         activations: Axes of that.
@@ -42,6 +44,7 @@ class Meeting:
     rule: str
     place: tuple[tuple[int, int], ...]
     tap: Var
+    scaled: Place
     value: tuple[Parts, ...]
     recorded: Var | None
     activations: tuple[Parts, ...]
@@ -51,6 +54,12 @@ class Meeting:
     axis_map: AxisMap
     sizes: dict[str, int]
     factor: float
+
+    @property
+    def tapped_after_scaling(self) -> Meeting:
+        """The meeting with its tap where scalings have led to a further sum."""
+        factor = self.factor * self.scaled.factor
+        return dataclasses.replace(self, tap=self.scaled.tap, factor=factor)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from ntkplan._jax import Var, array_dtype, array_shape, primitives
+from ntkplan._jax import Var
 from ntkplan.ir.graph import Flow
 from ntkplan.rules import axes
 from ntkplan.rules.axes import Atom, AxisMap, Placement
@@ -13,6 +13,7 @@ from ntkplan.rules.labelling import AxisLabels, Labelling
 from ntkplan.rules.step import Step
 from ntkplan.rules.table import label
 from ntkplan.trace.meeting import Meeting, Part, Parts
+from ntkplan.trace.sunk_taps import sunk
 
 
 def meeting_of(flow: Flow, step: Step, axis_map: AxisMap) -> Meeting | None:
@@ -58,10 +59,12 @@ def meeting_of(flow: Flow, step: Step, axis_map: AxisMap) -> Meeting | None:
     held |= axis_map.scaled_atoms | set(axis_map.steps)
     if not axis_map.leaf_atoms <= held:
         return None
+    place, scaled = sunk(flow, step.equation.outputs[0])
     return Meeting(
         rule=labelling.rule,
         place=((step.number, step.operand),),
-        tap=_sunk_tap(flow, step.equation.outputs[0]),
+        tap=place.tap,
+        scaled=scaled,
         value=value,
         recorded=recorded,
         activations=activations,
@@ -139,32 +142,3 @@ def _substitution(
 
 def _length(parts: Sequence[Part]) -> int:
     return math.prod(part.size for part in parts if isinstance(part, Atom))
-
-
-# Sums pass a cotangent on unchanged, so a tap may stand after them.
-_CARRIES_COTANGENT = {
-    primitives.add_p: (0, 1),
-    primitives.add_jaxvals_p: (0, 1),
-    primitives.sub_p: (0,),
-}
-
-
-def _sunk_tap(flow: Flow, variable: Var) -> Var:
-    """Moves a tap forward through sums while that leaves its cotangent the same.
-
-    A matrix product and the bias added to it then share one tap.
-    """
-    while True:
-        consumers = flow.consumers(variable)
-        if len(consumers) != 1 or flow.is_output(variable):
-            return variable
-        number, operand = consumers[0]
-        equation = flow.body.equations[number]
-        if operand not in _CARRIES_COTANGENT.get(equation.primitive, ()):
-            return variable
-        (result,) = equation.outputs
-        if array_shape(result) != array_shape(variable):
-            return variable
-        if array_dtype(result) != array_dtype(variable):
-            return variable
-        variable = result
