@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ntkplan.emit.calls import Call
-from ntkplan.emit.expression import INDENT, indented
+from ntkplan.emit.expression import INDENT, atom, call, indented, statement
 from ntkplan.emit.kernel_function import (
     block_function,
     result_lines,
@@ -29,14 +29,14 @@ def halved_lines(program: Program, calls: Sequence[Call]) -> list[str]:
     block = "kernel_block"
     if factors:
         block = "lambda own, upto: kernel_block(own, upto, factors)"
+    blocks = map(str, (program.lower_blocks, axes, swapped))
+    halves = call("from_lower_blocks", *map(atom, (block, "side1", *blocks)))
     body = [
         f'"""Returns the kernel, {program.spec.describe()}."""',
         f"sides = {mapped_derivatives(program)}",
         f"{unpacked} = sides(params, x1)",
         "if x2 is None:",
-        f"{INDENT}theta = from_lower_blocks(",
-        f"{INDENT * 2}{block}, side1, {program.lower_blocks}, {axes}, {swapped}",
-        f"{INDENT})",
+        *indented(statement("theta = ", halves, WIDTH - len(INDENT))),
         "else:",
         f"{INDENT}{others} = sides(params, x2)",
         f"{INDENT}theta = kernel_block(side1, side2{factors})",

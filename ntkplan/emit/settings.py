@@ -1,4 +1,4 @@
-"""Code that differs in integers alone, as one text with names in their place."""
+"""Code that differs in numbers alone, as one text with names in their place."""
 
 from __future__ import annotations
 
@@ -206,9 +206,8 @@ def _compare(nodes: Sequence[ast.AST], role: str, slots: list[_Slot]) -> bool:
 def _is_setting(node: ast.AST, role: str) -> bool:
     if isinstance(node, ast.Constant):
         is_padding = role == "padding" and isinstance(node.value, str)
-        return is_padding or (
-            isinstance(node.value, int) and not isinstance(node.value, bool)
-        )
+        is_number = isinstance(node.value, int | float)
+        return is_padding or (is_number and not isinstance(node.value, bool))
     return isinstance(node, ast.Tuple) and all(
         _is_setting(item, "") for item in node.elts
     )
@@ -220,6 +219,8 @@ def _role(node: ast.AST, field: str, place: int) -> str:
         return node.arg
     if isinstance(node, ast.Slice) and field == "step":
         return "stride"
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult | ast.Div):
+        return "factor"
     if isinstance(node, ast.Call) and field == "args":
         function = node.func.id if isinstance(node.func, ast.Name) else ""
         roles = _ROLES.get(function, ())

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-
 import jax
 import jax.numpy as jnp
 import pytest
 
 import ntkplan
-from tests.emit.formatter import ruff
+from tests.emit.formatter import formatted
 
 LEAVES = ("gate", "hidden", "key", "query", "up", "value")
 
@@ -33,14 +31,7 @@ def source():
 
 def test_what_a_step_is_given_is_split_as_the_formatter_splits_it(source):
     assert max(map(len, source.splitlines())) <= 88
-    formatted = subprocess.run(
-        [ruff(), "format", "--isolated", "-"],
-        input=source,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert formatted.stdout == source
+    assert formatted(source) == source
 
 
 def test_taps_in_a_loop_are_called_after_their_leaves(source):

@@ -11,6 +11,7 @@ import pytest
 
 import ntkplan
 from ntkplan.planner import tiling
+from tests.emit.formatter import formatted
 from tests.end_to_end.test_tiles import (
     KERNELS,
     dense,
@@ -76,5 +77,7 @@ def test_blocks_are_chosen_where_contractions_are_most_of_the_work():
         return "blocks of rows" in str(plan)
 
     assert blocks()
+    source = ntkplan.plan(perceptron, params, x, methods="structured_derivatives")
+    assert formatted(source.source()) == source.source()
     assert not blocks(x)
     assert not blocks(pairs="matched")

@@ -72,6 +72,24 @@ def perceptron():
     return f, params, *_examples(8)
 
 
+def parametrized():
+    """Dense layers of unlike widths, each scaled by the root of its own."""
+    new = _arrays()
+    widths = (8, 16, 24, 12, 3)
+    params = [
+        {"w": new(*shape), "b": new(shape[1])}
+        for shape in zip(widths, widths[1:], strict=False)
+    ]
+
+    def f(params, x):
+        for number, layer in enumerate(params):
+            x = 1.4 / math.sqrt(x.shape[-1]) * (x @ layer["w"]) + 0.1 * layer["b"]
+            x = jax.nn.gelu(x) if number < len(params) - 1 else x
+        return x
+
+    return f, params, *_examples(8)
+
+
 def paired():
     """The same layers, with as many examples in `x2` as in `x1`."""
     f, params, x1, _ = perceptron()
@@ -371,6 +389,7 @@ GOLDEN = {
     "perceptron_pushed": Golden(
         build=perceptron, options={"methods": "ntk_vector_products"}
     ),
+    "parametrized": Golden(build=parametrized),
     "convolutional": Golden(build=convolutional),
     "pooled": Golden(build=pooled, kernel={"kernel": "diagonal"}),
     "residual": Golden(build=residual),

@@ -89,7 +89,7 @@ def test_what_several_read_has_a_cotangent_of_its_own():
 def test_what_is_computed_where_it_is_read_is_not_kept():
     def f(params, x):
         y = x @ params["w"]
-        return jnp.tanh(y * 2 + 1) @ params["head"]
+        return jnp.tanh(y * np.arange(5.0, dtype=np.float32) + 1) @ params["head"]
 
     _, counts, _, active = counted(f, {"w": spec(3, 5), "head": spec(5, 2)}, spec(1, 3))
     # The product, its tangent hyperbolic, and the output.

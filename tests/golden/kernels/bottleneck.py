@@ -9,7 +9,7 @@ total 5.65 Mflop, 2.1MiB moved, peak 646KiB of at most 16.9GiB.
 device golden_cpu (cpu), rates measured 2026-11-21.
 JAX 0.10's CPU compiler gets some sums of derivatives wrong, unless XLA_FLAGS holds
 --xla_cpu_experimental_ynn_fusion_type=LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT.
-cut at tanh (models.py:361) [2] with 2 values: Theta = G Theta_cut G^T, 1.39 times
+cut at tanh (models.py:379) [2] with 2 values: Theta = G Theta_cut G^T, 1.39 times
 faster than without.
 the kernel of 2 leaves at the cut 14.9 us, its products with G 25.6 us in the order C1
 (H C2).
