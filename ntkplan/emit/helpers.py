@@ -124,10 +124,12 @@ class _Ending:
     Attributes:
         what: What it is, as a docstring.
         body: Lines that return it.
+        given: Further arguments.
     """
 
     what: str
     body: str
+    given: str = ""
 
 
 _STACKED = _Ending(
@@ -146,6 +148,15 @@ _WITH_ONE = _Ending(
 """,
 )
 
+_WITH_SCALE = _Ending(
+    what="Cuts windows and features as rows, and puts the bias's scale after each.",
+    body="""\
+    one = jnp.full((*pieces[0].shape[:-1], 1), scale, x.dtype)
+    return jnp.concatenate([*pieces, one], axis=-1)
+""",
+    given=", scale=1",
+)
+
 _PIECES = _Ending(
     what="Cuts [..., *spatial, c] into the first entries of all windows, and so on.",
     body="    return pieces\n",
@@ -160,7 +171,7 @@ _CUT = """\
 """
 
 _SAME_WINDOWS = _Cutting(
-    header="def {name}(x, window, strides):",
+    header="def {name}(x, window, strides{more}):",
     given="x, window, strides",
     body="""\
     sizes = x.shape[-1 - len(window) : -1]
@@ -171,7 +182,7 @@ _SAME_WINDOWS = _Cutting(
 )
 
 _PADDED_WINDOWS = _Cutting(
-    header='def {name}(x, window, strides, padding="SAME"):',
+    header='def {name}(x, window, strides, padding="SAME"{more}):',
     given="x, window, strides, padding",
     body="""\
     first = x.ndim - 1 - len(window)
@@ -187,7 +198,7 @@ _PADDED_WINDOWS = _Cutting(
 _DILATED_WINDOWS = _Cutting(
     header="""\
 def {name}(
-    x, window, strides, padding="SAME", input_dilation=None, window_dilation=None
+    x, window, strides, padding="SAME", input_dilation=None, window_dilation=None{more}
 ):""",
     given="x, window, strides, padding, input_dilation, window_dilation",
     body="""\
@@ -276,11 +287,11 @@ def _windows_helpers(blocks: Sequence[Block]) -> list[str]:
         cutting = _DILATED_WINDOWS
     else:
         cutting = _SAME_WINDOWS if all(map(pads_to_same, cuts)) else _PADDED_WINDOWS
-    kinds = {item.with_one for item in cuts}
-    endings = {WINDOWS: _STACKED} if False in kinds else {}
-    if True in kinds:
-        endings[WINDOWS_AND_ONE] = _WITH_ONE
-    if len(kinds) < 2:
+    scales = {item.bias_scale for item in cuts}
+    endings = {WINDOWS: _STACKED} if None in scales else {}
+    if scales - {None}:
+        endings[WINDOWS_AND_ONE] = _WITH_SCALE if scales - {None, 1.0} else _WITH_ONE
+    if len(endings) < 2:
         return [_helper(*each, cutting, cutting.body) for each in endings.items()]
     pieces = f"    pieces = {WINDOW_PIECES}({cutting.given})\n"
     return [
@@ -290,5 +301,5 @@ def _windows_helpers(blocks: Sequence[Block]) -> list[str]:
 
 
 def _helper(name: str, ending: _Ending, cutting: _Cutting, body: str) -> str:
-    header = cutting.header.format(name=name)
+    header = cutting.header.format(name=name, more=ending.given)
     return f'\n{header}\n    """{ending.what}"""\n{body}{ending.body}'

@@ -259,6 +259,9 @@ def _block(choice: Choice, tables: Tables, dtype: str) -> Block:
 
 
 def _in_few_digits(item: Statement, dtype: str) -> Statement:
+    if isinstance(item, Cut) and item.bias_scale is not None:
+        scale = _few_digits(item.bias_scale, dtype)
+        return dataclasses.replace(item, bias_scale=scale)
     if not isinstance(item, Sum):
         return item
     factors = tuple(_few_digits(factor, dtype) for factor in item.factors)

@@ -30,7 +30,7 @@ def cut_shape(item: Cut) -> tuple[int, ...]:
     """Returns the shape of windows as they are cut, before axes are put together."""
     if item.takes_entries:
         return item.entries_shape
-    if not item.with_one:
+    if item.bias_scale is None:
         return item.windows_shape
     rank = len(item.patches.window)
     window = math.prod(item.windows_shape[-rank - 1 :])
@@ -63,7 +63,9 @@ def _windows(source: Expression, item: Cut) -> Expression:
         keywords["input_dilation"] = integers(patches.input_dilation)
     if set(patches.window_dilation) != {1}:
         keywords["window_dilation"] = integers(patches.window_dilation)
-    name = WINDOWS_AND_ONE if item.with_one else WINDOWS
+    if item.bias_scale not in (None, 1.0):
+        keywords["scale"] = repr(item.bias_scale)
+    name = WINDOWS if item.bias_scale is None else WINDOWS_AND_ONE
     return call(name, source, *arguments, **keywords)
 
 

@@ -143,7 +143,8 @@ class Cut:
         shape: The same without axes of length one, products of axes split.
         keeps_window: Whether windows are cut even where they are one entry.
         says_padding: Whether the padding is said even where it goes without saying.
-        with_one: Whether windows and features are one axis, and a one follows on it.
+        bias_scale: What follows on the axis that windows and features then share, so
+            that a bias is contracted with them; None where they are as they are.
     """
 
     target: Array
@@ -155,7 +156,7 @@ class Cut:
     shape: tuple[int, ...]
     keeps_window: bool = False
     says_padding: bool = False
-    with_one: bool = False
+    bias_scale: float | None = None
 
     @property
     def entries_shape(self) -> tuple[int, ...]:

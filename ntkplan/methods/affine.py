@@ -6,7 +6,8 @@ a Jacobian it is one more column,
 
     [J_weight, J_bias] = C [A, 1],
 
-and to a Gram of activations it adds one.
+and to a Gram of activations it adds one. Where weight and bias are scaled unlike, it is
+what the bias is scaled by for every unit of the weight's.
 """
 
 from __future__ import annotations
@@ -15,10 +16,14 @@ import dataclasses
 import math
 from collections.abc import Mapping
 
+import numpy
+
+from ntkplan._jax import array_dtype
 from ntkplan.ir.statements import Array, Cut, Statement
 from ntkplan.ir.use import Factor, Layer, Use
 from ntkplan.methods.candidate import Candidate
 
+_ROUNDING = 1e-7
 _COLUMN = "column"
 """The label of windows and features, with the one after them."""
 
@@ -46,7 +51,8 @@ def with_bias(candidate: Candidate, weight: Layer, bias: Layer) -> Candidate | N
             return None
     if not all(_is_whole(item, inner) for item in cuts):
         return None
-    statements = tuple(_with_one(item, inner) for item in candidate.statements)
+    scale = _scale(weight, bias)
+    statements = tuple(_with_one(item, inner, scale) for item in candidate.statements)
     return dataclasses.replace(candidate, statements=statements)
 
 
@@ -75,10 +81,11 @@ def _features(weight: Layer, bias: Layer) -> dict[str, int] | None:
     if (
         (own.cotangents_id, own.factor_ids, len(own.uses))
         != (other.cotangents_id, other.factor_ids, len(other.uses))
-        or (use.value_crop, use.factor) != (plain.value_crop, plain.factor)
+        or use.value_crop != plain.value_crop
         or plain.recorded is not None
         or use.recorded is None
         or use.shared
+        or not _is_exact(_scale(weight, bias), array_dtype(use.recorded))
     ):
         return None
     names = _names(use, plain)
@@ -93,6 +100,18 @@ def _features(weight: Layer, bias: Layer) -> dict[str, int] | None:
     if not inner or kept | set(inner) != set(use.parameter) or kept & set(inner):
         return None
     return inner
+
+
+def _scale(weight: Layer, bias: Layer) -> float:
+    """Returns what a bias is scaled by for every unit that its weight is scaled by."""
+    own, other = (layer.stacks[0].first.factor for layer in (bias, weight))
+    return own / other if other else math.inf
+
+
+def _is_exact(number: float, dtype: numpy.dtype) -> bool:
+    """Says whether a dtype holds a number, but for the rounding of single precision."""
+    held = float(dtype.type(number))
+    return math.isfinite(held) and math.isclose(held, number, rel_tol=_ROUNDING)
 
 
 def _names(use: Use, plain: Use) -> dict[str, str] | None:
@@ -134,12 +153,13 @@ def _is_whole(item: Cut, inner: Mapping[str, int]) -> bool:
     )
 
 
-def _with_one(item: Statement, inner: Mapping[str, int]) -> Statement:
+def _with_one(item: Statement, inner: Mapping[str, int], scale: float) -> Statement:
     """Returns a statement with one axis for windows and features, and a one after them.
 
     Args:
         item: A statement of the weight.
         inner: Lengths of the axes that become one.
+        scale: What stands for the one.
     """
 
     def change(array: Array) -> Array:
@@ -158,5 +178,5 @@ def _with_one(item: Statement, inner: Mapping[str, int]) -> Statement:
         item,
         target=change(item.target),
         shape=(*positions, math.prod(inner.values()) + 1),
-        with_one=True,
+        bias_scale=scale,
     )

@@ -123,9 +123,8 @@ class _Speller:
                 return Form(kind, *self._read(statement.source), self._spelled(target))
             case Cut():
                 source = self._numbers((self._given(statement.source.name),))
-                return Form(
-                    kind, source, statement.patches, statement.shape, statement.with_one
-                )
+                own = (statement.patches, statement.shape, statement.bias_scale)
+                return Form(kind, source, *own)
             case Sum():
                 terms = tuple(self._read(term) for term in statement.terms)
                 return Form(kind, terms, statement.factors, self._spelled(target))

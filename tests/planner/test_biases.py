@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import math
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -242,18 +244,59 @@ def test_a_bias_before_a_mean(kernel):
 
 
 def scaled(params, x):
-    """The bias is scaled by what the weight is not scaled by."""
-    h = jnp.sin(convolve(x, params["w"]) + 3.0 * params["b"])
+    """Weights are divided by the root of how many meet, as theory has it."""
+    h = x
+    for w, b in zip(params["w"], params["b"], strict=True):
+        h = jnp.sin(convolve(h, w) / math.sqrt(w[..., 0].size) - 0.3 * b)
     return h.reshape(len(h), -1) @ params["head"]
 
 
-def test_a_scaled_bias_stays_apart():
+def scaled_problem():
     draw = drawing()
-    params = {"w": draw(3, 3, 3, 4), "b": draw(4), "head": draw(80, 2)}
-    x = draw(3, 5, 4, 3)
-    plan = planned(scaled, params, x)
+    params = {"w": [draw(3, 3, 3, 4), draw(2, 2, 4, 4)], "b": [draw(4), draw(4)]}
+    params["head"] = draw(80, 2)
+    return params, draw(3, 5, 4, 3), draw(2, 5, 4, 3)
+
+
+@pytest.mark.parametrize("method", [METHOD, STRUCTURED])
+@pytest.mark.parametrize("kernel", ["full", "trace"])
+def test_biases_that_are_scaled_otherwise(kernel, method):
+    params, x1, x2 = scaled_problem()
+    with x64():
+        params, x1, x2 = cast_floats((params, x1, x2), np.float64)
+        plan = planned(scaled, params, x1, x2, kernel=kernel, methods={"w/*": method})
+        found = plan.compile()(params, x1, x2)
+    assert is_joined(plan, "b/0", "w/0")
+    assert is_joined(plan, "b/1", "w/1")
+    wanted = dense_kernel(scaled, params, x1, x2, kernel=kernel)
+    assert relative_error(found, wanted) < 1e-12
+
+
+def test_sixteen_bits_hold_some_scales_and_others_stay_apart():
+    """The second weight is divided by 4, so that a few bits are enough."""
+    params, x1, _ = scaled_problem()
+    params = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.bfloat16), params)
+    x1 = jnp.asarray(x1, jnp.bfloat16)
+    plan = planned(scaled, params, x1, methods={"w/*": METHOD})
+    joined = {
+        path: "as a weight" in record_of(plan, path).why for path in ("b/0", "b/1")
+    }
+    assert joined == {"b/0": False, "b/1": True}
+    wanted = dense_kernel(scaled, *cast_floats((params, x1), np.float32))
+    assert relative_error(plan.compile()(params, x1), wanted) < 0.05
+
+
+def muted(params, x):
+    """A weight that is scaled by nothing: what it adds to the kernel is zero."""
+    h = jnp.sin(0.0 * convolve(x, params["w"]) + params["b"])
+    return h.reshape(len(h), -1) @ params["head"]
+
+
+def test_a_bias_beside_nothing_stays_apart():
+    _, params, x1, _ = problem(3, 3, 3, 4)
+    plan = planned(muted, params, x1)
     assert not is_joined(plan)
-    error = relative_error(plan.compile()(params, x), dense_kernel(scaled, params, x))
+    error = relative_error(plan.compile()(params, x1), dense_kernel(muted, params, x1))
     assert error < 1e-5
 
 
