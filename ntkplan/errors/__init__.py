@@ -30,6 +30,7 @@ from ntkplan.errors.models import NoLeavesError as NoLeavesError
 from ntkplan.errors.models import NonFloatLeafError as NonFloatLeafError
 from ntkplan.errors.models import OutputError as OutputError
 from ntkplan.errors.models import RunningStatisticsError as RunningStatisticsError
+from ntkplan.errors.models import TracedConstantError as TracedConstantError
 from ntkplan.errors.models import TracingError as TracingError
 from ntkplan.errors.models import UnsupportedPrimitiveError as UnsupportedPrimitiveError
 from ntkplan.errors.places import place_of as place_of

@@ -139,6 +139,24 @@ class TracingError(NtkPlanError):
         )
 
 
+class TracedConstantError(NtkPlanError):
+    """The model is closed over an array that has no value where it is planned."""
+
+    def __init__(self, *, shapes: Sequence[str]) -> None:
+        """Builds the message.
+
+        Args:
+            shapes: Data types and shapes of such arrays, as `float32[8]`.
+        """
+        super().__init__(
+            f"f is closed over what JAX traces itself: {', '.join(shapes)}.\n"
+            "A kernel's text holds the values of such arrays, and inside of jax.jit, "
+            "jax.vmap or jax.grad there are none yet. Pass them in params, and leave "
+            "them out with wrt= if the kernel is not to be of them; or call ntkplan "
+            "outside."
+        )
+
+
 class OutputError(NtkPlanError):
     """An output of the model is no array that a kernel could be of."""
 

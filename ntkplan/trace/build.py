@@ -10,7 +10,8 @@ from typing import Any
 import jax
 import numpy
 
-from ntkplan.errors import NoExampleAxisError, OutputError
+from ntkplan._jax import array_spec, is_traced
+from ntkplan.errors import NoExampleAxisError, OutputError, TracedConstantError
 from ntkplan.ir.equation import Body
 from ntkplan.ir.graph import KernelGraph, Output, build_graph
 from ntkplan.trace.failures import explained
@@ -69,12 +70,18 @@ def trace_body(
 
     Raises:
         TracingError: `f` raised an exception.
+        TracedConstantError: `f` is closed over arrays that are traced themselves.
     """
     params_spec = jax.tree.map(shape_of, params)
     x_spec = jax.tree.map(lambda value: resized(value, batch_axis, length), x)
     with explained(x_spec, batch_axis):
         closed, output = jax.make_jaxpr(f, return_shape=True)(params_spec, x_spec)
-    return flatten(closed), output
+    body = flatten(closed)
+    traced = [array_spec(item) for item, value in body.constants if is_traced(value)]
+    if traced:
+        shapes = [f"{item.dtype}{list(item.shape)}" for item in traced]
+        raise TracedConstantError(shapes=shapes)
+    return body, output
 
 
 def build(

@@ -63,11 +63,11 @@ def constant_slope(flow: Flow, number: int, operand: int) -> float | None:
 
 
 def _number(flow: Flow, atom: Atom) -> float | None:
-    """Returns what is known of a scalar when the model is traced."""
-    if isinstance(atom, Literal):
-        return float(atom.val) if numpy.ndim(atom.val) == 0 else None
-    if array_shape(atom):
+    """Returns what is known of a real scalar when the model is traced."""
+    if array_shape(atom) or _is_complex(atom):
         return None
+    if isinstance(atom, Literal):
+        return float(atom.val)
     for constant, value in flow.body.constants:
         if constant is atom:
             return float(value)
@@ -82,3 +82,7 @@ def _number(flow: Flow, atom: Atom) -> float | None:
     with numpy.errstate(all="ignore"):
         value = float(function(*known))
     return value if math.isfinite(value) else None
+
+
+def _is_complex(atom: Atom) -> bool:
+    return bool(jax.numpy.issubdtype(array_dtype(atom), numpy.complexfloating))

@@ -192,6 +192,32 @@ def test_uses_that_are_scaled_unlike_are_stacked():
     assert len(stack.uses) == 6
 
 
+def residual(params, x):
+    """Blocks that are alike but for a number."""
+
+    def block(params, x, scale):
+        return x + scale * (jnp.tanh(x @ params["first"]) @ params["second"])
+
+    for number, own in enumerate(params["blocks"]):
+        x = block(own, x, 0.5 / (number + 1))
+    return x @ params["head"]
+
+
+def test_layers_that_differ_in_numbers_have_one_function():
+    draw = drawing()
+    blocks = [{"first": draw(4, 6), "second": draw(6, 4)} for _ in range(4)]
+    params, x1, x2 = {"blocks": blocks, "head": draw(4, 2)}, draw(3, 4), draw(2, 4)
+    with x64():
+        params, x1, x2 = cast_floats((params, x1, x2), np.float64)
+        methods = {"*": JACOBIANS}
+        plan = ntkplan.plan(residual, params, x1, x2, methods=methods)
+        found = plan.compile()(params, x1, x2)
+    source = plan.source()
+    assert source.count("(side1, side2, layer, given, factor):") == 1
+    assert source.count("factor=") == len(blocks)
+    assert relative_error(found, dense_kernel(residual, params, x1, x2)) < 1e-12
+
+
 def test_the_parametrization_of_the_theory_contracts_cotangents_once():
     """There weights are divided by roots of widths."""
     f, params, x1, x2 = dense(by_root)

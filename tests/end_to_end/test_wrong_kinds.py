@@ -166,6 +166,17 @@ def test_model_that_cannot_be_traced(f, x, options, says):
     assert caught.value.__cause__ is not None
 
 
+def test_model_closed_over_what_is_traced():
+    """Its text would have to hold a value that there is not yet."""
+
+    @jax.jit
+    def outer(scale):
+        return ntkplan.plan(lambda params, x: scale * model(params, x), PARAMS, X)
+
+    with pytest.raises(errors.TracedConstantError, match=r"traces itself: float32\[\]"):
+        outer(np.float32(2.0))
+
+
 def test_model_that_cannot_be_traced_is_said_with_its_line():
     with pytest.raises(errors.TracingError) as caught:
         ntkplan.plan(with_an_if, PARAMS, X)
