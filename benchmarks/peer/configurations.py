@@ -12,10 +12,7 @@ import itertools
 from benchmarks.problems.convolutional import convolutional, resnet18
 from benchmarks.problems.language import language_model
 from benchmarks.problems.network import Network
-from benchmarks.problems.parametrized import (
-    parametrized_convolutional,
-    parametrized_perceptron,
-)
+from benchmarks.problems.parametrized import PARAMETRIZED
 from benchmarks.problems.perceptrons import perceptron
 from benchmarks.problems.physics import laplacian
 from benchmarks.problems.sequences import recurrent, token_transformer, transformer
@@ -50,13 +47,17 @@ _NETWORKS: dict[str, tuple[str, Network, int]] = {
     "mlp_n64_o10": ("perceptron", perceptron(), 64),
     "mlp_n16_o100": ("perceptron", perceptron(n_outputs=100), 16),
     "mlp_n1_o1000": ("perceptron", perceptron(n_outputs=1000), 1),
-    "mlp_parametrized_n64_o10": ("perceptron", parametrized_perceptron(), 64),
+    "mlp_parametrized_n64_o10": ("perceptron", perceptron(layers=PARAMETRIZED), 64),
     "cnn_average_n8_o10": ("convolutional", convolutional(), 8),
     "cnn_average_n16_o10": ("convolutional", convolutional(), 16),
     "cnn_flatten_n8_o10": ("convolutional", convolutional(head="flatten"), 8),
     "cnn_flatten_n16_o10": ("convolutional", convolutional(head="flatten"), 16),
     "cnn_tiny_n64_o10": ("convolutional", convolutional(channels=8, side=8), 64),
-    "cnn_parametrized_n8_o10": ("convolutional", parametrized_convolutional(), 8),
+    "cnn_parametrized_n8_o10": (
+        "convolutional",
+        convolutional(head="flatten", layers=PARAMETRIZED),
+        8,
+    ),
     "transformer_n8_o10": ("transformer", transformer(), 8),
     "vision_transformer_n8_o10": ("transformer", vision_transformer(), 8),
     "resnet18_w16_n4_o10": ("residual", resnet18(), 4),

@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 
 from benchmarks.problems.layers import (
+    STANDARD,
+    Layers,
     convolution_params,
     convolve,
     dense,
@@ -28,6 +30,7 @@ def convolutional(
     side: int = 16,
     n_outputs: int = 10,
     head: str = "average",
+    layers: Layers = STANDARD,
 ) -> Network:
     """Returns `depth` convolutions and a dense head.
 
@@ -37,27 +40,30 @@ def convolutional(
         side: Height and width of the images, which have three channels.
         n_outputs: Number of outputs.
         head: `average` over positions, or `flatten`.
+        layers: What the layers are.
     """
 
     def init(key: jax.Array) -> Any:
         keys = jax.random.split(key, depth + 1)
         convolutions = [
-            convolution_params(keys[index], 3, 3 if index == 0 else channels, channels)
+            layers.convolution_params(
+                keys[index], 3, 3 if index == 0 else channels, channels
+            )
             for index in range(depth)
         ]
         n_features = channels if head == "average" else side * side * channels
         return {
             "convolutions": convolutions,
-            "head": dense_params(keys[-1], n_features, n_outputs),
+            "head": layers.dense_params(keys[-1], n_features, n_outputs),
         }
 
     def convolutional(params: Any, x: jax.Array) -> jax.Array:
         for layer in params["convolutions"]:
-            x = relu(convolve(layer, x))
+            x = relu(layers.convolve(layer, x))
         features = (
             jnp.mean(x, (1, 2)) if head == "average" else x.reshape(x.shape[0], -1)
         )
-        return dense(params["head"], features)
+        return layers.dense(params["head"], features)
 
     return Network(init=init, apply=convolutional, example_shape=(side, side, 3))
 

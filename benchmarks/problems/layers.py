@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -49,6 +51,32 @@ def convolve(
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
     )
     return y + params["bias"] if "bias" in params else y
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Layers:
+    """What dense layers and convolutions are: their parameters, and what they compute.
+
+    Attributes:
+        dense_params: Draws those of a dense layer, `dense_params(key, n_in, n_out)`.
+        dense: Applies one, `dense(params, x)`.
+        convolution_params: The same with the side of a filter,
+            `convolution_params(key, size, n_in, n_out)`.
+        convolve: Applies one, `convolve(params, x)`.
+    """
+
+    dense_params: Callable[[jax.Array, int, int], Params]
+    dense: Callable[[Params, jax.Array], jax.Array]
+    convolution_params: Callable[[jax.Array, int, int, int], Params]
+    convolve: Callable[[Params, jax.Array], jax.Array]
+
+
+STANDARD = Layers(
+    dense_params=dense_params,
+    dense=dense,
+    convolution_params=convolution_params,
+    convolve=convolve,
+)
 
 
 def max_pool(x: jax.Array, size: int = 2) -> jax.Array:

@@ -1,4 +1,4 @@
-"""Networks as the theory of neural tangent kernels parametrizes them.
+"""Layers as the theory of neural tangent kernels parametrizes them.
 
 Weights have variance one and are divided by the root of how many inputs meet in a unit;
 so are the layers of `neural_tangents.stax` by default.
@@ -6,61 +6,38 @@ so are the layers of `neural_tangents.stax` by default.
 
 from __future__ import annotations
 
-import itertools
 import math
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from benchmarks.problems.layers import Params, convolve, relu
-from benchmarks.problems.network import Network
+from benchmarks.problems.layers import Layers, Params, convolve
 
 _BIAS_SCALE = 0.1
 
 
-def parametrized_perceptron(
-    *, n_in: int = 784, width: int = 512, depth: int = 3, n_outputs: int = 10
-) -> Network:
-    """Returns a network of `depth` hidden layers of `width` units."""
-    sizes = [n_in, *[width] * depth, n_outputs]
-
-    def init(key: jax.Array) -> Any:
-        keys = jax.random.split(key, len(sizes) - 1)
-        shapes = itertools.pairwise(sizes)
-        return [_drawn(key, *shape) for key, shape in zip(keys, shapes, strict=True)]
-
-    def parametrized_perceptron(params: Any, x: jax.Array) -> jax.Array:
-        for layer in params[:-1]:
-            x = relu(_dense(layer, x))
-        return _dense(params[-1], x)
-
-    return Network(init=init, apply=parametrized_perceptron, example_shape=(n_in,))
+def _dense_params(key: jax.Array, n_in: int, n_out: int) -> Params:
+    return _drawn(key, n_in, n_out)
 
 
-def parametrized_convolutional(
-    *, channels: int = 32, depth: int = 3, side: int = 16, n_outputs: int = 10
-) -> Network:
-    """Returns `depth` convolutions and a dense head on all positions."""
+def _dense(params: Params, x: jax.Array) -> jax.Array:
+    return _scaled(params, x @ params["weight"])
 
-    def init(key: jax.Array) -> Any:
-        keys = jax.random.split(key, depth + 1)
-        widths = [3, *[channels] * depth]
-        return {
-            "convolutions": [
-                _drawn(keys[number], 3, 3, *shape)
-                for number, shape in enumerate(itertools.pairwise(widths))
-            ],
-            "head": _drawn(keys[-1], side * side * channels, n_outputs),
-        }
 
-    def parametrized_convolutional(params: Any, x: jax.Array) -> jax.Array:
-        for layer in params["convolutions"]:
-            x = relu(_scaled(layer, convolve({"weight": layer["weight"]}, x)))
-        return _dense(params["head"], x.reshape(x.shape[0], -1))
+def _convolution_params(key: jax.Array, size: int, n_in: int, n_out: int) -> Params:
+    return _drawn(key, size, size, n_in, n_out)
 
-    shape = (side, side, 3)
-    return Network(init=init, apply=parametrized_convolutional, example_shape=shape)
+
+def _convolve(params: Params, x: jax.Array) -> jax.Array:
+    return _scaled(params, convolve({"weight": params["weight"]}, x))
+
+
+PARAMETRIZED = Layers(
+    dense_params=_dense_params,
+    dense=_dense,
+    convolution_params=_convolution_params,
+    convolve=_convolve,
+)
 
 
 def _drawn(key: jax.Array, *shape: int) -> Params:
@@ -70,10 +47,6 @@ def _drawn(key: jax.Array, *shape: int) -> Params:
         "weight": jax.random.normal(own, shape, jnp.float32),
         "bias": jax.random.normal(other, shape[-1:], jnp.float32),
     }
-
-
-def _dense(params: Params, x: jax.Array) -> jax.Array:
-    return _scaled(params, x @ params["weight"])
 
 
 def _scaled(params: Params, products: jax.Array) -> jax.Array:

@@ -82,7 +82,7 @@ class Problem:
 
 
 def _perceptrons() -> list[Problem]:
-    def one(name: str, n1: int, **options: int) -> Problem:
+    def one(name: str, n1: int, **options: Any) -> Problem:
         network = perceptron(**options)
         return Problem(name=name, family="perceptron", network=network, n1=n1)
 
