@@ -135,7 +135,12 @@ def _emitted(
 def _source(program: Program) -> str:
     (block,) = program.blocks
     printer = BlockPrinter(
-        block, program.kernel_labels, program.input_names, program.precision, None
+        block,
+        program.kernel_labels,
+        program.input_names,
+        program.precision,
+        program.dtype,
+        None,
     )
     lines = printer.lines(target="theta = " if block.loop == 1 else "theta += ")
     if block.loop > 1:

@@ -87,9 +87,8 @@ class Tiny:
         )
         names = {"cotangents:0:0": 'c1["layer"]', "activations:0:0": 'a1["layer"]'}
         labels = statement.target.labels
-        lines = BlockPrinter(block, labels, names, _PRECISION, None).lines(
-            target="return "
-        )
+        printer = BlockPrinter(block, labels, names, _PRECISION, _DTYPE, None)
+        lines = printer.lines(target="return ")
         body = "\n".join(f"    {line}" for line in lines)
 
         def shape(array: Array) -> tuple[int, ...]:

@@ -115,6 +115,7 @@ def printer_of(
         program.kernel_labels,
         names,
         None,  # that of the whole kernel
+        program.dtype,
         program.sums_dtype,
         width,
     )

@@ -6,8 +6,6 @@ import dataclasses
 from collections.abc import Collection, Sequence
 from typing import Any
 
-import numpy
-
 from ntkplan._jax import Var
 from ntkplan.emit import names
 from ntkplan.emit.nested_params import with_places
@@ -21,7 +19,7 @@ from ntkplan.emit.tables import Tables
 from ntkplan.ir.graph import KernelGraph
 from ntkplan.ir.plan import LayerPlan
 from ntkplan.ir.program import Block, Part, Program, Tiling
-from ntkplan.ir.statements import Cut, Statement, Sum
+from ntkplan.ir.statements import Cut, Statement
 from ntkplan.ir.use import Layer
 from ntkplan.methods.candidate import Candidate, Method
 from ntkplan.methods.network import Frame
@@ -111,14 +109,14 @@ def lower(
         factors=tuple(tables.factors.values()),
         cotangents=tuple(tables.cotangents.values()),
         blocks=_shared(
-            [_block(choice, tables, _dtype(graph)) for choice in _as_swept(tapped)],
-            tables,
+            [_block(choice, tables) for choice in _as_swept(tapped)], tables
         ),
         pushed_comments=pushed_remark([item.record for item in pushed if item.record]),
         kernel_labels=frame.kernel_labels,
         input_names=tables.input_names,
         part_names=tables.part_names,
         precision=precision,
+        dtype=kernel_dtype(graph),
         sums_dtype=sums_dtype(graph),
         tiling=tiling,
         lower_blocks=lower_blocks,
@@ -175,10 +173,10 @@ def _with_leaves(choices: Sequence[Choice], graph: KernelGraph) -> list[Choice]:
 
 def sums_dtype(graph: KernelGraph) -> str | None:
     """Returns the dtype of the kernel of a model that has 16-bit numbers."""
-    return _dtype(graph) if set(SIXTEEN_BITS) & _dtypes(graph) else None
+    return kernel_dtype(graph) if set(SIXTEEN_BITS) & _dtypes(graph) else None
 
 
-def _dtype(graph: KernelGraph) -> str:
+def kernel_dtype(graph: KernelGraph) -> str:
     """Returns the dtype of the kernel."""
     return "float64" if "float64" in _dtypes(graph) else "float32"
 
@@ -237,10 +235,9 @@ def _arrays_read(choice: Choice) -> set[str]:
     } | {array.name for array, _ in choice.candidate.results if array.name not in made}
 
 
-def _block(choice: Choice, tables: Tables, dtype: str) -> Block:
+def _block(choice: Choice, tables: Tables) -> Block:
     candidate = choice.candidate
     statements, given = _without_aliases(candidate.statements)
-    statements = tuple(_in_few_digits(item, dtype) for item in statements)
     part = tables.part_of_all(choice.layer)
     local = _arrays_read(choice) <= tables.part_names.get(part, {}).keys()
     return Block(
@@ -251,26 +248,10 @@ def _block(choice: Choice, tables: Tables, dtype: str) -> Block:
         bias=choice.bias,
         statements=statements,
         results=tuple(
-            (renamed_array(array, given), _few_digits(factor, dtype))
-            for array, factor in candidate.results
+            (renamed_array(array, given), factor) for array, factor in candidate.results
         ),
         loop=candidate.loop,
     )
-
-
-def _in_few_digits(item: Statement, dtype: str) -> Statement:
-    if isinstance(item, Cut) and item.bias_scale is not None:
-        scale = _few_digits(item.bias_scale, dtype)
-        return dataclasses.replace(item, bias_scale=scale)
-    if not isinstance(item, Sum):
-        return item
-    factors = tuple(_few_digits(factor, dtype) for factor in item.factors)
-    return dataclasses.replace(item, factors=factors)
-
-
-def _few_digits(factor: float, dtype: str) -> float:
-    """Returns the number of fewest digits that is the same in a dtype."""
-    return float(str(numpy.dtype(dtype).type(factor)))
 
 
 def _without_aliases(

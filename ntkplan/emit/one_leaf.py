@@ -21,6 +21,7 @@ def leaf_text(
     *,
     symmetric: bool,
     precision: str | None,
+    dtype: str,
     sums_dtype: str | None,
 ) -> tuple[str, tuple[str, ...]]:
     """Prints the function that computes one candidate from the arrays it is given.
@@ -34,6 +35,7 @@ def leaf_text(
         kernel_labels: Labels of the kernel while it is summed up.
         symmetric: Whether the arrays of the first side stand for those of the second.
         precision: Name of the precision of every product, or None.
+        dtype: The data type of the kernel.
         sums_dtype: The data type that sums are made in, if not the operands'.
 
     Returns:
@@ -60,6 +62,7 @@ def leaf_text(
         kernel_labels,
         {name: arguments[_source(name, symmetric)] for name in read},
         precision,
+        dtype,
         sums_dtype,
     )
     once = candidate.loop == 1

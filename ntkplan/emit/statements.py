@@ -5,6 +5,8 @@ from __future__ import annotations
 import string
 from collections.abc import Mapping, Sequence
 
+import numpy
+
 from ntkplan.emit.expression import (
     Expression,
     atom,
@@ -15,6 +17,7 @@ from ntkplan.emit.expression import (
     subscript,
 )
 from ntkplan.emit.layout import WIDTH
+from ntkplan.emit.primitives.value import number_text
 from ntkplan.emit.window_text import cut_shape, cut_text
 from ntkplan.errors import InternalError
 from ntkplan.ir.program import Block
@@ -50,6 +53,7 @@ class BlockPrinter:
         kernel_labels: Sequence[str],
         input_names: Mapping[str, str],
         precision: str | None,
+        dtype: str,
         sums_dtype: str | None,
         width: int = WIDTH,
     ) -> None:
@@ -61,12 +65,14 @@ class BlockPrinter:
             input_names: Python text for the arrays that the block is given.
             precision: Name of the precision of every product, or None.
             width: Columns that a line may have.
+            dtype: The data type of the kernel.
             sums_dtype: The data type that sums are made in, if not the operands'.
         """
         self._block = block
         self._kernel_labels = kernel_labels
         self._names = dict(input_names)
         self._precision, self._sums_dtype = precision, sums_dtype
+        self._dtype = numpy.dtype(dtype)
         self._width = width
         self._roles = _roles(block.statements)
 
@@ -94,7 +100,7 @@ class BlockPrinter:
                 if inline is not None
                 else self._ordered(array, self._kernel_labels)
             )
-            lines += statement(target, _scaled(value, factor), self._width)
+            lines += statement(target, self._scaled(value, factor), self._width)
             target = "theta += "
         return lines
 
@@ -153,7 +159,7 @@ class BlockPrinter:
                 source = atom(self._name(item.source))
                 return method(source, "sum", f"axis={chosen}", *dtype)
             case Cut():
-                return cut_text(atom(self._name(item.source)), item)
+                return cut_text(atom(self._name(item.source)), item, self._dtype)
             case Match():
                 return self._match(item)
             case Scatter():
@@ -162,13 +168,17 @@ class BlockPrinter:
                 return self._take(item)
             case Sum():
                 parts = [
-                    _scaled(self._ordered(term, item.target.labels), factor)
+                    self._scaled(self._ordered(term, item.target.labels), factor)
                     for term, factor in zip(item.terms, item.factors, strict=True)
                 ]
                 total = parts[0]
                 for part in parts[1:]:
                     total = binary("+", total, part)
                 return total
+
+    def _scaled(self, value: Expression, factor: float) -> Expression:
+        number = self._dtype.type(factor)
+        return value if number == 1 else binary("*", atom(number_text(number)), value)
 
     def _ordered(self, array: Array, labels: Sequence[str]) -> Expression:
         """Brings an array's axes into the given order."""
@@ -287,10 +297,6 @@ class BlockPrinter:
         for _ in range(times):
             function = f"jax.vmap({function})"
         return call(function, values, rows)
-
-
-def _scaled(value: Expression, factor: float) -> Expression:
-    return value if factor == 1.0 else binary("*", atom(repr(factor)), value)
 
 
 # Letters for labels of one role: the first row where there is one such label. Within a

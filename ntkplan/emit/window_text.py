@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 
+import numpy
+
 from ntkplan.emit.expression import Expression, call, sequence, subscript
 from ntkplan.emit.primitives.reduction import is_same_padding, padding_text
-from ntkplan.emit.primitives.value import integers
+from ntkplan.emit.primitives.value import integers, number_text
 from ntkplan.ir.statements import Cut
 
 WINDOWS = "windows"
@@ -16,14 +18,17 @@ WINDOW_PIECES = "window_pieces"
 what both do first."""
 
 
-def cut_text(source: Expression, item: Cut) -> Expression:
+def cut_text(source: Expression, item: Cut, dtype: numpy.dtype) -> Expression:
     """Returns what cuts windows.
 
     Args:
         source: What they are cut from.
         item: How they are cut.
+        dtype: Of the kernel, in which the scale of a bias is a number.
     """
-    return (_slice if item.takes_entries else _windows)(source, item)
+    if item.takes_entries:
+        return _slice(source, item)
+    return _windows(source, item, dtype)
 
 
 def cut_shape(item: Cut) -> tuple[int, ...]:
@@ -51,7 +56,7 @@ def pads_to_same(item: Cut) -> bool:
     )
 
 
-def _windows(source: Expression, item: Cut) -> Expression:
+def _windows(source: Expression, item: Cut, dtype: numpy.dtype) -> Expression:
     patches = item.patches
     arguments = [integers(patches.window), integers(patches.strides)]
     if dilates(item):
@@ -64,7 +69,7 @@ def _windows(source: Expression, item: Cut) -> Expression:
     if set(patches.window_dilation) != {1}:
         keywords["window_dilation"] = integers(patches.window_dilation)
     if item.bias_scale not in (None, 1.0):
-        keywords["scale"] = repr(item.bias_scale)
+        keywords["scale"] = number_text(dtype.type(item.bias_scale))
     name = WINDOWS if item.bias_scale is None else WINDOWS_AND_ONE
     return call(name, source, *arguments, **keywords)
 

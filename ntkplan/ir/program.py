@@ -178,6 +178,7 @@ class Program:
         part_names: The same for each part, as its own functions are given them.
         precision: Name of the precision of every product, those of the model among
             them, or None for what the platform does by itself.
+        dtype: Data type of the kernel.
         sums_dtype: In which dtype contractions add up, where that is another one than
             that of their operands; None where it is the same.
         tiling: How the kernel is computed tile by tile, or None for all at once.
@@ -214,6 +215,7 @@ class Program:
     input_names: Mapping[str, str]
     part_names: Mapping[str, Mapping[str, str]]
     precision: str | None
+    dtype: str
     sums_dtype: str | None = None
     tiling: Tiling | None = None
     lower_blocks: int = 1

@@ -18,7 +18,7 @@ from ntkplan._jax import (
 from ntkplan.ir.equation import Atom
 from ntkplan.ir.graph import Flow
 
-PASSED_ON: frozenset[Primitive] = frozenset(
+_PASSED_ON: frozenset[Primitive] = frozenset(
     {
         primitives.add_p,
         primitives.add_jaxvals_p,
@@ -48,7 +48,7 @@ def constant_slope(flow: Flow, number: int, operand: int) -> float | None:
     """
     equation = flow.body.equations[number]
     primitive = equation.primitive
-    if primitive in PASSED_ON:
+    if primitive in _PASSED_ON:
         return 1.0
     if primitive is primitives.neg_p:
         return -1.0

@@ -80,10 +80,13 @@ def _structured(scope: Scope, leaf: Leaf, *, whole: bool) -> Layer | Uncovered:
     if isinstance(uses, Uncovered):
         return uses
     stacks = _stacked(uses)
-    after = named_uses([item.tapped_after_scaling for item in meetings], scope.varying)
-    if not isinstance(after, Uncovered):
+    if any(item.scaled.tap is not item.tap for item in meetings):
+        after = [item.tapped_after_scaling for item in meetings]
+        uses = named_uses(after, scope.varying)
+        if isinstance(uses, Uncovered):
+            return uses
         # Uses that are scaled unlike, as steps of unlike length, cannot be stacked.
-        stacks = min(_stacked(after), stacks, key=len)
+        stacks = min(_stacked(uses), stacks, key=len)
     return Layer(leaf=leaf, stacks=stacks, absent=absent)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from ntkplan._jax import Var, array_dtype, array_shape, primitives
+from ntkplan._jax import Var, array_spec, primitives
 from ntkplan.ir.graph import Flow
 from ntkplan.trace.constant_slopes import constant_slope
 
@@ -52,7 +52,7 @@ def sunk(flow: Flow, variable: Var) -> tuple[Place, Place]:
             return unscaled, best
         slope = constant_slope(flow, number, operand)
         (result,) = flow.body.equations[number].outputs
-        if slope is None or not _is_like(result, place.tap):
+        if slope is None or array_spec(result) != array_spec(place.tap):
             return unscaled, best
         place = Place(tap=result, factor=place.factor * slope)
         scaled = scaled or slope != 1.0
@@ -60,9 +60,3 @@ def sunk(flow: Flow, variable: Var) -> tuple[Place, Place]:
             unscaled = place
         if primitive in _SUMS:
             best = place
-
-
-def _is_like(one: Var, other: Var) -> bool:
-    return array_shape(one) == array_shape(other) and (
-        array_dtype(one) == array_dtype(other)
-    )

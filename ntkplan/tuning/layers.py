@@ -12,7 +12,7 @@ import numpy
 
 from ntkplan._jax import array_dtype
 from ntkplan.emit.load import load
-from ntkplan.emit.lower import sums_dtype
+from ntkplan.emit.lower import kernel_dtype, sums_dtype
 from ntkplan.emit.one_leaf import FUNCTION, leaf_text
 from ntkplan.ir.use import Layer, Stack
 from ntkplan.methods.network import DIAGONAL, FULL, TRACE, input_name
@@ -156,6 +156,7 @@ def _programs(
             problem.study.frame.kernel_labels,
             symmetric=problem.symmetric,
             precision=problem.precision,
+            dtype=kernel_dtype(problem.study.graph),
             sums_dtype=sums_dtype(problem.study.graph),
         )
         specs = [given[name].fields for name in taken]
