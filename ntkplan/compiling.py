@@ -47,6 +47,15 @@ _WORTH_OPTIMISING_S = 0.1
 # With so many leaves MLIR, which takes a while to begin with, is the sooner way.
 _MANY_LEAVES = 24
 
+# The GNU C library gives a block of more than 32 MiB back to the system when it is
+# freed (`M_MMAP_THRESHOLD` in mallopt(3)), so that every call of a kernel waits for new
+# pages. Smaller blocks it keeps.
+_KEPT_BLOCK_BYTES = 31 * 2**20
+
+# Arrays beyond a block's size share no memory with others. So there has to be none,
+# though what a compiler makes may be larger than what was planned.
+_UNFORESEEN = 1.5
+
 
 @functools.cache
 def sums_are_wrong() -> bool:
@@ -89,6 +98,17 @@ def sparing_schedule() -> dict[str, Any]:
     return _first_known(_SPARING_SCHEDULES)
 
 
+def kept_blocks() -> dict[str, Any]:
+    """Returns options with which kernels have their memory in blocks that are kept.
+
+    The CPU backend has all temporaries in one block otherwise, which it asks for and
+    frees at every call.
+    """
+    return _first_known(
+        (("xla_multiheap_size_constraint_per_heap", _KEPT_BLOCK_BYTES),)
+    )
+
+
 def quick_compilation(*, many_leaves: bool = False) -> dict[str, Any]:
     """Returns options with which this compiler is done sooner.
 
@@ -122,7 +142,11 @@ def _first_known(choices: tuple[tuple[str, Any], ...]) -> dict[str, Any]:
 
 
 def compiler_options(
-    *, sparing: bool = False, optimised: bool = False, many_leaves: bool = False
+    *,
+    sparing: bool = False,
+    optimised: bool = False,
+    many_leaves: bool = False,
+    in_blocks: bool = False,
 ) -> dict[str, Any]:
     """Returns the options with which kernels are compiled here.
 
@@ -130,12 +154,15 @@ def compiler_options(
         sparing: Whether to hold as little at once as can be, though it may be slower.
         optimised: Whether to take the compiler's time, though it is long.
         many_leaves: Whether there is much to compile, see `quick_compilation`.
+        in_blocks: Whether temporaries fit into several blocks, see `kept_blocks`.
     """
     options = {} if optimised else quick_compilation(many_leaves=many_leaves)
     if sums_are_wrong():
         options |= SOUND
     if sparing:
         options |= sparing_schedule()
+    if in_blocks:
+        options |= kept_blocks()
     return options
 
 
@@ -149,7 +176,15 @@ def options_of(cost: PlanCost) -> dict[str, Any]:
         sparing=cost.in_turn,
         optimised=cost.seconds >= _WORTH_OPTIMISING_S,
         many_leaves=cost.n_leaves >= _MANY_LEAVES,
+        in_blocks=_fits_blocks(cost),
     )
+
+
+def _fits_blocks(cost: PlanCost) -> bool:
+    """Says whether a kernel needs more than one block, and no array needs all of it."""
+    if cost.largest_bytes is None or cost.peak_bytes * _UNFORESEEN < _KEPT_BLOCK_BYTES:
+        return False
+    return cost.largest_bytes * _UNFORESEEN <= _KEPT_BLOCK_BYTES
 
 
 def jitted(function: Any, cost: PlanCost | None = None) -> Any:

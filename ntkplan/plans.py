@@ -11,7 +11,7 @@ from typing import Any
 import jax
 
 from ntkplan.compiled_memory import CompiledMemory, compiled_memory, require_platform
-from ntkplan.compiling import called, jitted
+from ntkplan.compiling import called
 from ntkplan.cost.profile import DeviceProfile
 from ntkplan.emit.frame import Frame, framed
 from ntkplan.emit.load import load
@@ -40,6 +40,7 @@ from ntkplan.plan_json.text import (
 from ntkplan.planner.explain import alternatives_table, table
 from ntkplan.saved_module import save_module
 from ntkplan.signature import Signature, check_arguments, sizes_asked_for
+from ntkplan.sized_kernel import SizedKernel
 from ntkplan.source_formats import formatted
 from ntkplan.source_html import notebook_html
 from ntkplan.symbolic import Symbolic
@@ -286,6 +287,20 @@ class Plan:
             )
         return dataclasses.replace(kernel, memory=memory)
 
+    def sized(self, function: Callable[..., Any]) -> SizedKernel:
+        """Returns the emitted function as it is to be compiled.
+
+        Args:
+            function: The function.
+        """
+        return SizedKernel(
+            function=function,
+            cost=self.cost,
+            n1=self.n1,
+            n2=self.n2,
+            batch_axis=self.signature.batch_axis,
+        )
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Kernel:
@@ -327,7 +342,8 @@ class Kernel:
         """
         matched = self.plan.spec.matched
         check_arguments(self.plan.signature, params, x1, x2, matched=matched)
-        return called(self.function, self._jitted, params, x1, x2)
+        compiled = self._sized.compiled(x1, x2)
+        return called(self.function, compiled, params, x1, x2)
 
     def lower(self, params: Any, x1: Any, x2: Any = None) -> Any:
         """Traces and lowers the kernel, to be compiled ahead of time.
@@ -347,11 +363,12 @@ class Kernel:
             >>> kernel.lower(w, x).compile()(w, x).shape
             (3, 3, 2, 2)
         """
-        return self._jitted.lower(params, x1, *(() if x2 is None else (x2,)))
+        given = (params, x1) if x2 is None else (params, x1, x2)
+        return self._sized.compiled(x1, x2).lower(*given)
 
     @functools.cached_property
-    def _jitted(self) -> Any:
-        return jitted(self.function, self.plan.cost)
+    def _sized(self) -> SizedKernel:
+        return self.plan.sized(self.function)
 
 
 def plan_of(module: Module, fields: Mapping[str, Any]) -> Plan:

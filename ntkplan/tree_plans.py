@@ -11,7 +11,7 @@ from typing import Any
 
 import jax
 
-from ntkplan.compiling import called, device_notes, jitted
+from ntkplan.compiling import called, device_notes
 from ntkplan.cost.profile import DeviceProfile
 from ntkplan.emit.frame import framed, kernels_of
 from ntkplan.emit.join import join_modules
@@ -30,6 +30,7 @@ from ntkplan.planner.explain import alternatives_table, totals
 from ntkplan.plans import Plan, frame_of, plan_of, without_model
 from ntkplan.saved_module import save_module
 from ntkplan.signature import Signature, check_arguments, sizes_asked_for
+from ntkplan.sized_kernel import SizedKernel
 from ntkplan.source_formats import formatted
 from ntkplan.source_html import notebook_html
 from ntkplan.symbolic import Symbolic
@@ -283,9 +284,7 @@ class TreePlan:
         )
         plans = self.outputs.values()
         for name, plan in zip(kernels_of(self.module), plans, strict=True):
-            function = namespace[name]
-            compiled = jitted(function, plan.cost)
-            namespace[name] = functools.partial(called, function, compiled)
+            namespace[name] = _call_of(plan.sized(namespace[name]))
         return TreeKernel(plan=self, function=namespace["kernel"])
 
 
@@ -330,6 +329,16 @@ class TreeKernel:
         matched = any(plan.spec.matched for plan in self.plan.outputs.values())
         check_arguments(self.plan.signature, params, x1, x2, matched=matched)
         return self.function(params, x1, x2)
+
+
+def _call_of(kernel: SizedKernel) -> Callable[..., Any]:
+    """Returns the function that the tree's own function calls for an output."""
+
+    def call(params: Any, x1: Any, x2: Any = None) -> Any:
+        compiled = kernel.compiled(x1, x2)
+        return called(kernel.function, compiled, params, x1, x2)
+
+    return call
 
 
 def plan_tree(

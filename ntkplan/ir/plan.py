@@ -106,6 +106,7 @@ class PlanCost:
             held so and little lost: `Plan.compile` then asks the compiler to hold as
             little at once as it can.
         n_leaves: How many leaves it has, which says how much there is to compile.
+        largest_bytes: Bytes of its largest array; None where it is in tiles.
     """
 
     seconds: float
@@ -119,6 +120,7 @@ class PlanCost:
     memory_limit_bytes: float
     in_turn: bool = False
     n_leaves: int = 0
+    largest_bytes: float | None = None
 
     @classmethod
     def sum_of(cls, costs: Sequence[PlanCost]) -> PlanCost:
@@ -132,12 +134,16 @@ class PlanCost:
         added = {
             field.name: sum(getattr(cost, field.name) for cost in costs)
             for field in dataclasses.fields(cls)
-            if field.name not in ("memory_limit_bytes", "in_turn")
+            if field.name not in ("memory_limit_bytes", "in_turn", "largest_bytes")
         }
+        largest = [
+            cost.largest_bytes for cost in costs if cost.largest_bytes is not None
+        ]
         return cls(
             **added,
             memory_limit_bytes=costs[0].memory_limit_bytes,
             in_turn=any(cost.in_turn for cost in costs),
+            largest_bytes=max(largest) if len(largest) == len(costs) else None,
         )
 
     @property

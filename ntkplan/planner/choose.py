@@ -15,6 +15,7 @@ from ntkplan.planner.alike import made_alike
 from ntkplan.planner.candidates import Priced, pushable
 from ntkplan.planner.division import Decision, decide
 from ntkplan.planner.held import Counts
+from ntkplan.planner.largest import largest_bytes
 from ntkplan.planner.leaf_options import leaf_options
 from ntkplan.planner.liveness import most_alive, runs_what_is_ready, turns_of
 from ntkplan.planner.merged import merged_bytes
@@ -120,6 +121,7 @@ def _finished(search: _Search, decision: Decision, binding: bool) -> Decision:
             decision.cost,
             peak_bytes=bytes_alive(problem, decision, own_bytes, in_turn=in_turn),
             in_turn=in_turn,
+            largest_bytes=largest_bytes(problem, decision.chosen),
         ),
     )
 

@@ -179,7 +179,7 @@ def _arrays(
     early: list[dict[Key, Size]] = []
     parts: list[dict[Key, Size]] = []
     for turn in turns:
-        sizes = _sizes(problem, turn.layer, counts)
+        sizes = lengths(problem, turn.layer, counts)
         keyed = list(turn.candidate.keyed(symmetric=problem.symmetric))
 
         def nbytes(
@@ -248,8 +248,14 @@ def _last(
             yield key, statement
 
 
-def _sizes(problem: Problem, layer: Layer, counts: Counts) -> dict[str, Size]:
-    """Returns the length of every label of a leaf, in numbers or in symbols."""
+def lengths(problem: Problem, layer: Layer, counts: Counts) -> dict[str, Size]:
+    """Returns the length of every label of a leaf, in numbers or in symbols.
+
+    Args:
+        problem: The kernel.
+        layer: The leaf, with the taps that its candidate reads.
+        counts: The kernel's sizes, in numbers or in symbols.
+    """
     values: dict[Size, Size] = {
         symbols.n1: counts.n1,
         symbols.n2: counts.n2,

@@ -188,6 +188,7 @@ class Tiles:
                 cost,
                 seconds=cost.seconds - cost.contraction_seconds + contraction,
                 in_turn=True,
+                largest_bytes=None,
                 contraction_seconds=contraction,
                 flops=cost.flops + flops * (n_tiles - 1),
                 bytes_moved=cost.bytes_moved + moved * (n_tiles - 1),
