@@ -39,9 +39,10 @@ def options_by_way(cost: PlanCost) -> dict[str, dict[str, Any]]:
     """Returns the options of every way to compile a kernel.
 
     Args:
-        cost: What its plan estimates. Long calls are compiled soon here, too.
+        cost: What its plan estimates. Long calls are compiled soon here, too, and all
+            have their temporaries in one block.
     """
-    soon = dataclasses.replace(cost, seconds=0.0, in_turn=False)
+    soon = dataclasses.replace(cost, seconds=0.0, in_turn=False, largest_bytes=None)
     sparing = dataclasses.replace(soon, in_turn=True)
     options = (compiler_options(optimised=True), options_of(soon), options_of(sparing))
     return dict(zip(WAYS, options, strict=True))
