@@ -12,7 +12,8 @@ import jax.numpy as jnp
 
 from ntkplan.cost.choice import PLATFORM_NAMES
 from ntkplan.cost.profile import DeviceProfile
-from ntkplan.errors import ConflictingOptionsError
+from ntkplan.errors import ConflictingOptionsError, MemoryExceededError
+from ntkplan.ir.plan import PlanCost
 from ntkplan.signature import Signature
 
 
@@ -59,7 +60,7 @@ def compiled_memory(
     *,
     n1: int,
     n2: int | None,
-    estimated_bytes: float,
+    cost: PlanCost,
 ) -> CompiledMemory:
     """Compiles a kernel for the planned shapes, and asks what memory it needs.
 
@@ -68,7 +69,10 @@ def compiled_memory(
         signature: Their shapes.
         n1: Examples in `x1`.
         n2: Examples in `x2`, or None where it is absent.
-        estimated_bytes: The plan's estimate.
+        cost: What the plan estimates, and the memory limit.
+
+    Raises:
+        MemoryExceededError: The compiled kernel needs more than the limit.
     """
     axis = signature.batch_axis
 
@@ -85,11 +89,16 @@ def compiled_memory(
     lowered = lower(signature.params, examples(n1), others)
     found = lowered.compile().memory_analysis()
     temporary = found.temp_size_in_bytes
+    needed = temporary + found.argument_size_in_bytes
+    needed += found.output_size_in_bytes - found.alias_size_in_bytes
+    if needed > cost.memory_limit_bytes:
+        raise MemoryExceededError(
+            compiled_bytes=needed,
+            estimated_bytes=cost.peak_bytes,
+            limit_bytes=cost.memory_limit_bytes,
+        )
     return CompiledMemory(
-        estimated_bytes=math.ceil(estimated_bytes),
-        compiled_bytes=temporary
-        + found.argument_size_in_bytes
-        + found.output_size_in_bytes
-        - found.alias_size_in_bytes,
+        estimated_bytes=math.ceil(cost.peak_bytes),
+        compiled_bytes=needed,
         temporary_bytes=temporary,
     )

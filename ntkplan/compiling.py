@@ -49,7 +49,8 @@ _MANY_LEAVES = 24
 
 # The GNU C library gives a block of more than 32 MiB back to the system when it is
 # freed (`M_MMAP_THRESHOLD` in mallopt(3)), so that every call of a kernel waits for new
-# pages. Smaller blocks it keeps.
+# pages. Smaller blocks it keeps, and about two of them side by side
+# (`M_TRIM_THRESHOLD`); of more, calls wait for some.
 _KEPT_BLOCK_BYTES = 31 * 2**20
 
 # Arrays beyond a block's size share no memory with others. So there has to be none,

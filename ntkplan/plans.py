@@ -11,12 +11,12 @@ from typing import Any
 import jax
 
 from ntkplan.compiled_memory import CompiledMemory, compiled_memory, require_platform
-from ntkplan.compiling import called
+from ntkplan.compiling import called, options_of
 from ntkplan.cost.profile import DeviceProfile
 from ntkplan.emit.frame import Frame, framed
 from ntkplan.emit.load import load
 from ntkplan.emit.source import Module
-from ntkplan.errors import MemoryExceededError, ModelNeededError, UnknownOptionError
+from ntkplan.errors import ModelNeededError, UnknownOptionError
 from ntkplan.export.artifact import Export
 from ntkplan.export.export_kernel import PLATFORMS, Subject, export_kernel
 from ntkplan.ir.kernel import KernelSpec
@@ -245,6 +245,20 @@ class Plan:
         )
         return export_kernel(subject, platforms)
 
+    @property
+    def compiler_options(self) -> dict[str, Any]:
+        """Options with which `compile` has the kernel compiled, on this machine.
+
+        A kernel inside of another jitted function has the options of that one. They are
+        for as many examples as were planned, and not for more.
+
+        Example:
+            >>> import jax, jax.numpy as jnp, ntkplan
+            >>> plan = ntkplan.plan(lambda w, x: x @ w, jnp.ones((3, 2)), jnp.eye(3))
+            >>> own = jax.jit(plan.compile(), compiler_options=plan.compiler_options)
+        """
+        return options_of(self.cost)
+
     def compile(self, *, check_memory: bool = False) -> Kernel:
         """Returns the kernel function, `kernel(params, x1, x2=None)`.
 
@@ -276,15 +290,8 @@ class Plan:
             self.signature,
             n1=self.n1,
             n2=self.n2,
-            estimated_bytes=self.cost.peak_bytes,
+            cost=self.cost,
         )
-        limit_bytes = self.cost.memory_limit_bytes
-        if memory.compiled_bytes > limit_bytes:
-            raise MemoryExceededError(
-                compiled_bytes=memory.compiled_bytes,
-                estimated_bytes=self.cost.peak_bytes,
-                limit_bytes=limit_bytes,
-            )
         return dataclasses.replace(kernel, memory=memory)
 
     def sized(self, function: Callable[..., Any]) -> SizedKernel:

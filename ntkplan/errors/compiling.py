@@ -20,5 +20,7 @@ class MiscompiledSumsWarning(NtkPlanWarning):
             f"the CPU compiler of JAX {version} gets sums wrong that are broadcast "
             "back, such as those in the derivatives of layer normalisations. A kernel "
             "that plan.compile() returned is compiled without that fault, but not "
-            f"{where}: set XLA_FLAGS={flags} in the environment before JAX starts"
+            f"{where}: set XLA_FLAGS={flags} in the environment before JAX starts, or "
+            "give the outermost jax.jit compiler_options=plan.compiler_options, which "
+            "this warning cannot see"
         )

@@ -55,6 +55,12 @@ with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
     jax.eval_shape(jax.jit(kernel), params, x)
     path = plan.save(f"{tempfile.mkdtemp()}/kernel.py")
+own = jax.jit(lambda p, x: 2 * kernel(p, x), compiler_options=plan.compiler_options)
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    doubled = own(params, x)
+worst = np.abs(np.asarray(doubled) / 2 - expected).max() / np.abs(expected).max()
+assert worst < 1e-4, worst
 named = [w for w in caught if issubclass(w.category, MiscompiledSumsWarning)]
 assert len(named) == 2 * sums_are_wrong(), caught
 assert FLAGS in path.read_text()
